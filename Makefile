@@ -1,0 +1,82 @@
+# Two commands do everything on a machine with Python 3.11 to 3.13 and make: `make demo` and `make test`.
+# PYTHON chooses the interpreter of the set-up, ARGS adds arguments to the command of a target.
+
+PYTHON ?= python3
+ARGS ?=
+UV_VERSION := 0.13.9
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+HAS_UV := $(VENV)/.uv-$(UV_VERSION)
+# Compiled once here, or each of the many processes that import TensorFlow would pay for it.
+UV := UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
+
+DEMO := runs/demo
+WEIGHTS := bac_utils/weights/backbone.weights.h5
+CODE := bac_utils tests notebooks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lab figures lint format lock weights clean
+
+help: ## Show this list
+	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments']"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## Make .venv with the locked packages and this package (does nothing when that is done)
+
+demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a finished run is made again)
+	$(PY) -m bac_utils run --preset demo --output $(DEMO) $(if $(wildcard $(DEMO)/summary.json),--overwrite) $(ARGS)
+
+test: $(READY) ## Run the tests
+	$(PY) -m pytest -q --durations=10 $(ARGS)
+
+lab: $(READY) ## Open the notebooks in JupyterLab
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)
+	@mkdir -p figures
+	cp $(DEMO)/figures/*.png figures/
+
+lint: $(READY) ## Check style, notebooks without outputs, and that the environment files agree
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
+	$(PY) -m pytest -q tests/test_environment.py
+
+format: $(READY) ## Repair style and strip the notebooks' outputs
+	$(PY) -m ruff check --fix-only $(CODE)
+	$(PY) -m ruff format $(CODE)
+	$(PY) -m nbstripout --keep-id notebooks/*.ipynb
+
+lock: $(HAS_UV) ## Bring requirements.lock in line with pyproject.toml (ARGS=--upgrade for newer versions)
+	$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
+		--output-file requirements.lock $(ARGS)
+
+weights: $(READY) ## Make the bundled weights again
+	$(PY) -m bac_utils pretrain --output $(WEIGHTS) $(ARGS)
+
+clean: ## Remove .venv and all caches; runs/ stays
+	rm -rf $(VENV) bac_utils.egg-info .pytest_cache .ruff_cache
+	find $(CODE) \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+$(DEMO)/summary.json:
+	@$(MAKE) --no-print-directory demo
+
+$(HAS_UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+		echo "Python 3.11 to 3.13 is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1 | head -n 1)" >&2; \
+		echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+# Both stamps are away while packages are installed: after an interruption the next call starts from an empty .venv.
+# uv is the faster one; pip also knows this machine's settings for pip (mirrors, certificates).
+$(READY): pyproject.toml requirements.lock $(HAS_UV)
+	@rm -f $(HAS_UV) $@
+	$(UV) pip install --python $(PY) --require-hashes -r requirements.lock || { \
+		echo "uv did not manage, so pip does it, which takes minutes" >&2; \
+		$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
+	$(UV) pip install --python $(PY) --no-deps --no-build-isolation -e .
+	@touch $(HAS_UV) && touch $@

@@ -1,0 +1,203 @@
+"""The command line: `python -m bac_utils VERB`.
+
+Exit code 0: done. 1: failed, with one line that says why. 2: wrong arguments.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from bac_utils import __version__
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its start-up notices
+
+app = typer.Typer(
+    name="bac_utils",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Breast arterial calcifications on mammograms: simulate, run the notebooks, score files.",
+)
+
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read or render.")]
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn an expected failure into one line on stderr and exit code 1; a signal to end unwinds properly."""
+
+    def stop(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _PairsCommand(TyperCommand):
+    """A command whose `-p` takes two words, as papermill's does."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Join `-p NAME VALUE` to one word before the options are parsed."""
+        joined, rest = [], iter(args)
+        for word in rest:
+            joined.append(word)
+            if word in ("-p", "--parameter"):
+                pair = [next(rest, None), next(rest, None)]
+                if None in pair or not pair[0].isidentifier():
+                    raise typer.BadParameter("give it as -p NAME VALUE", ctx=ctx, param_hint="'-p'")
+                joined.append("=".join(pair))
+        return super().parse_args(ctx, joined)
+
+
+def parse_value(text: str) -> Any:
+    """Read a parameter's value: JSON, or `True`, `False`, `None` as Python spells them, or else text.
+
+    Args:
+        text: As typed, such as `7`, `1e-3`, `[60, 70, 73]`, `None`, `bundled`.
+
+    Returns:
+        The value.
+    """
+    if text in ("True", "False", "None"):
+        return {"True": True, "False": False, "None": None}[text]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _claim_folder(folder: Path, asked: dict) -> None:
+    """Note in a folder what is simulated into it; refuse a folder that holds anything else."""
+    from bac_utils.results import write_json
+
+    note = folder / "simulation.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != asked:
+        raise FileExistsError(f"{folder} holds another simulation: choose another folder")
+    if not note.is_file() and folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} holds something else than a simulation: choose another folder")
+    write_json(note, asked)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Breast arterial calcifications on mammograms: simulate, run the notebooks, score files."""
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for views.csv, images/ and truth/.", file_okay=False)],
+    women: Annotated[int, typer.Option(min=1, help="Number of women, four views each.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same women.")] = 2023,
+    spacing: Annotated[float, typer.Option(min=0.03, max=2.0, help="Pixel spacing in mm.")] = 0.25,
+    prevalence: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of BAC+ women; the paper's by default.")
+    ] = None,
+    workers: Workers = 2,
+) -> None:
+    """Write a cohort of simulated mammograms (DICOM) with its views table and the truth."""
+    with _one_line_errors():
+        from bac_utils.phantom import simulate_cohort
+
+        asked = {"women": women, "seed": seed, "spacing_mm": spacing, "prevalence": prevalence}
+        _claim_folder(out, asked)
+        path = simulate_cohort(out, women, seed, spacing, prevalence, workers)
+        typer.echo(f"{women} women, {4 * women} views: {path}")
+
+
+@app.command(cls=_PairsCommand)
+def run(
+    cohort: Annotated[
+        Path | None,
+        typer.Option(help="Your views.csv; without one a cohort is simulated.", exists=True, dir_okay=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run's folder; runs/PRESET by default.", file_okay=False)
+    ] = None,
+    preset: Annotated[str, typer.Option(help="demo or paper.")] = "demo",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--parameter",
+            metavar="NAME VALUE",
+            help="A parameter of any notebook, such as -p epochs 12; as often as needed.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start afresh where a run is already.")
+    ] = False,
+) -> None:
+    """Run all notebooks, in order, into one folder; a run that stopped goes on."""
+    folder = output or Path("runs") / preset
+    pairs = [pair.partition("=") for pair in parameter or []]
+    parameters = {name: parse_value(value) for name, _, value in pairs}
+    with _one_line_errors():
+        from bac_utils.runner import check_parameters, closing_words, run_notebooks
+
+        try:
+            check_parameters(preset, parameters)
+        except (ValueError, TypeError) as error:
+            raise typer.BadParameter(str(error)) from None
+        summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
+        typer.echo(closing_words(folder, summary))
+
+
+@app.command()
+def score(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Mammograms and folders.", exists=True)
+    ],
+    output: Annotated[Path, typer.Option(help="The CSV file; rows that are there stay.", dir_okay=False)],
+    model: Annotated[
+        Path | None, typer.Option(help="A .keras file or a run's folder; bundled by default.", exists=True)
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Detect and measure BAC on any mammograms, a row a file."""
+    with _one_line_errors():
+        from bac_utils.scoring import score_files
+
+        counts = score_files(paths, output, model, workers)
+        told = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
+        typer.echo(f"{sum(counts.values())} files ({told or 'none'}): {output}")
+
+
+@app.command()
+def pretrain(
+    output: Annotated[Path, typer.Option(help="File for the backbone's weights.", dir_okay=False)],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the patches and of the training.")] = 2023,
+) -> None:
+    """Make the bundled backbone again, on patches of simulated views."""
+    with _one_line_errors():
+        from bac_utils.pretraining import pretrain as make
+
+        make(output, seed=seed)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,291 @@
+"""The simulated breast as curves in millimetres: outlines of its views, arteries and how they calcify.
+
+Nothing here knows pixels, so a breast is the same at every pixel spacing. Breast coordinates are (u, v, w):
+u from the chest wall (0) to the nipple (1), v from medial (-1) to lateral (1), w from inferior (-1) to superior (1).
+View coordinates are (x, y) in mm: x away from the chest wall, y downwards from the upper edge of the field.
+
+Published figures carry their source; a constant marked "assumption" has none that was found (calibre of in-breast
+arteries, depth and width of the breast, pectoral angle, vessels a breast) and is a choice of this kit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
+
+PATH_STEP_MM = 0.25
+"""Arc length between two points of a vessel's centre line."""
+SHORTEST_VISIBLE_MM = 5.0
+"""Assumption: a reader calls a view BAC+ from this length of calcified artery on."""
+FAINTEST_VISIBLE = 0.20
+"""Assumption: strength of calcification (0 to 1) from which a reader sees it through fatty tissue."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The silhouette of a compressed breast in one view, in mm.
+
+    Attributes:
+        view: `CC` or `MLO`.
+        height_mm: Height of the detector's field.
+        width_mm: Width of the field; the chest wall is at x = 0.
+        depth_mm: Distance from the chest wall to the nipple.
+        nipple_y: Height of the nipple.
+        y: (n,) heights at which the edge is given.
+        edge: (n,) distance of the skin from the chest wall at `y`; 0 where the breast does not reach.
+        muscle: (x at the upper edge, y at the chest wall) of the pectoral muscle; (0, 0) in CC views.
+        muscle_bow: Bulge of the muscle's edge, share of its width.
+        thickness_mm: Compressed thickness.
+        tilt: Share of v in an MLO view's vertical axis.
+    """
+
+    view: str
+    height_mm: float
+    width_mm: float
+    depth_mm: float
+    nipple_y: float
+    y: np.ndarray
+    edge: np.ndarray
+    muscle: tuple[float, float]
+    muscle_bow: float
+    thickness_mm: float
+    tilt: float
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Project breast coordinates (n, 3) onto this view: (n, 2) x, y in mm."""
+        u, v, w = np.clip(points, -1, 1).T
+        x = np.clip(u, 0, 1) * 0.97 * self.depth_mm
+        levels = np.linspace(0, 0.97 * self.depth_mm, 49)
+        centre = np.searchsorted(self.y, self.nipple_y)
+        inside = self.edge[None, :] > levels[:, None] + 0.5
+        inside[:, min(centre, len(self.y) - 1)] = True
+        outside = ~inside
+        above = np.where(outside[:, :centre].any(1), centre - outside[:, :centre][:, ::-1].argmax(1), 0)
+        below = centre + np.where(
+            outside[:, centre:].any(1), outside[:, centre:].argmax(1), outside.shape[1] - centre
+        )
+        top = np.interp(x, levels, self.y[np.clip(above, 0, len(self.y) - 1)])
+        if self.view == "MLO":  # keep out of the axilla: a line from it to the nipple bounds the vessels smoothly
+            top = np.maximum(top, self.nipple_y * (0.12 + 0.83 * np.clip(u, 0, 1)))
+        bottom = np.interp(x, levels, self.y[np.clip(below - 1, 0, len(self.y) - 1)])
+        # CC: the lateral side is at the top. MLO: superior at the top, lateral above medial.
+        height = v if self.view == "CC" else np.clip(np.sqrt(1 - self.tilt**2) * w + self.tilt * v, -1, 1)
+        return np.column_stack([x, top + (bottom - top) * (0.5 - 0.46 * height)])
+
+    def in_field(self, points: np.ndarray) -> np.ndarray:
+        """Tell which breast coordinates (n, 3) this view shows: (n,) bool.
+
+        Tissue at the chest wall and the axillary tail miss the CC view, the posterior medial part the MLO view
+        (the known blind areas of the two projections; the limits are assumptions).
+        """
+        u, v, w = points.T
+        if self.view == "CC":
+            return (u > 0.08) & ~((w > 0.55) & (u < 0.30))
+        return (u > 0.03) & ~((v < -0.55) & (u < 0.25))
+
+
+def draw_outline(
+    rng: np.random.Generator, view: str, depth_mm: float, spread: float, thickness_mm: float
+) -> Outline:
+    """Draw one view's silhouette.
+
+    Args:
+        rng: Source of randomness.
+        view: `CC` or `MLO`.
+        depth_mm: Chest wall to nipple.
+        spread: Half height of the breast at the chest wall over its depth.
+        thickness_mm: Compressed thickness of the CC view; MLO is 48/44 of it (domain source [Helv]).
+
+    Returns:
+        The outline.
+    """
+    half = depth_mm * spread
+    large = 2 * half > 205 or depth_mm > 160
+    height, width = (300.0, 240.0) if large else (240.0, 180.0)  # the two common detector fields
+    y = np.arange(0, height + 0.5, 0.5)
+    if view == "CC":
+        depth = min(depth_mm, width - 12)
+        middle = height / 2 + rng.normal(0, 8)
+        power, root = rng.uniform(1.9, 2.5), rng.uniform(1.6, 2.1)
+        skew = rng.normal(0, 0.12)
+        t = (y - middle) / half
+        t = np.clip(np.abs(t * (1 - skew * np.sign(t))), 0, 1)
+        edge = depth * (1 - t**power) ** (1 / root)
+        nipple, muscle, thickness = middle + rng.normal(0, 0.05) * half, (0.0, 0.0), thickness_mm
+    else:
+        depth = min(depth_mm * rng.uniform(0.98, 1.12), width - 12)
+        nipple = height * rng.uniform(0.52, 0.66)
+        fold = min(nipple + half * rng.uniform(0.75, 0.95), height - rng.uniform(4, 12))
+        top = depth * rng.uniform(0.45, 0.75)
+        waist = depth * rng.uniform(0.60, 0.82)
+        heights = [0, 0.45 * nipple, nipple - 0.32 * half, nipple, nipple + 0.35 * half, fold]
+        edges = [top, waist, 0.93 * depth, depth, 0.86 * depth, depth * rng.uniform(0.05, 0.3)]
+        heights = np.maximum.accumulate(np.array(heights) + np.arange(6) * 1e-3)
+        edge = np.clip(PchipInterpolator(heights, edges, extrapolate=True)(y), 0, depth)
+        below = y > fold
+        edge[below] = np.maximum(edges[-1] - (y[below] - fold) * rng.uniform(0.0, 2.5), 0)
+        muscle = (top * rng.uniform(0.45, 0.95), nipple * rng.uniform(0.55, 1.05))
+        thickness = thickness_mm * 48 / 44
+    edge = gaussian_filter1d(edge, 4, mode="nearest")
+    bump = rng.uniform(1.0, 5.0) * np.exp(-0.5 * ((y - nipple) / rng.uniform(2.5, 4.5)) ** 2)  # the nipple
+    return Outline(
+        view,
+        height,
+        width,
+        depth,
+        float(nipple),
+        y,
+        np.where(edge > 1, edge + bump, 0),
+        muscle,
+        rng.uniform(-0.05, 0.15),
+        thickness,
+        rng.uniform(0.35, 0.6),
+    )
+
+
+@dataclass(frozen=True)
+class Vessel:
+    """A vessel of one breast.
+
+    Attributes:
+        path: (n, 3) centre line in breast coordinates, one point every `PATH_STEP_MM` of nominal arc length.
+        radius_mm: (n,) outer radius.
+        segments: Calcified stretches (first point, last point + 1, strength in 0 to 1), disjoint.
+    """
+
+    path: np.ndarray
+    radius_mm: np.ndarray
+    segments: tuple[tuple[int, int, float], ...] = ()
+
+    @property
+    def length_mm(self) -> float:
+        """Nominal arc length in mm."""
+        return len(self.path) * PATH_STEP_MM
+
+
+def draw_vessel(rng: np.random.Generator, depth_mm: float, half_mm: float, winding: float) -> Vessel:
+    """Draw a vessel that runs from the periphery towards the nipple and winds on its way.
+
+    In-breast arteries come from the lateral thoracic (upper outer), the internal thoracic (medial) and the anterior
+    intercostal arteries (domain source [SB]); calibre 1.0 to 2.6 mm tapering is an assumption.
+
+    Args:
+        rng: Source of randomness.
+        depth_mm: Chest wall to nipple.
+        half_mm: Half height of the breast.
+        winding: Amplitude of the meanders in mm.
+
+    Returns:
+        The vessel, not calcified.
+    """
+    origin = rng.choice(3, p=[0.5, 0.35, 0.15])  # lateral thoracic, internal thoracic, intercostal
+    start = [
+        (rng.uniform(0.02, 0.35), rng.uniform(0.2, 0.9), rng.uniform(0.0, 0.85)),
+        (rng.uniform(0.02, 0.35), rng.uniform(-0.9, -0.3), rng.uniform(-0.5, 0.7)),
+        (rng.uniform(0.02, 0.3), rng.uniform(-0.5, 0.5), rng.uniform(-0.8, 0.5)),
+    ][origin]
+    end = (rng.uniform(0.55, 0.93), rng.uniform(-0.45, 0.45), rng.uniform(-0.45, 0.45))
+    scale = np.array([depth_mm, half_mm, half_mm])
+    a, b = np.array(start) * scale, np.array(end) * scale
+    length = np.linalg.norm(b - a) * 1.1
+    n = max(int(length / PATH_STEP_MM), 40)
+    t = np.linspace(0, 1, n)[:, None]
+    bend = rng.normal(0, 0.16, 3) * length * np.array([0.4, 1, 1])
+    path = a + (b - a) * t + 4 * t * (1 - t) * bend
+    for wavelength, share in ((30.0, 1.0), (12.0, 0.45), (5.0, 0.12)):  # mm
+        noise = gaussian_filter1d(rng.standard_normal((n, 3)), wavelength / 4 / PATH_STEP_MM, axis=0)
+        path = path + noise / (noise.std(0) + 1e-9) * winding * share
+    step = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    arc = np.concatenate([[0], np.cumsum(step)])
+    even = np.arange(0, arc[-1], PATH_STEP_MM)
+    path = np.column_stack([np.interp(even, arc, path[:, k]) for k in range(3)]) / scale
+    radius = 0.5 * rng.uniform(1.4, 2.6) * np.linspace(1, rng.uniform(0.45, 0.8), len(path))
+    keep = np.abs(path).max(1) < 0.98
+    return Vessel(path[keep], radius[keep])
+
+
+def calcify(
+    rng: np.random.Generator, vessels: list[Vessel], length_mm: float, strength: float
+) -> list[Vessel]:
+    """Calcify arteries over a total length, longest stretch first, in interrupted stretches.
+
+    Args:
+        rng: Source of randomness.
+        vessels: Arteries of one breast.
+        length_mm: Length of calcified artery wanted in this breast; less if the arteries are too short.
+        strength: Mean strength, 0 (a few faint points) to 1 (dense).
+
+    Returns:
+        The same vessels, some of them with segments.
+    """
+    left, out = length_mm, []
+    for vessel in vessels:
+        segments, cursor = [], int(rng.uniform(0, 0.35) * len(vessel.path))
+        while left > 1 and cursor < len(vessel.path) - 12:
+            piece = min(left, rng.lognormal(np.log(22), 0.6), (len(vessel.path) - cursor) * PATH_STEP_MM)
+            if piece < min(4.0, left):
+                break
+            stop = cursor + int(piece / PATH_STEP_MM)
+            local = float(np.clip(strength * rng.lognormal(0, 0.25), 0.03, 1))
+            segments.append((cursor, stop, local))
+            left -= piece
+            cursor = stop + int(rng.exponential(5.0) / PATH_STEP_MM) + 4
+        out.append(Vessel(vessel.path, vessel.radius_mm, tuple(segments)))
+    return out
+
+
+@dataclass(frozen=True)
+class VisibleStretch:
+    """A calcified stretch as one view shows it.
+
+    Attributes:
+        vessel: Index of its vessel.
+        start: First point on the vessel's path.
+        stop: Last point + 1.
+        strength: 0 to 1.
+        line: (n, 2) centre line in view coordinates, mm.
+    """
+
+    vessel: int
+    start: int
+    stop: int
+    strength: float
+    line: np.ndarray
+
+    @property
+    def length_mm(self) -> float:
+        """Length of the projected centre line."""
+        return float(np.linalg.norm(np.diff(self.line, axis=0), axis=1).sum())
+
+
+def visible_stretches(
+    vessels: list[Vessel], outline: Outline, density: float, luck: float
+) -> list[VisibleStretch]:
+    """List the calcified stretches that a reader sees in one view.
+
+    What the field misses or the tissue hides is left out of the picture and of the truth alike, so that label, length
+    and image agree.
+
+    Args:
+        vessels: Arteries of the breast.
+        outline: The view.
+        density: Glandular share, 0 to 1; dense tissue hides faint calcifications (paper, Fig. 5c).
+        luck: Factor on the strength of this view (positioning, exposure); about 1.
+
+    Returns:
+        The stretches; none if they are shorter than `SHORTEST_VISIBLE_MM` together.
+    """
+    seen = []
+    needed = FAINTEST_VISIBLE * (1 + density)
+    for number, vessel in enumerate(vessels):
+        shown = outline.in_field(vessel.path) if vessel.segments else None
+        line = outline.project(vessel.path) if vessel.segments else None
+        for start, stop, strength in vessel.segments:
+            if strength * luck < needed:
+                continue
+            runs = np.flatnonzero(np.diff(np.concatenate([[0], shown[start:stop].astype(int), [0]])))
+            for a, b in runs.reshape(-1, 2) + start:
+                if b - a > 8:
+                    seen.append(VisibleStretch(number, a, b, min(strength * luck, 1.0), line[a:b]))
+    return seen if sum(s.length_mm for s in seen) >= SHORTEST_VISIBLE_MM else []

@@ -1,0 +1,128 @@
+"""Volumes of material drawn into an image in physical units, and the random textures of tissue."""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from scipy import fft
+
+TEXTURE_MM = 320.0
+"""Side of the texture's period; larger than any detector field."""
+_BLURS_MM = np.array([0.0, 0.06, 0.12, 0.2, 0.32, 0.5, 0.8, 1.3, 2.1])
+
+
+class Canvas:
+    """Thickness of one material along the beam, in mm, on a pixel grid.
+
+    Args:
+        shape: Rows and columns.
+        spacing_mm: Pixel spacing, the same in both directions.
+    """
+
+    def __init__(self, shape: tuple[int, int], spacing_mm: float) -> None:
+        self.shape = shape
+        self.spacing_mm = spacing_mm
+        self._deposits: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in _BLURS_MM]
+
+    def deposit(self, points: np.ndarray, volume_mm3: np.ndarray | float, blur_mm: float) -> None:
+        """Add volumes of material around points; what falls outside the grid is lost.
+
+        Args:
+            points: (n, 2) x and y in mm from the grid's corner.
+            volume_mm3: (n,) or one number.
+            blur_mm: Standard deviation of the Gaussian that each volume is spread over (taken to the next class).
+        """
+        if len(points):
+            level = int(np.argmin(np.abs(_BLURS_MM - blur_mm)))
+            self._deposits[level].append((points, np.broadcast_to(volume_mm3, len(points))))
+
+    def thickness(self) -> np.ndarray:
+        """Return the thickness map in mm, float32 (rows, columns)."""
+        total = np.zeros(self.shape, np.float32)
+        rows, columns = self.shape
+        for blur, deposits in zip(_BLURS_MM, self._deposits, strict=True):
+            if not deposits:
+                continue
+            x, y = (np.concatenate([d[0] for d in deposits]).T / self.spacing_mm) - 0.5
+            volume = np.concatenate([d[1] for d in deposits]) / self.spacing_mm**2
+            column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+            ok = (column >= 0) & (row >= 0) & (column < columns - 1) & (row < rows - 1)
+            fx, fy = (x - column)[ok], (y - row)[ok]
+            column, row, volume = column[ok], row[ok], volume[ok]
+            layer = np.zeros(rows * columns)
+            for dr, dc, share in (
+                (0, 0, (1 - fx) * (1 - fy)),
+                (0, 1, fx * (1 - fy)),
+                (1, 0, (1 - fx) * fy),
+                (1, 1, fx * fy),
+            ):
+                layer += np.bincount((row + dr) * columns + column + dc, volume * share, rows * columns)
+            layer = layer.reshape(self.shape).astype(np.float32)
+            sigma = blur / self.spacing_mm
+            total += cv2.GaussianBlur(layer, (0, 0), sigma) if sigma > 0.2 else layer
+        return total
+
+
+def stroke(
+    canvas: Canvas, line: np.ndarray, diameter_mm: np.ndarray | float, share: float = 1.0, step_mm: float = 0.2
+) -> None:
+    """Draw a solid cylinder along a line.
+
+    Args:
+        canvas: Where to.
+        line: (n, 2) x, y in mm.
+        diameter_mm: (n,) or one number.
+        share: Share of the cylinder that is of the material.
+        step_mm: Distance of the points that make it up.
+    """
+    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    if arc[-1] < step_mm:
+        return
+    at = np.arange(0, arc[-1], step_mm)
+    points = np.column_stack([np.interp(at, arc, line[:, k]) for k in (0, 1)])
+    diameter = np.interp(at, arc, np.broadcast_to(diameter_mm, len(line)))
+    volume = share * np.pi / 4 * diameter**2 * step_mm
+    canvas.deposit(points, volume, float(np.mean(diameter)) * 0.27)
+
+
+@lru_cache(maxsize=4)
+def _log_frequency(pixels: int) -> np.ndarray:
+    """Logarithm of the spatial frequency in 1/mm of each element of a real FFT; the zero frequency is left at 0."""
+    f = np.hypot(fft.fftfreq(pixels)[:, None], fft.rfftfreq(pixels)[None, :]) * pixels / TEXTURE_MM
+    f[0, 0] = 1
+    return np.log(f).astype(np.float32)
+
+
+def power_law(
+    rng: np.random.Generator, exponent: float, longest_mm: float = TEXTURE_MM, pixels: int = 1024
+) -> np.ndarray:
+    """Draw a Gaussian texture whose power spectrum falls as 1/f^exponent.
+
+    Mammograms have an exponent of about 3 (Burgess; Chen et al., Med Phys 39:1435: CC 3.17, MLO 3.30).
+
+    Args:
+        rng: Source of randomness.
+        exponent: Of the power (not amplitude) spectrum.
+        longest_mm: Wavelength above which the spectrum is flat.
+        pixels: Side of the grid; the texture has no detail finer than two of its pixels.
+
+    Returns:
+        float32 (pixels, pixels) over 320 mm x 320 mm, mean 0, deviation 1; it continues at its opposite edge.
+    """
+    log_f = _log_frequency(pixels)
+    amplitude = np.exp(np.float32(-exponent / 2) * np.maximum(log_f, np.float32(-np.log(longest_mm))))
+    amplitude[0, 0] = 0
+    noise = rng.standard_normal((*log_f.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    noise *= amplitude
+    field = fft.irfft2(noise, s=(pixels, pixels), overwrite_x=True)
+    field /= field.std()
+    return field
+
+
+def sample(field: np.ndarray, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
+    """Sample a texture (from `power_law`) on a pixel grid by linear interpolation, float32 (rows, columns)."""
+    step = spacing_mm * len(field) / TEXTURE_MM
+    matrix = np.array([[step, 0, 0.5 * step - 0.5], [0, step, 0.5 * step - 0.5]])
+    return cv2.warpAffine(
+        field, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
+    )

@@ -1,0 +1,331 @@
+"""From the views table to batches: a cache of prepared views on disk, and tf.data over it with augmentation.
+
+TensorFlow is imported inside the functions that batch: the worker processes of `prepare_views` import this
+module too, and must not pay its seconds and memory.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from bac_utils import intake, preprocess
+from bac_utils.settings import Augmentation
+
+PIXELS_FILE = "views.npy"
+INDEX_FILE = "views.json"
+ROWS_PER_SAVE = 32
+LISTED_FAILURES = 20
+
+
+class Rows:
+    """Some rows of an array of views, read one batch at a time: nothing is copied until it is indexed.
+
+    Args:
+        pixels: The views, (N, H, W).
+        rows: Row numbers, or a boolean mask of length N.
+    """
+
+    def __init__(self, pixels: Any, rows: Any) -> None:
+        rows = np.asarray(rows)
+        self._pixels, self._rows = pixels, np.flatnonzero(rows) if rows.dtype == bool else rows.astype(int)
+        self.shape, self.dtype = (len(self._rows), *pixels.shape[1:]), pixels.dtype
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
+
+    def __getitem__(self, item: Any) -> np.ndarray:
+        """Return one view (H, W) for an integer, some views (n, H, W) for a slice or integers."""
+        return self._pixels[self._rows[item]]
+
+
+@dataclass(frozen=True)
+class PreparedViews:
+    """Prepared views and the rows of the views table that they are, aligned one by one."""
+
+    pixels: np.ndarray | Rows
+    """float16 (N, H, W), breast side at the left, mean 0 and deviation 1 inside the breast, 0 outside."""
+    table: pd.DataFrame
+    """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared grid (NaN = unknown)."""
+
+    def subset(self, rows: Any) -> "PreparedViews":
+        """Return the chosen views without reading them.
+
+        Args:
+            rows: A boolean mask of length N or row positions.
+
+        Returns:
+            Prepared views whose pixels are read from the same file when indexed.
+        """
+        chosen = Rows(self.pixels, rows)
+        return PreparedViews(chosen, self.table.iloc[np.asarray(rows)].reset_index(drop=True))
+
+
+def prepare_views(
+    views: pd.DataFrame, folder: str | Path, shape: tuple[int, int], workers: int = 1
+) -> PreparedViews:
+    """Read and prepare every view of the table once, and keep the result in a folder.
+
+    An interrupted call goes on where it stopped. The cache is made anew when the shape, the table's images
+    (path, size, time, side, view, spacing) or the code that reads and prepares them is another.
+
+    Args:
+        views: Views table with the absolute paths in `image_path` (or in `image`), `laterality`, `view` and
+            optionally `pixel_spacing_mm`.
+        folder: Where the cache lies; created if missing. Takes 2 bytes per pixel of `shape` and view.
+        shape: Rows and columns of the prepared views.
+        workers: Processes that read and prepare; 1 works in this process.
+
+    Returns:
+        The views in the table's order; the pixels stay on disk (`np.memmap`, read-only).
+
+    Raises:
+        ValueError: An argument is out of range, or some views cannot be used. Then the message lists the files
+            with their reasons; the other views are kept and not read again.
+    """
+    shape = _check_shape(shape)
+    if not isinstance(workers, int | np.integer) or workers < 1:
+        raise ValueError(f"workers: got {workers!r}, must be an integer >= 1")
+    jobs = _jobs(views, shape)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels, index = _open_cache(folder, jobs, shape)
+    todo = [job for job in jobs if str(job[0]) not in index["spacing"]]
+    failures = []
+    try:
+        for count, (row, view, spacing, reason) in enumerate(_progress(_run(todo, workers), len(jobs), len(todo)), 1):
+            if view is None:
+                failures.append(f"{jobs[row][1]}: {reason}")
+            else:
+                pixels[row] = view
+                index["spacing"][str(row)] = spacing
+            if count % ROWS_PER_SAVE == 0:
+                _save_index(folder, pixels, index)
+    finally:
+        _save_index(folder, pixels, index)
+    if failures:
+        more = f"\n... and {len(failures) - LISTED_FAILURES} more" if len(failures) > LISTED_FAILURES else ""
+        listed = "\n".join(failures[:LISTED_FAILURES]) + more
+        raise ValueError(f"views: {len(failures)} of {len(jobs)} cannot be used\n{listed}")
+    table = views.reset_index(drop=True).copy()
+    spacings = [index["spacing"][str(row)] or (np.nan, np.nan) for row in range(len(jobs))]
+    table["spacing_row_mm"], table["spacing_column_mm"] = np.array(spacings, float).reshape(-1, 2).T
+    return PreparedViews(open_memmap(folder / PIXELS_FILE, mode="r"), table)
+
+
+def augment(image: Any, seed_pair: Any, augmentation: Augmentation) -> Any:
+    """Change one view at random, the same way for the same seed.
+
+    Rotation, shifts, zoom and flips are one affine map about the view's centre (bilinear, 0 outside the frame);
+    then Gaussian noise and salt and pepper (the view's largest and smallest value) on breast pixels only, so
+    that what lies outside the breast stays exactly 0.
+
+    Args:
+        image: float32 (H, W, 1), 0 outside the breast.
+        seed_pair: Two integers.
+        augmentation: The ranges.
+
+    Returns:
+        float32 (H, W, 1) tensor.
+    """
+    import tensorflow as tf
+
+    image = tf.convert_to_tensor(image, tf.float32)
+    seeds = tf.random.experimental.stateless_split(tf.cast(seed_pair, tf.int64), 3)
+    u = tf.unstack(tf.random.stateless_uniform([8], seeds[0]))
+    angle = (2 * u[0] - 1) * np.deg2rad(augmentation.rotation_degrees)
+    height, width = tf.cast(tf.shape(image)[0], tf.float32), tf.cast(tf.shape(image)[1], tf.float32)
+    down = (2 * u[1] - 1) * augmentation.shift_fraction * height
+    right = (2 * u[2] - 1) * augmentation.shift_fraction * width
+    scale = 1 + (2 * u[3] - 1) * augmentation.zoom_fraction
+    mirror = tf.where((u[4] < 0.5) & augmentation.flip_horizontal, -1.0, 1.0)
+    upset = tf.where((u[5] < 0.5) & augmentation.flip_vertical, -1.0, 1.0)
+    # The transform takes an output pixel (x, y) to the input pixel that it shows.
+    a, b = mirror * tf.cos(angle) / scale, mirror * tf.sin(angle) / scale
+    c, d = -upset * tf.sin(angle) / scale, upset * tf.cos(angle) / scale
+    x, y = (width - 1) / 2, (height - 1) / 2
+    a2, b2 = x - a * (x + right) - b * (y + down), y - c * (x + right) - d * (y + down)
+    image = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=tf.stack([a, b, a2, c, d, b2, 0.0, 0.0])[None],
+        output_shape=tf.shape(image)[:2],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )[0]
+    inside = image != 0
+    low, high = tf.reduce_min(image), tf.reduce_max(image)
+    if augmentation.gaussian_noise_sd > 0:
+        noise = tf.random.stateless_normal(tf.shape(image), seeds[1], stddev=u[6] * augmentation.gaussian_noise_sd)
+        image += tf.where(inside, noise, 0.0)
+    if augmentation.salt_pepper_fraction > 0:
+        half = u[7] * augmentation.salt_pepper_fraction / 2
+        hit = tf.random.stateless_uniform(tf.shape(image), seeds[2])
+        image = tf.where(inside & (hit < half), low, tf.where(inside & (hit >= 1 - half), high, image))
+    return image
+
+
+def training_batches(
+    pixels: Any, labels: Any, batch_size: int, augmentation: Augmentation | None, seed: int, epoch: int
+) -> Any:
+    """Return one epoch of shuffled, augmented batches; order and changes depend on seed and epoch alone.
+
+    Args:
+        pixels: Prepared views (N, H, W), array, memmap or `Rows`.
+        labels: N labels, 0 or 1.
+        batch_size: Views a batch; the last batch holds the rest.
+        augmentation: The ranges; `None` leaves the views as they are.
+        seed: Seed of the fit.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        `tf.data.Dataset` of ((B, H, W, 1) float32, (B, 1) float32).
+
+    Raises:
+        ValueError: Pixels and labels do not fit each other, or the batch size is below 1.
+    """
+    import tensorflow as tf
+
+    _check_batches(pixels, batch_size)
+    labels = np.asarray(labels, np.float32)
+    if labels.shape != (len(pixels),):
+        raise ValueError(f"labels: got shape {labels.shape}, must be ({len(pixels)},), one a view")
+    order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
+
+    def change(index: Any, view: Any) -> tuple:
+        view = tf.cast(view, tf.float32)[..., None]
+        if augmentation is not None:
+            view = augment(view, tf.stack([tf.cast(seed, tf.int64), epoch * 2**32 + index]), augmentation)
+        return view, tf.gather(labels, index)[None]
+
+    data = tf.data.Dataset.from_tensor_slices(order.astype(np.int64))
+    data = data.map(lambda index: (index, _read(pixels, index)))
+    data = data.map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return data.batch(batch_size).prefetch(1)
+
+
+def batches(pixels: Any, batch_size: int) -> Any:
+    """Return the views in their order, in batches, for prediction.
+
+    Args:
+        pixels: Prepared views (N, H, W), array, memmap or `Rows`.
+        batch_size: Views a batch; the last batch holds the rest.
+
+    Returns:
+        `tf.data.Dataset` of (B, H, W, 1) float32.
+
+    Raises:
+        ValueError: The pixels have another shape, or the batch size is below 1.
+    """
+    import tensorflow as tf
+
+    _check_batches(pixels, batch_size)
+    data = tf.data.Dataset.range(len(pixels)).map(lambda index: tf.cast(_read(pixels, index), tf.float32)[..., None])
+    return data.batch(batch_size).prefetch(1)
+
+
+def _read(pixels: Any, index: Any) -> Any:
+    """Return one view (H, W) as a tensor of a static shape, in the dtype it is stored in."""
+    import tensorflow as tf
+
+    view = tf.numpy_function(lambda i: np.ascontiguousarray(pixels[int(i)]), [index], tf.as_dtype(pixels.dtype))
+    view.set_shape(pixels.shape[1:])
+    return view
+
+
+def _check_batches(pixels: Any, batch_size: int) -> None:
+    if len(pixels.shape) != 3 or pixels.shape[0] == 0:
+        raise ValueError(f"pixels: got shape {tuple(pixels.shape)}, must be (N, H, W) with N >= 1")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: got {batch_size!r}, must be >= 1")
+
+
+def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
+    if len(shape) != 2 or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
+        raise ValueError(f"shape: got {shape!r}, must be (rows, columns), two integers >= 1")
+    return int(shape[0]), int(shape[1])
+
+
+def _jobs(views: pd.DataFrame, shape: tuple[int, int]) -> list[tuple]:
+    """Return (row, path, laterality, view, spacing or None, shape) for every row of the table."""
+    missing = [name for name in ("laterality", "view") if name not in views]
+    column = "image_path" if "image_path" in views else "image"
+    if missing or column not in views:
+        raise ValueError(f"views: got no column {(missing or ['image_path'])[0]!r}, must be a views table")
+    if len(views) == 0:
+        raise ValueError("views: got an empty table, must have at least one row")
+    spacings = views["pixel_spacing_mm"] if "pixel_spacing_mm" in views else [None] * len(views)
+    rows = zip(views[column], views["laterality"], views["view"], spacings, strict=True)
+    return [
+        (row, str(path), side, view, None if spacing is None or pd.isna(spacing) else float(spacing), shape)
+        for row, (path, side, view, spacing) in enumerate(rows)
+    ]
+
+
+def _prepare_one(job: tuple) -> tuple[int, np.ndarray | None, tuple | None, str]:
+    """Return (row, float16 view or None, spacing, reason); runs in worker processes."""
+    row, path, laterality, view, spacing, shape = job
+    try:
+        mammogram = intake.read_mammogram(path, laterality=laterality, view=view, pixel_spacing_mm=spacing)
+        prepared = preprocess.prepare(mammogram, shape)
+    except intake.Skip as skip:
+        return row, None, None, f"{skip.code}: {skip}"
+    return row, prepared.pixels.astype(np.float16), prepared.spacing_mm, ""
+
+
+def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
+    """Yield the outcome of every job, in order."""
+    if workers == 1 or len(jobs) < 2:
+        yield from map(_prepare_one, jobs)
+        return
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_prepare_one, jobs)
+
+
+def _progress(outcomes: Iterator, total: int, todo: int) -> Iterator:
+    return iter(tqdm(outcomes, "preparing views", total, initial=total - todo, unit="view", disable=todo == 0))
+
+
+def _cache_key(jobs: list[tuple]) -> str:
+    """Return a hash of all that the prepared views follow from."""
+    digest = hashlib.sha256()
+    for module in (intake, preprocess):
+        digest.update(Path(module.__file__).read_bytes())
+    for job in jobs:
+        path = Path(job[1])
+        state = path.stat() if path.is_file() else None
+        digest.update(repr((job, state and (state.st_size, state.st_mtime_ns))).encode())
+    return digest.hexdigest()
+
+
+def _open_cache(folder: Path, jobs: list[tuple], shape: tuple[int, int]) -> tuple[np.memmap, dict]:
+    """Return the pixels, open for writing, and the index {key, spacing: {row: (row, column) or None}}."""
+    key, full_shape = _cache_key(jobs), (len(jobs), *shape)
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        pixels = open_memmap(folder / PIXELS_FILE, mode="r+")
+        if index["key"] == key and pixels.shape == full_shape and pixels.dtype == np.float16:
+            return pixels, index
+    except (OSError, ValueError, KeyError):
+        pass  # no cache, or a broken one: made anew
+    (folder / INDEX_FILE).unlink(missing_ok=True)
+    return open_memmap(folder / PIXELS_FILE, "w+", np.float16, full_shape), {"key": key, "spacing": {}}
+
+
+def _save_index(folder: Path, pixels: np.memmap, index: dict) -> None:
+    """Write the index after the pixels that it speaks of, all or nothing."""
+    pixels.flush()
+    temporary = folder / f"{INDEX_FILE}.part"
+    temporary.write_text(json.dumps(index), encoding="utf-8")
+    os.replace(temporary, folder / INDEX_FILE)

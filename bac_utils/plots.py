@@ -1,0 +1,362 @@
+"""Figures of a run: each function returns a Matplotlib figure, `save` writes it.
+
+Colours come from seaborn's colour-blind palette and never carry a meaning alone; no global style is changed.
+"""
+
+import functools
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from bac_utils.results import SETS, with_interval
+
+_PALETTE = sns.color_palette("colorblind")
+SET_COLOURS = {
+    "train": _PALETTE[3],
+    "validation": _PALETTE[0],
+    "test": _PALETTE[2],
+}  # the paper's red, blue, green
+GROUP_COLOURS = {"BAC-": _PALETTE[0], "BAC+": _PALETTE[1]}
+PNG_BYTES = 300_000
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the kit's style, and leave everybody else's as it was."""
+
+    @functools.wraps(draw)
+    def wrapper(*args, **kwargs) -> Figure:
+        with sns.axes_style("ticks"), sns.plotting_context("notebook"), plt.rc_context({"font.size": 11}):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def save(figure: Figure, path: Path, dpi: int = 110) -> Figure:
+    """Write a figure as a PNG file and close it.
+
+    Args:
+        figure: What one of the functions below returned.
+        path: The .png file; its folder is made when it is not there.
+        dpi: Dots per inch. A file above 300 kB is reduced to 256 colours, then in size.
+
+    Returns:
+        The figure, so that a notebook shows it as the value of its cell.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    plt.close(figure)
+    if buffer.tell() > PNG_BYTES:
+        image = Image.open(buffer).convert("RGB")
+        while True:
+            buffer = io.BytesIO()
+            image.quantize(256).save(buffer, format="png", optimize=True)
+            if buffer.tell() <= PNG_BYTES:
+                break
+            image = image.resize([max(1, int(0.85 * n)) for n in image.size], Image.Resampling.LANCZOS)
+    path.write_bytes(buffer.getvalue())
+    return figure
+
+
+def _groups(women: pd.DataFrame) -> pd.Series:
+    """Return `BAC+` or `BAC-` for each row."""
+    return women["bac"].map({0: "BAC-", 1: "BAC+"})
+
+
+@_styled
+def age_distribution(women: pd.DataFrame) -> Figure:
+    """Draw the ages of BAC+ and BAC- women: histogram on the left, box plots on the right.
+
+    Args:
+        women: One row a woman: `age` in years, `bac` 0 or 1.
+
+    Returns:
+        The figure.
+    """
+    data = women.assign(group=_groups(women))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=(2, 1), layout="constrained")
+    shown = {"hue": "group", "hue_order": list(GROUP_COLOURS), "palette": GROUP_COLOURS}
+    sns.histplot(data, x="age", binwidth=3, stat="percent", common_norm=False, element="step", alpha=0.35,
+                 ax=left, **shown)  # fmt: skip
+    left.set(xlabel="Age (years)", ylabel="Women of the group (%)")
+    counts = data["group"].value_counts()
+    left.get_legend().set_title(None)
+    for text in left.get_legend().get_texts():
+        text.set_text(f"{text.get_text()} (n = {counts.get(text.get_text(), 0)})")
+    sns.boxplot(data, x="group", y="age", order=list(GROUP_COLOURS), legend=False, width=0.5, ax=right, **shown)
+    right.set(xlabel="", ylabel="Age (years)")
+    sns.despine(figure)
+    return figure
+
+
+@_styled
+def prevalence_by_class(table: pd.DataFrame, published: Sequence[float] | None = None) -> Figure:
+    """Draw the share of BAC+ women by age class with Wilson intervals.
+
+    Args:
+        table: Rows `age_class, women, bac_women, prevalence, ci_low, ci_high` (shares in [0, 1]).
+        published: The paper's shares, one a class; None when the classes are not the paper's.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    place, share = np.arange(len(table)), 100 * table["prevalence"].to_numpy()
+    axes.bar(place, share, width=0.6, color=_PALETTE[0], label="this cohort")
+    spread = np.abs(100 * table[["ci_low", "ci_high"]].to_numpy().T - share)
+    axes.errorbar(place, share, spread, fmt="none", color="black", capsize=4, label="95 % interval (Wilson)")
+    if published is not None:
+        axes.plot(place, 100 * np.asarray(published), "D", color=_PALETTE[1], mec="black", label="paper")
+    counts = zip(table["age_class"], table["bac_women"], table["women"], strict=True)
+    axes.set_xticks(place, [f"{name}\n{bac} of {women}" for name, bac, women in counts])
+    axes.set(xlabel="Age class (years), BAC+ of all women", ylabel="BAC+ women (%)", ylim=(0, None))
+    axes.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+@_styled
+def loss_curves(history: pd.DataFrame) -> Figure:
+    """Draw loss and AUC-PR by epoch; a dotted line marks the epoch whose weights were kept.
+
+    Args:
+        history: One row an epoch: `epoch, loss, val_loss, val_auc_pr`, and `auc_pr` where it was recorded.
+
+    Returns:
+        The figure.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    best = history["epoch"].iloc[history["val_auc_pr"].argmax()]
+    for axes, name, label in ((left, "loss", "Binary cross-entropy"), (right, "auc_pr", "AUC-PR")):
+        for column, split in ((name, "train"), (f"val_{name}", "validation")):
+            if column in history:
+                axes.plot(history["epoch"], history[column], "o-", ms=4, color=SET_COLOURS[split], label=split)
+        axes.axvline(best, color="grey", linestyle=":", label=f"kept: epoch {best}")
+        axes.set(xlabel="Epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+    right.set_ylim(0, 1.02)
+    sns.despine(figure)
+    return figure
+
+
+@_styled
+def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], threshold: float) -> Figure:
+    """Draw the ROC and the precision-recall curves of the three sets, as the paper's figure 3.
+
+    Args:
+        predictions: One row a view: `split`, `bac` 0 or 1, `score` in [0, 1].
+        detection: By set: `auc_roc`, `auc_pr`, `auc_roc_ci`, `auc_pr_ci`.
+        threshold: Operating threshold; a dot marks it on every curve.
+
+    Returns:
+        The figure.
+    """
+    figure, (roc, pr) = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained")
+    for name in SETS:
+        rows, colour = predictions[predictions["split"] == name], SET_COLOURS[name]
+        labels, scores, metrics = rows["bac"].to_numpy(), rows["score"].to_numpy(), detection[name]
+        positive = scores >= threshold
+        recall = positive[labels == 1].mean()
+        false_alarm = positive[labels == 0].mean()
+        x, y, _ = roc_curve(labels, scores)
+        roc.plot(x, y, color=colour, label=f"{name}: {with_interval(metrics['auc_roc'], metrics['auc_roc_ci'])}")
+        roc.plot(false_alarm, recall, "o", color=colour, mec="black", ms=6)
+        y, x, _ = precision_recall_curve(labels, scores)
+        area = with_interval(metrics["auc_pr"], metrics["auc_pr_ci"])
+        pr.step(x, y, where="pre", color=colour, label=f"{name}: {area}")
+        if positive.any():
+            pr.plot(recall, labels[positive].mean(), "o", color=colour, mec="black", ms=6)
+        pr.axhline(labels.mean(), color=colour, linestyle=":", lw=1)
+    roc.plot([0, 1], [0, 1], ":", color="grey", lw=1)
+    roc.set(xlabel="False positive rate", ylabel="Recall (true positive rate)")
+    pr.set(xlabel="Recall", ylabel="Precision")
+    for axes, title in ((roc, "AUC-ROC [95 % interval]"), (pr, "AUC-PR [95 % interval]")):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.legend(title=title, loc="lower right" if axes is roc else "lower left", fontsize=9)
+    figure.supxlabel("dot: operating threshold; dotted: a score that knows nothing", fontsize=9, color="dimgrey")
+    sns.despine(figure)
+    return figure
+
+
+@_styled
+def confusion_matrices(detection: dict[str, dict]) -> Figure:
+    """Draw one matrix of counts a set; the shading is the share of the true class.
+
+    Args:
+        detection: By set: `tn`, `fp`, `fn`, `tp`.
+
+    Returns:
+        The figure.
+    """
+    figure, row = plt.subplots(1, len(SETS), figsize=(10.5, 3.4), layout="constrained")
+    for axes, name in zip(row, SETS, strict=True):
+        counts = np.array([[detection[name][k] for k in pair] for pair in (("tn", "fp"), ("fn", "tp"))])
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        shown = np.array([f"{n}\n{s:.1%}" for n, s in zip(counts.flat, share.flat, strict=True)]).reshape(2, 2)
+        names = list(GROUP_COLOURS)
+        sns.heatmap(share, annot=shown, fmt="", cmap="Blues", vmin=0, vmax=1, square=True, cbar=False,
+                    xticklabels=names, yticklabels=names, linewidths=1, ax=axes)  # fmt: skip
+        axes.set(title=f"{name} ({counts.sum()} views)", xlabel="predicted", ylabel="label")
+    return figure
+
+
+@_styled
+def score_boxes(predictions: pd.DataFrame, threshold: float) -> Figure:
+    """Draw the scores of BAC+ and BAC- views in the three sets as box plots, with the operating threshold.
+
+    Args:
+        predictions: One row a view: `split`, `bac` 0 or 1, `score` in [0, 1].
+        threshold: Operating threshold.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    data = predictions.assign(group=_groups(predictions))
+    sns.boxplot(data, x="split", y="score", hue="group", order=SETS, hue_order=list(GROUP_COLOURS),
+                palette=GROUP_COLOURS, fliersize=2, ax=axes)  # fmt: skip
+    axes.axhline(threshold, color="black", linestyle="--", lw=1, label=f"threshold {threshold:.2f}")
+    axes.set(xlabel="", ylabel="Score", ylim=(-0.02, 1.02))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    sns.despine(figure)
+    return figure
+
+
+def _show_view(axes: Axes, pixels: np.ndarray, aspect: float, heatmap: np.ndarray | None = None) -> None:
+    """Show a prepared view in grey; its background black, the hotter the heatmap the less transparent."""
+    inside = pixels != 0
+    low, high = np.percentile(pixels[inside], (1, 99.8)) if inside.any() else (0, 1)
+    grey = np.where(inside, pixels, low).astype(np.float32)
+    axes.imshow(grey, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="antialiased")
+    if heatmap is not None:
+        shown = np.clip(heatmap, 0, 1)
+        axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, aspect=aspect, alpha=0.75 * shown**0.5)
+    axes.set(xticks=[], yticks=[])
+
+
+def view_aspects(table: pd.DataFrame) -> pd.Series:
+    """Return row over column spacing of prepared views, 1 where unknown, so that breasts are not shown stretched.
+
+    Args:
+        table: One row a view: `spacing_row_mm`, `spacing_column_mm`, NaN where unknown.
+
+    Returns:
+        The ratio, with the table's index.
+    """
+    return (table["spacing_row_mm"] / table["spacing_column_mm"]).fillna(1.0)
+
+
+@_styled
+def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Figure:
+    """Draw prepared views in rows, each view with its heatmap beside it where it has one.
+
+    Args:
+        rows: A name and its views; a view is a dict of `pixels` (float, (H, W), 0 outside the breast) and,
+            optionally, `heatmap` ((H, W), [0, 1]), `title`, and `aspect` (row spacing over column spacing).
+        columns: Views in a row; an empty place stays empty.
+
+    Returns:
+        The figure; heatmaps share one scale.
+
+    Raises:
+        ValueError: No row holds a view.
+    """
+    views = [view for _, row in rows for view in row]
+    if not views:
+        raise ValueError("rows: got no view, must hold at least one")
+    with_map = any(view.get("heatmap") is not None for view in views)
+    height, width = views[0]["pixels"].shape
+    shape = np.median([v.get("aspect", 1.0) for v in views]) * height / width
+    panels = columns * (2 if with_map else 1)
+    size = (1.35 * panels, len(rows) * (1.35 * shape + 0.55))
+    figure, grid = plt.subplots(len(rows), panels, figsize=size, squeeze=False, layout="constrained")
+    for line, (name, row) in zip(grid, rows, strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        for k, view in enumerate(row[:columns]):
+            spots = line[2 * k : 2 * k + 2] if with_map else line[k : k + 1]
+            for axes, heatmap in zip(spots, (None, view.get("heatmap")), strict=False):
+                _show_view(axes, np.asarray(view["pixels"], np.float32), view.get("aspect", 1.0), heatmap)
+            spots[0].set_title(view.get("title", ""), fontsize=7, loc="left")
+        line[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", transform=line[0].transAxes)
+    return figure
+
+
+@_styled
+def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) -> Figure:
+    """Draw the heatmap's area against the length of the calcified arteries, as the paper's figure 6b.
+
+    Args:
+        table: One row a view: `bac_length_mm`, `split` and the column named by `area`.
+        area: Column with the area.
+        note: The correlation in words; the title.
+        unit: Of the area, as it is to be printed.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 4.8), layout="constrained")
+    used = [name for name in SETS if (table["split"] == name).any()]
+    sns.scatterplot(table, x="bac_length_mm", y=area, hue="split", style="split", hue_order=used,
+                    style_order=used, palette=SET_COLOURS, s=45, alpha=0.85, ax=axes)  # fmt: skip
+    axes.set(xlabel="Length of calcified artery (mm)", ylabel=f"Area of the heatmap above Th ({unit})")
+    axes.set_title(note, fontsize=10)
+    axes.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+@_styled
+def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) -> Figure:
+    """Draw Spearman's rho of area and length over the binarisation threshold.
+
+    Args:
+        curve: Columns `threshold` and one of rho for each form of the heatmap, named as in the legend.
+        threshold: The Th that was used; marked.
+        published: The paper's rho; marked.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    forms = curve.columns.drop("threshold")
+    for form, colour, style in zip(forms, _PALETTE, ("-", "--", "-.", ":"), strict=False):
+        axes.plot(curve["threshold"], curve[form], style, color=colour, label=form)
+    axes.axvline(threshold, color="black", lw=1, linestyle=":", label=f"Th = {threshold:g}")
+    axes.axhline(published, color="grey", lw=1, linestyle=":", label=f"paper: {published:.2f}")
+    axes.set(xlabel="Binarisation threshold Th", ylabel="Spearman rho", xlim=(0, 1), ylim=(None, 1))
+    axes.legend(frameon=False, fontsize=9)
+    sns.despine(figure)
+    return figure
+
+
+@_styled
+def outlined_views(views: Sequence[dict]) -> Figure:
+    """Draw mammograms with the outline of a region, as the paper's figure 6a.
+
+    Args:
+        views: Dicts of `pixels` (float, (rows, columns)), `region` (bool, the same shape) and `title`.
+
+    Returns:
+        The figure.
+    """
+    figure, row = plt.subplots(1, len(views), figsize=(3.3 * len(views), 4.4), squeeze=False, layout="constrained")
+    for axes, view in zip(row[0], views, strict=True):
+        step = max(1, max(view["pixels"].shape) // 900)
+        pixels, region = view["pixels"][::step, ::step], view["region"][::step, ::step]
+        axes.imshow(pixels, cmap="gray", vmin=np.percentile(pixels, 1), vmax=np.percentile(pixels, 99.9))
+        if region.any():
+            axes.contour(region.astype(float), [0.5], colors=[GROUP_COLOURS["BAC+"]], linewidths=1)
+        axes.set_title(view["title"], fontsize=9)
+        axes.set(xticks=[], yticks=[])
+    return figure

@@ -1,0 +1,266 @@
+"""Score any files: detect BAC and measure it with a trained model, a row a file.
+
+TensorFlow is loaded when scoring starts, not by importing this module: the reading processes do without it.
+"""
+
+import csv
+import json
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from bac_utils.intake import Skip, read_mammogram
+from bac_utils.preprocess import Prepared, prepare
+from bac_utils.results import file_digest, write_json
+from bac_utils.workers import worker_pool
+
+COLUMNS = (
+    "file", "patient_id", "laterality", "view", "status", "reason",
+    "score", "bac", "bac_area_mm2", "bac_length_mm", "elapsed_s",
+)  # fmt: skip
+BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
+_POINT = ("threshold", "heatmap_scale", "heatmap_threshold")
+
+
+class _Read(NamedTuple):
+    """A file after reading: what it says of itself, and a prepared view or the reason why there is none."""
+
+    header: dict
+    prepared: Prepared | None
+    reason: str
+    message: str
+    seconds: float
+
+
+class Detector:
+    """A trained model with its operating point: scores a prepared view and measures its heatmap.
+
+    Attributes:
+        shape: (rows, columns) of the views that the model takes.
+        point: `threshold` of the score, `heatmap_scale` (raw value of 1), `heatmap_threshold` (Th).
+    """
+
+    def __init__(self, model: str | os.PathLike | None = None) -> None:
+        """Load a model.
+
+        Args:
+            model: A .keras file, or a run's folder; the bundled model by default. Its operating point lies
+                beside the file: `NAME.json` or `operating_point.json`.
+
+        Raises:
+            FileNotFoundError: The model or its operating point is not there.
+            ValueError: The operating point lacks a number.
+        """
+        self.path, self.point = find_detector(model)
+        from bac_utils.gradcam import GradCamPlusPlus
+        from bac_utils.model import load_model
+
+        network = load_model(self.path)
+        self.shape = tuple(int(n) for n in network.input_shape[1:3])
+        self._explain = GradCamPlusPlus(network)
+
+    def measure(self, prepared: Prepared) -> dict:
+        """Detect and quantify BAC on one view.
+
+        Args:
+            prepared: A view of `shape`.
+
+        Returns:
+            `score` (sigmoid of the logit), `bac` (0 or 1), `bac_area_mm2` and `bac_length_mm` of the heatmap
+            above Th. As in the paper a region is outlined in positive predictions only: a negative one has 0.
+            Without a pixel spacing both are None.
+        """
+        import numpy as np
+
+        from bac_utils.gradcam import scale_maps
+        from bac_utils.quantify import bac_area, bac_length, upsample_map
+
+        logits, maps = self._explain(prepared.pixels[None, :, :, None])
+        score = float(1 / (1 + np.exp(-np.float64(logits[0]))))
+        found = {"score": score, "bac": int(score >= self.point["threshold"])}
+        area = length = None
+        if prepared.spacing_mm is not None:
+            area = length = 0.0
+            if found["bac"]:
+                th, heat = self.point["heatmap_threshold"], scale_maps(maps, self.point["heatmap_scale"])[0]
+                area, _ = bac_area(heat, self.shape, th, prepared.spacing_mm, prepared.mask)
+                above = (upsample_map(heat, self.shape) > th) & prepared.mask
+                length = bac_length(above, prepared.spacing_mm)
+        return found | {"bac_area_mm2": area, "bac_length_mm": length}
+
+
+def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
+    """Find a model's file and its operating point; see `Detector`."""
+    path = BUNDLED if model is None else Path(model)
+    path = path / "model.keras" if path.is_dir() else path
+    if path.suffix != ".keras" or not path.is_file():
+        raise FileNotFoundError(
+            f"model: {path} is not there, must be a .keras file or a finished run's folder"
+        )
+    beside = [path.with_suffix(".json"), path.with_name("operating_point.json")]
+    found = next((p for p in beside if p.is_file()), None)
+    if found is None:
+        names = " or ".join(p.name for p in beside)
+        raise FileNotFoundError(f"model: no operating point beside {path}, must be {names}")
+    point = json.loads(found.read_text(encoding="utf-8"))
+    for name in _POINT:
+        if not isinstance(point.get(name), int | float):
+            raise ValueError(f"{found}: {name} is {point.get(name)!r}, must be a number")
+    return path, point
+
+
+def list_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """List files, folders with all that lies below them, each file once, folders in the order of names.
+
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        The files, spelled as their path was given.
+
+    Raises:
+        FileNotFoundError: A path is not there.
+    """
+    files: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there, must be a file or a folder")
+        found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in found:
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
+
+
+def score_files(
+    paths: Iterable[str | os.PathLike],
+    output_csv: str | os.PathLike,
+    model: str | os.PathLike | None = None,
+    workers: int = 1,
+) -> Counter:
+    """Score files and folders into a CSV file, row by row, so that a stopped call can go on.
+
+    Args:
+        paths: Files and folders of mammograms; what is none becomes a row with status `skipped` and a reason.
+        output_csv: Gets `COLUMNS`; files that have a row keep it. `output_csv` + `.json` tells their model.
+        model: A .keras file or a run's folder; the bundled model by default.
+        workers: Processes that read and prepare; the model works in this one.
+
+    Returns:
+        Number of rows written by `scored` and by reason of skipping, and of those `done before`.
+
+    Raises:
+        FileNotFoundError: A path, the model or its operating point is not there.
+        ValueError: The CSV file has other columns, or comes from another model; workers is below 1.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: got {workers}, must be 1 or more")
+    output, note = Path(output_csv), Path(f"{os.fspath(output_csv)}.json")
+    files = [f for f in list_files(paths) if f.resolve() not in (output.resolve(), note.resolve())]
+    path, point = find_detector(model)
+    origin = {"model_sha256": file_digest(path), "operating_point": {name: point[name] for name in _POINT}}
+    done = _finished(output, note, origin)
+    todo = [f for f in files if _name(f) not in done]
+    counts = Counter({"done before": len(files) - len(todo)} if len(todo) < len(files) else {})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(note, origin)
+    with open(output, "a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        if not output.stat().st_size:
+            writer.writeheader()
+            stream.flush()
+        detector = Detector(model) if todo else None
+        for file, read in tqdm(
+            _read_all(todo, detector, workers), total=len(todo), desc="scoring", unit="file"
+        ):
+            row = _row(file, read, detector)
+            writer.writerow(row)
+            stream.flush()
+            counts[row["reason"] or row["status"]] += 1
+    return counts
+
+
+def _row(file: Path, read: _Read, detector: Detector) -> dict:
+    """Measure a view that could be read, and return the row of its file."""
+    start = time.perf_counter()
+    found: dict = {"file": _name(file), "status": "skipped", "reason": read.reason} | read.header
+    if read.prepared is not None:
+        found |= {"status": "scored"} | detector.measure(read.prepared)
+    else:
+        tqdm.write(f"skipped {file}: {read.message}", file=sys.stderr)
+    found["elapsed_s"] = read.seconds + time.perf_counter() - start
+    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in found.items()}
+
+
+def _read(file: Path, shape: tuple[int, int]) -> _Read:
+    """Read and prepare a file; whatever goes wrong is this file's reason."""
+    start, header = time.perf_counter(), {}
+    try:
+        mammogram = read_mammogram(file)
+        header = {name: getattr(mammogram, name) for name in ("patient_id", "laterality", "view")}
+        prepared, reason, message = prepare(mammogram, shape), "", ""
+    except Skip as skip:
+        prepared, reason, message = None, skip.code, str(skip)
+    except Exception as error:  # one file never stops the others
+        prepared, reason, message = None, "unreadable", f"{type(error).__name__}: {error}"
+    return _Read(header, prepared, reason, message, time.perf_counter() - start)
+
+
+def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[tuple[Path, _Read]]:
+    """Read the files in order, a few ahead of the model; a file that kills its process is skipped."""
+    if workers == 1:
+        for file in files:
+            yield file, _read(file, detector.shape)
+        return
+    queue = deque(files)
+    while queue:
+        ahead: deque = deque()
+        try:
+            with worker_pool(workers) as pool:
+                while queue or ahead:
+                    while queue and len(ahead) < 2 * workers:
+                        ahead.append((queue[0], pool.submit(_read, queue[0], detector.shape)))
+                        queue.popleft()
+                    read = ahead[0][1].result()
+                    yield ahead.popleft()[0], read
+        except BrokenProcessPool:  # one of those ahead did it: each gets a process of its own
+            for file, _ in ahead:
+                yield file, _read_alone(file, detector.shape)
+
+
+def _read_alone(file: Path, shape: tuple[int, int]) -> _Read:
+    """Read one file in a process of its own."""
+    try:
+        with worker_pool(1) as pool:
+            return pool.submit(_read, file, shape).result()
+    except BrokenProcessPool:
+        return _Read({}, None, "unreadable", "reading it ended the process", 0.0)
+
+
+def _finished(output: Path, note: Path, origin: dict) -> set[str]:
+    """Return the files that have a row, after dropping a cut-off last line; refuse a foreign file."""
+    if not output.exists() or not output.stat().st_size:
+        return set()
+    with open(output, "rb+") as stream:
+        text = stream.read()
+        header, expected = text.split(b"\n", 1)[0].decode("utf-8", "replace").strip(), ",".join(COLUMNS)
+        if header != expected and (b"\n" in text or not expected.startswith(header)):
+            raise ValueError(f"{output} has other columns ({header[:80]}): choose another --output")
+        if note.exists() and json.loads(note.read_text(encoding="utf-8")) != origin:
+            raise ValueError(
+                f"{output} was made with another model or operating point: choose another --output"
+            )
+        stream.truncate(text.rfind(b"\n") + 1)
+    with open(output, newline="", encoding="utf-8") as stream:
+        return {row["file"] for row in csv.DictReader(stream)}
+
+
+def _name(file: Path) -> str:
+    """Return a path as UTF-8 can hold it."""
+    return str(file).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,135 @@
+"""The files that describe the environment and the release agree with `pyproject.toml`."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+SUPPORTED = SpecifierSet(PROJECT["requires-python"])
+PYTHONS = [f"3.{minor}" for minor in range(30) if f"3.{minor}" in SUPPORTED]
+PLATFORMS = {  # platform_system: sys_platform, os_name, platform_machine
+    "Linux": ("linux", "posix", "x86_64"),
+    "Darwin": ("darwin", "posix", "arm64"),
+    "Windows": ("win32", "nt", "AMD64"),
+}
+
+# What may stand in the lock: pinned versions, some with a marker, each followed by its hashes.
+PIN = re.compile(r"[a-z0-9-]+==[^\s;]+( ; [^\\]+)?")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def read_lock(text):
+    """Return (requirement, number of hashes) for each pin; refuse whatever else stands in a lock."""
+    pins = []
+    for entry in text.replace("\\\n", "\n").split("\n"):
+        line = entry.strip()
+        if HASH.fullmatch(line) and pins:
+            pins[-1][1] += 1
+        elif PIN.fullmatch(line) and entry[0] != " ":
+            pins.append([Requirement(line), 0])
+        elif line:
+            raise ValueError(
+                f"requirements.lock: got {line!r}, must be NAME==VERSION [; MARKER] or --hash=sha256"
+            )
+    return [tuple(pin) for pin in pins]
+
+
+def direct_requirements():
+    """Return what `make setup` has to find in the lock: to run, to test and to build the package."""
+    run, test = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
+    return [Requirement(text) for text in run + test + PYPROJECT["build-system"]["requires"]]
+
+
+@pytest.mark.parametrize("platform_system", PLATFORMS)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_serves_every_dependency_on_every_platform(python, platform_system):
+    target = dict(
+        zip(("sys_platform", "os_name", "platform_machine"), PLATFORMS[platform_system], strict=True)
+    )
+    target |= {"platform_system": platform_system, "implementation_name": "cpython"}
+    target |= {"python_version": python, "python_full_version": f"{python}.9"}
+    versions = {}
+    for pin, _ in read_lock(LOCK):
+        if pin.marker is None or pin.marker.evaluate(target):
+            assert pin.name not in versions, f"two versions of {pin.name} are locked for {target}"
+            versions[pin.name] = str(pin.specifier).removeprefix("==")
+    for wanted in direct_requirements():
+        version = versions.get(canonicalize_name(wanted.name))
+        assert version, f"{wanted} is not in the lock: run `make lock`"
+        assert wanted.specifier.contains(version, prereleases=True), f"{wanted}, but {version} is locked"
+
+
+def test_lock_pins_are_hashed_and_name_no_host():
+    pins = read_lock(LOCK)
+    assert len(pins) > 100
+    assert [pin.name for pin, hashes in pins if not hashes] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://example.org/simple",
+        "--find-links wheels",
+        "numpy @ https://example.org/numpy.whl",
+        "-e .",
+        "numpy>=2.1",
+        "    # via pandas",
+    ],
+)
+def test_lock_reader_refuses_hosts_and_unpinned_lines(line):
+    with pytest.raises(ValueError, match="must be NAME==VERSION"):
+        read_lock(f"numpy==2.4.6 \\\n    --hash=sha256:{'0' * 64}\n{line}\n")
+
+
+def test_lock_reader_counts_hashes():
+    text = f"numpy==2.4.6 ; python_version < '3.12' \\\n    --hash=sha256:{'0' * 64}\nscipy==1.17.1\n"
+    assert [(pin.name, hashes) for pin, hashes in read_lock(text)] == [("numpy", 1), ("scipy", 0)]
+
+
+def test_conda_environment_takes_its_packages_from_pyproject():
+    assert set(ENVIRONMENT) <= {"name", "channels", "dependencies", "variables"}
+    assert ENVIRONMENT["name"] == PROJECT["name"]
+    conda = [Requirement(entry) for entry in ENVIRONMENT["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict)]
+    assert {requirement.name for requirement in conda} == {"python", "pip"}
+    assert {requirement.name: requirement.specifier for requirement in conda}["python"] == SUPPORTED
+    assert pip == ["-e .[test]"]
+    assert "test" in PROJECT["optional-dependencies"]
+
+
+def test_python_versions_agree():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    low, high = re.search(r"\(3, (\d+)\) <= sys\.version_info\[:2\] < \(3, (\d+)\)", makefile).groups()
+    assert SpecifierSet(f">=3.{low},<3.{high}") == SUPPORTED
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    tested = workflow["jobs"]["test"]["strategy"]["matrix"]["python-version"]
+    assert [tested[0], tested[-1]] == [PYTHONS[0], PYTHONS[-1]]
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == "py" + PYTHONS[0].replace(".", "")
+
+
+def test_release_files_agree_with_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert PROJECT["urls"]["Paper"].endswith(citation["references"][0]["doi"])
+    assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_is_stored_without_outputs(path):
+    command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"run `make format`: {done.stdout}{done.stderr}"

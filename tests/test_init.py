@@ -1,0 +1,29 @@
+"""Importing the package, its command line and its light modules brings in no TensorFlow."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import bac_utils
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_version_is_that_of_the_release():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert bac_utils.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(
+    "module", ["bac_utils", "bac_utils.__main__", "bac_utils.runner", "bac_utils.scoring", "bac_utils.plots"]
+)
+def test_import_is_light(module):
+    heavy = "tensorflow", "keras"
+    if module in ("bac_utils", "bac_utils.__main__"):
+        heavy += ("pandas", "matplotlib", "papermill")
+    code = f"import {module}, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

