@@ -148,9 +148,7 @@ def run(
             help="A parameter of any notebook, such as -p epochs 12; as often as needed.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start afresh where a run is already.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where a run is already.")] = False,
 ) -> None:
     """Run all notebooks, in order, into one folder; a run that stopped goes on."""
     folder = output or Path("runs") / preset
@@ -169,9 +167,7 @@ def run(
 
 @app.command()
 def score(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Mammograms and folders.", exists=True)
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Mammograms and folders.", exists=True)],
     output: Annotated[Path, typer.Option(help="The CSV file; rows that are there stay.", dir_okay=False)],
     model: Annotated[
         Path | None, typer.Option(help="A .keras file or a run's folder; bundled by default.", exists=True)
@@ -190,13 +186,14 @@ def score(
 @app.command()
 def pretrain(
     output: Annotated[Path, typer.Option(help="File for the backbone's weights.", dir_okay=False)],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the patches and of the training.")] = 2023,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 1,
 ) -> None:
     """Make the bundled backbone again, on patches of simulated views."""
     with _one_line_errors():
         from bac_utils.pretraining import pretrain as make
+        from bac_utils.training_views import Recipe
 
-        make(output, seed=seed)
+        make(output, Recipe(seed=seed))
 
 
 if __name__ == "__main__":

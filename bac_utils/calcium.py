@@ -34,7 +34,7 @@ def draw_artery_calcium(
     rng = np.random.default_rng([*seed, stretch.vessel])
     total = len(vessel.path)
     strength = stretch.strength
-    volume_a_mm = 0.006 + 0.20 * strength**1.5
+    volume_a_mm = 0.006 + 0.15 * strength**1.5
     plates_a_mm = 1.3 + 9.0 * strength
     count = rng.poisson(plates_a_mm * total * PATH_STEP_MM * 2)
     at, angle = rng.uniform(0, total - 1, count), rng.uniform(0, 2 * np.pi, count)
@@ -78,18 +78,18 @@ class Finding:
 
 FINDINGS = {
     # kind: (chance a breast, most places)
-    "punctate": (0.55, 5),
-    "round": (0.35, 3),
-    "coarse": (0.12, 1),
-    "skin": (0.25, 2),
-    "cluster": (0.22, 2),
-    "rods": (0.16, 1),
-    "rim": (0.10, 2),
-    "milk": (0.08, 2),
-    "row": (0.40, 3),
-    "suture": (0.05, 1),
-    "clip": (0.07, 1),
-    "marker": (0.05, 1),
+    "punctate": (0.65, 5),
+    "round": (0.70, 5),
+    "coarse": (0.32, 2),
+    "skin": (0.35, 3),
+    "cluster": (0.35, 2),
+    "rods": (0.32, 1),
+    "rim": (0.18, 2),
+    "milk": (0.12, 2),
+    "row": (0.55, 4),
+    "suture": (0.08, 1),
+    "clip": (0.10, 1),
+    "marker": (0.08, 1),
 }
 
 

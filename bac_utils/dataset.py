@@ -8,9 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from tqdm import tqdm
 
 from bac_utils import intake, preprocess
 from bac_utils.settings import Augmentation
+from bac_utils.workers import worker_pool
 
 PIXELS_FILE = "views.npy"
 INDEX_FILE = "views.json"
@@ -28,57 +27,22 @@ ROWS_PER_SAVE = 32
 LISTED_FAILURES = 20
 
 
-class Rows:
-    """Some rows of an array of views, read one batch at a time: nothing is copied until it is indexed.
-
-    Args:
-        pixels: The views, (N, H, W).
-        rows: Row numbers, or a boolean mask of length N.
-    """
-
-    def __init__(self, pixels: Any, rows: Any) -> None:
-        rows = np.asarray(rows)
-        self._pixels, self._rows = pixels, np.flatnonzero(rows) if rows.dtype == bool else rows.astype(int)
-        self.shape, self.dtype = (len(self._rows), *pixels.shape[1:]), pixels.dtype
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self._rows)
-
-    def __getitem__(self, item: Any) -> np.ndarray:
-        """Return one view (H, W) for an integer, some views (n, H, W) for a slice or integers."""
-        return self._pixels[self._rows[item]]
-
-
 @dataclass(frozen=True)
 class PreparedViews:
     """Prepared views and the rows of the views table that they are, aligned one by one."""
 
-    pixels: np.ndarray | Rows
+    pixels: np.memmap
     """float16 (N, H, W), breast side at the left, mean 0 and deviation 1 inside the breast, 0 outside."""
     table: pd.DataFrame
     """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared grid (NaN = unknown)."""
 
-    def subset(self, rows: Any) -> "PreparedViews":
-        """Return the chosen views without reading them.
 
-        Args:
-            rows: A boolean mask of length N or row positions.
-
-        Returns:
-            Prepared views whose pixels are read from the same file when indexed.
-        """
-        chosen = Rows(self.pixels, rows)
-        return PreparedViews(chosen, self.table.iloc[np.asarray(rows)].reset_index(drop=True))
-
-
-def prepare_views(
-    views: pd.DataFrame, folder: str | Path, shape: tuple[int, int], workers: int = 1
-) -> PreparedViews:
+def prepare_views(views: pd.DataFrame, folder: str | Path, shape: tuple[int, int], workers: int = 1) -> PreparedViews:
     """Read and prepare every view of the table once, and keep the result in a folder.
 
-    An interrupted call goes on where it stopped. The cache is made anew when the shape, the table's images
-    (path, size, time, side, view, spacing) or the code that reads and prepares them is another.
+    An interrupted call goes on where it stopped, and views that another call has prepared into the folder are
+    taken over. A view is prepared anew when its file (path, size, time), side, view, spacing or shape is another,
+    or the code that reads and prepares.
 
     Args:
         views: Views table with the absolute paths in `image_path` (or in `image`), `laterality`, `view` and
@@ -100,26 +64,30 @@ def prepare_views(
     jobs = _jobs(views, shape)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pixels, index = _open_cache(folder, jobs, shape)
-    todo = [job for job in jobs if str(job[0]) not in index["spacing"]]
+    keys = _cache_keys(jobs)
+    pixels, index = _open_cache(folder, keys, shape)
+    todo = [job for job in jobs if index["keys"][job[0]] is None]
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="preparing views", unit="view")
     failures = []
     try:
-        for count, (row, view, spacing, reason) in enumerate(_progress(_run(todo, workers), len(jobs), len(todo)), 1):
+        for count, (row, view, spacing, reason) in enumerate(_run(todo, workers), 1):
+            bar.update()
             if view is None:
                 failures.append(f"{jobs[row][1]}: {reason}")
-            else:
-                pixels[row] = view
-                index["spacing"][str(row)] = spacing
+                continue
+            pixels[row] = view
+            index["keys"][row], index["spacing"][row] = keys[row], spacing
             if count % ROWS_PER_SAVE == 0:
                 _save_index(folder, pixels, index)
     finally:
+        bar.close()
         _save_index(folder, pixels, index)
     if failures:
         more = f"\n... and {len(failures) - LISTED_FAILURES} more" if len(failures) > LISTED_FAILURES else ""
         listed = "\n".join(failures[:LISTED_FAILURES]) + more
         raise ValueError(f"views: {len(failures)} of {len(jobs)} cannot be used\n{listed}")
     table = views.reset_index(drop=True).copy()
-    spacings = [index["spacing"][str(row)] or (np.nan, np.nan) for row in range(len(jobs))]
+    spacings = [spacing or (np.nan, np.nan) for spacing in index["spacing"]]
     table["spacing_row_mm"], table["spacing_column_mm"] = np.array(spacings, float).reshape(-1, 2).T
     return PreparedViews(open_memmap(folder / PIXELS_FILE, mode="r"), table)
 
@@ -132,12 +100,12 @@ def augment(image: Any, seed_pair: Any, augmentation: Augmentation) -> Any:
     that what lies outside the breast stays exactly 0.
 
     Args:
-        image: float32 (H, W, 1), 0 outside the breast.
+        image: float32 (H, W), 0 outside the breast.
         seed_pair: Two integers.
         augmentation: The ranges.
 
     Returns:
-        float32 (H, W, 1) tensor.
+        float32 (H, W) tensor.
     """
     import tensorflow as tf
 
@@ -157,22 +125,26 @@ def augment(image: Any, seed_pair: Any, augmentation: Augmentation) -> Any:
     x, y = (width - 1) / 2, (height - 1) / 2
     a2, b2 = x - a * (x + right) - b * (y + down), y - c * (x + right) - d * (y + down)
     image = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
+        images=image[None, ..., None],
         transforms=tf.stack([a, b, a2, c, d, b2, 0.0, 0.0])[None],
-        output_shape=tf.shape(image)[:2],
+        output_shape=tf.shape(image),
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
-    )[0]
+    )[0, ..., 0]
     inside = image != 0
     low, high = tf.reduce_min(image), tf.reduce_max(image)
     if augmentation.gaussian_noise_sd > 0:
         noise = tf.random.stateless_normal(tf.shape(image), seeds[1], stddev=u[6] * augmentation.gaussian_noise_sd)
         image += tf.where(inside, noise, 0.0)
     if augmentation.salt_pepper_fraction > 0:
-        half = u[7] * augmentation.salt_pepper_fraction / 2
-        hit = tf.random.stateless_uniform(tf.shape(image), seeds[2])
-        image = tf.where(inside & (hit < half), low, tf.where(inside & (hit >= 1 - half), high, image))
+        share = u[7] * augmentation.salt_pepper_fraction
+        number = tf.cast(share * height * width, tf.int32)
+        flat, size = tf.reshape(image, [-1]), tf.size(image)
+        at = tf.random.stateless_uniform([number], seeds[2], 0, size, tf.int32)
+        values = tf.where(tf.range(number) % 2 == 0, low, high)
+        values = tf.where(tf.gather(tf.reshape(inside, [-1]), at), values, 0.0)
+        image = tf.reshape(tf.tensor_scatter_nd_update(flat, at[:, None], values), tf.shape(image))
     return image
 
 
@@ -182,7 +154,7 @@ def training_batches(
     """Return one epoch of shuffled, augmented batches; order and changes depend on seed and epoch alone.
 
     Args:
-        pixels: Prepared views (N, H, W), array, memmap or `Rows`.
+        pixels: Prepared views (N, H, W), an array or a memmap; one view is read at a time.
         labels: N labels, 0 or 1.
         batch_size: Views a batch; the last batch holds the rest.
         augmentation: The ranges; `None` leaves the views as they are.
@@ -203,11 +175,12 @@ def training_batches(
         raise ValueError(f"labels: got shape {labels.shape}, must be ({len(pixels)},), one a view")
     order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
 
+    @tf.autograph.experimental.do_not_convert
     def change(index: Any, view: Any) -> tuple:
-        view = tf.cast(view, tf.float32)[..., None]
+        view = tf.cast(view, tf.float32)
         if augmentation is not None:
             view = augment(view, tf.stack([tf.cast(seed, tf.int64), epoch * 2**32 + index]), augmentation)
-        return view, tf.gather(labels, index)[None]
+        return view[..., None], tf.gather(labels, index)[None]
 
     data = tf.data.Dataset.from_tensor_slices(order.astype(np.int64))
     data = data.map(lambda index: (index, _read(pixels, index)))
@@ -219,7 +192,7 @@ def batches(pixels: Any, batch_size: int) -> Any:
     """Return the views in their order, in batches, for prediction.
 
     Args:
-        pixels: Prepared views (N, H, W), array, memmap or `Rows`.
+        pixels: Prepared views (N, H, W), an array or a memmap; one view is read at a time.
         batch_size: Views a batch; the last batch holds the rest.
 
     Returns:
@@ -280,7 +253,7 @@ def _prepare_one(job: tuple) -> tuple[int, np.ndarray | None, tuple | None, str]
         mammogram = intake.read_mammogram(path, laterality=laterality, view=view, pixel_spacing_mm=spacing)
         prepared = preprocess.prepare(mammogram, shape)
     except intake.Skip as skip:
-        return row, None, None, f"{skip.code}: {skip}"
+        return row, None, None, str(skip)
     return row, prepared.pixels.astype(np.float16), prepared.spacing_mm, ""
 
 
@@ -289,38 +262,49 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
     if workers == 1 or len(jobs) < 2:
         yield from map(_prepare_one, jobs)
         return
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+    with worker_pool(min(workers, len(jobs))) as pool:
         yield from pool.map(_prepare_one, jobs)
 
 
-def _progress(outcomes: Iterator, total: int, todo: int) -> Iterator:
-    return iter(tqdm(outcomes, "preparing views", total, initial=total - todo, unit="view", disable=todo == 0))
+def _cache_keys(jobs: list[tuple]) -> list[str]:
+    """Return for each view a hash of all that its prepared pixels follow from."""
+    code = hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (intake, preprocess))).hexdigest()
+    keys = []
+    for _, path, *how in jobs:
+        state = Path(path).stat() if Path(path).is_file() else None
+        text = repr((code, path, how, state and (state.st_size, state.st_mtime_ns)))
+        keys.append(hashlib.sha256(text.encode()).hexdigest()[:32])
+    return keys
 
 
-def _cache_key(jobs: list[tuple]) -> str:
-    """Return a hash of all that the prepared views follow from."""
-    digest = hashlib.sha256()
-    for module in (intake, preprocess):
-        digest.update(Path(module.__file__).read_bytes())
-    for job in jobs:
-        path = Path(job[1])
-        state = path.stat() if path.is_file() else None
-        digest.update(repr((job, state and (state.st_size, state.st_mtime_ns))).encode())
-    return digest.hexdigest()
-
-
-def _open_cache(folder: Path, jobs: list[tuple], shape: tuple[int, int]) -> tuple[np.memmap, dict]:
-    """Return the pixels, open for writing, and the index {key, spacing: {row: (row, column) or None}}."""
-    key, full_shape = _cache_key(jobs), (len(jobs), *shape)
+def _open_cache(folder: Path, keys: list[str], shape: tuple[int, int]) -> tuple[np.memmap, dict]:
+    """Return the pixels, open for writing, and the index {keys, spacing}, with `None` where a row is to be made."""
+    path = folder / PIXELS_FILE
     try:
-        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        pixels = open_memmap(folder / PIXELS_FILE, mode="r+")
-        if index["key"] == key and pixels.shape == full_shape and pixels.dtype == np.float16:
-            return pixels, index
-    except (OSError, ValueError, KeyError):
-        pass  # no cache, or a broken one: made anew
+        known = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        old = open_memmap(path, mode="r+")
+        if old.dtype != np.float16 or old.shape != (len(known["keys"]), *shape):
+            raise ValueError("another form")
+        if len(known["keys"]) == len(keys) and all(
+            k in (None, key) for k, key in zip(known["keys"], keys, strict=True)
+        ):
+            return old, known
+    except (OSError, ValueError, KeyError, TypeError):
+        old, known = None, {"keys": [], "spacing": []}  # no cache, or one of no use
+    part, index = folder / f"part-{PIXELS_FILE}", {"keys": [None] * len(keys), "spacing": [None] * len(keys)}
+    new = open_memmap(part, "w+", np.float16, (len(keys), *shape))
+    places = {key: row for row, key in enumerate(known["keys"]) if key is not None}
+    for row, key in enumerate(keys):
+        if key in places:
+            new[row] = old[places[key]]
+            index["keys"][row], index["spacing"][row] = key, known["spacing"][places[key]]
+    new.flush()
+    del old, new
     (folder / INDEX_FILE).unlink(missing_ok=True)
-    return open_memmap(folder / PIXELS_FILE, "w+", np.float16, full_shape), {"key": key, "spacing": {}}
+    os.replace(part, path)
+    pixels = open_memmap(path, mode="r+")
+    _save_index(folder, pixels, index)
+    return pixels, index
 
 
 def _save_index(folder: Path, pixels: np.memmap, index: dict) -> None:

@@ -11,6 +11,27 @@ from pathlib import Path
 from typing import Any
 
 
+# nbconvert's own page, with the `alt` of a cell's metadata as the description of its figure
+_PAGE = """{%- extends 'lab/index.html.j2' -%}
+{% block data_png scoped %}
+{%- set alt = (cell | get_metadata('alt') or 'figure') | escape_html -%}
+{{ super() | replace('<img ', '<img alt="' ~ alt ~ '" ') }}
+{% endblock data_png %}
+"""
+
+
+_KERNEL_CONFIG = """
+c = get_config()
+c.IPKernelApp.log_level = "ERROR"  # not the notice, on every start, that the loopback is not encrypted
+c.IPKernelApp.capture_fd_output = False
+"""
+_STARTUP = """
+import os
+os.dup2(os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+del os
+"""
+
+
 class NotebookError(RuntimeError):
     """A cell failed; the message names the notebook, the cell and the error."""
 
@@ -36,9 +57,7 @@ def declared_parameters(notebook: Path) -> dict[str, Any]:
                 (target,) = node.targets
                 found[target.id] = ast.literal_eval(node.value)
             except (AttributeError, ValueError) as error:
-                raise ValueError(
-                    f"{notebook.name}, parameters cell: {ast.unparse(node)!r} is no literal"
-                ) from error
+                raise ValueError(f"{notebook.name}, parameters cell: {ast.unparse(node)!r} is no literal") from error
     return found
 
 
@@ -98,24 +117,35 @@ def _write_page(executed: Path) -> None:
     """Write the HTML of an executed notebook beside it; the page asks no other host for anything."""
     from nbconvert import HTMLExporter
 
-    nowhere = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), "")
-    html, _ = HTMLExporter(**nowhere).from_filename(str(executed))
+    hosts = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url")
+    exporter = HTMLExporter(raw_template=_PAGE, **dict.fromkeys(hosts, ""))
+    html, _ = exporter.from_filename(str(executed))
     executed.with_suffix(".html").write_text(html, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def kernel_environment() -> Iterator[None]:
-    """Give the kernels this interpreter and kit, and keep Jupyter's files out of the user's home."""
+def kernel_environment(log: Path) -> Iterator[None]:
+    """Give the kernels this interpreter and kit, and keep Jupyter's files out of the user's home.
+
+    Args:
+        log: File for what libraries below Python write to stderr, such as TensorFlow on starting without a GPU;
+            what Python writes there stays in the notebook.
+    """
     with tempfile.TemporaryDirectory(prefix="bac-utils-") as scratch:
         paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
         homes = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
         changes = {name: str(Path(scratch, name)) for name in homes}
         changes |= {
             "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel python3 of this environment, not one of the user's
+            "TMPDIR": scratch,  # what a killed kernel leaves goes with it
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
             "TQDM_MININTERVAL": os.environ.get("TQDM_MININTERVAL", "1"),
         }
+        profile = Path(changes["IPYTHONDIR"], "profile_default")
+        (profile / "startup").mkdir(parents=True)
+        (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
+        (profile / "startup" / "00.py").write_text(_STARTUP.format(path=str(log.resolve())), encoding="utf-8")
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
         try:

@@ -272,7 +272,7 @@ def _value(dataset: pydicom.Dataset, keyword: str) -> Any:
 
 def _texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
     value = _value(dataset, keyword)
-    values = value if isinstance(value, pydicom.multival.MultiValue) else [value]
+    values = value if isinstance(value, pydicom.multival.MultiValue | list) else [value]
     return [str(v).strip() for v in values if v is not None]
 
 
@@ -421,9 +421,9 @@ def _decode(path: Path) -> np.ndarray:
         elif syntax != RLELossless and b"\xff\xd9" not in data[-32:]:
             raise Skip("truncated", "the compressed pixels have no end marker")
         values = pixel_array(dataset, raw=True)
-    except Skip:
+    except (Skip, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
+    except BaseException as error:  # a decoder in Rust panics past Exception
         raise Skip("unreadable", f"the pixels cannot be decoded ({type(error).__name__})") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise Skip("unreadable", f"the pixels have the shape {values.shape}")

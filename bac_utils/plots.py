@@ -5,7 +5,7 @@ Colours come from seaborn's colour-blind palette and never carry a meaning alone
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -72,6 +72,16 @@ def _groups(women: pd.DataFrame) -> pd.Series:
     return women["bac"].map({0: "BAC-", 1: "BAC+"})
 
 
+def _boxes(axes: Axes, groups: Sequence[pd.Series], places: Sequence[float], colours: Iterable) -> None:
+    """Draw box plots: box = quartiles, whiskers up to 1.5 box lengths, dots beyond."""
+    boxes = axes.boxplot(
+        groups, positions=places, widths=0.35, patch_artist=True, manage_ticks=False,
+        medianprops={"color": "black"}, flierprops={"markersize": 2},
+    )  # fmt: skip
+    for box, colour in zip(boxes["boxes"], colours, strict=True):
+        box.set_facecolor(colour)
+
+
 @_styled
 def age_distribution(women: pd.DataFrame) -> Figure:
     """Draw the ages of BAC+ and BAC- women: histogram on the left, box plots on the right.
@@ -92,7 +102,8 @@ def age_distribution(women: pd.DataFrame) -> Figure:
     left.get_legend().set_title(None)
     for text in left.get_legend().get_texts():
         text.set_text(f"{text.get_text()} (n = {counts.get(text.get_text(), 0)})")
-    sns.boxplot(data, x="group", y="age", order=list(GROUP_COLOURS), legend=False, width=0.5, ax=right, **shown)
+    _boxes(right, [data.loc[data["group"] == name, "age"] for name in GROUP_COLOURS], [0, 1], GROUP_COLOURS.values())
+    right.set_xticks([0, 1], list(GROUP_COLOURS))
     right.set(xlabel="", ylabel="Age (years)")
     sns.despine(figure)
     return figure
@@ -222,9 +233,13 @@ def score_boxes(predictions: pd.DataFrame, threshold: float) -> Figure:
         The figure.
     """
     figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
-    data = predictions.assign(group=_groups(predictions))
-    sns.boxplot(data, x="split", y="score", hue="group", order=SETS, hue_order=list(GROUP_COLOURS),
-                palette=GROUP_COLOURS, fliersize=2, ax=axes)  # fmt: skip
+    place = np.arange(len(SETS))
+    for label, (name, colour) in enumerate(GROUP_COLOURS.items()):
+        rows = predictions[predictions["bac"] == label]
+        scores = [rows.loc[rows["split"] == split, "score"] for split in SETS]
+        _boxes(axes, scores, place + 0.4 * label - 0.2, [colour] * len(SETS))
+        axes.plot([], [], "s", color=colour, label=name)
+    axes.set_xticks(place, SETS)
     axes.axhline(threshold, color="black", linestyle="--", lw=1, label=f"threshold {threshold:.2f}")
     axes.set(xlabel="", ylabel="Score", ylim=(-0.02, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -239,7 +254,7 @@ def _show_view(axes: Axes, pixels: np.ndarray, aspect: float, heatmap: np.ndarra
     grey = np.where(inside, pixels, low).astype(np.float32)
     axes.imshow(grey, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="antialiased")
     if heatmap is not None:
-        shown = np.clip(heatmap, 0, 1)
+        shown = np.where(inside, np.clip(heatmap, 0, 1), 0)
         axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, aspect=aspect, alpha=0.75 * shown**0.5)
     axes.set(xticks=[], yticks=[])
 
@@ -278,8 +293,8 @@ def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Fig
     height, width = views[0]["pixels"].shape
     shape = np.median([v.get("aspect", 1.0) for v in views]) * height / width
     panels = columns * (2 if with_map else 1)
-    size = (1.35 * panels, len(rows) * (1.35 * shape + 0.55))
-    figure, grid = plt.subplots(len(rows), panels, figsize=size, squeeze=False, layout="constrained")
+    size = (1.35 * panels, len(rows) * (1.35 * shape + 0.35))
+    figure, grid = plt.subplots(len(rows), panels, figsize=size, squeeze=False, layout="compressed")
     for line, (name, row) in zip(grid, rows, strict=True):
         for axes in line:
             axes.set_axis_off()

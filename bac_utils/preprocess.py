@@ -217,6 +217,8 @@ def _find(pixels: np.ndarray) -> np.ndarray:
     grey = cv2.GaussianBlur(sharp, (0, 0), 1.0)
     otsu = float(threshold_otsu(grey))
     tissue = grey > otsu
+    if not tissue.any():
+        raise Skip("no_breast", "the image has no contrast")
     contrast = grey[tissue].mean() - grey[~tissue].mean()
     if not contrast > SMALLEST_CONTRAST * (sharp - grey)[tissue].std():
         raise Skip("no_breast", "bright and dark pixels are mixed: noise, not a breast")

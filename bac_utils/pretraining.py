@@ -1,139 +1,180 @@
 """The bundled weights, made from nothing but simulated views: a backbone, and a detector for whole views.
 
-Patches with and without calcified artery, of many looks and scales, teach the backbone; whole views then teach the
-detector. The women's seeds belong to a stream that no cohort uses, and no real picture is opened.
+Patches with and without calcified artery teach all convolutions of the network; whole views then teach the last ones
+and the head, as in the paper's recipe.
 """
 
 import json
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
-from bac_utils.intake import Mammogram, Skip
-from bac_utils.phantom import TRAINING, VIEWS, Woman, render
-from bac_utils.preprocess import prepare
+from bac_utils.settings import DEMO, Settings
+from bac_utils.training_views import Recipe, woman_patches, woman_views
+from bac_utils.workers import worker_pool
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the bundled weights are made; all numbers are this kit's own choice.
-
-    Attributes:
-        women: Simulated for the patches.
-        heights: Rows that a view is prepared to; a woman gets one of them, and half as many columns.
-        bac_share: Share of BAC+ women.
-        film_share: Share of women with film views.
-        patch: Side of a patch, pixels.
-        patches: Of each kind (artery, bright spot, anywhere) a view.
-        epochs: Over the patches.
-        view_women: Simulated for the whole views (other women).
-        view_shape: Input of the detector.
-        view_epochs: Over the whole views.
-        seed: Of weights, order and augmentation.
-    """
-
-    women: int = 260
-    heights: tuple[int, ...] = (768, 1024, 1536)
-    bac_share: float = 0.6
-    film_share: float = 0.4
-    patch: int = 112
-    patches: int = 4
-    epochs: int = 10
-    view_women: int = 160
-    view_shape: tuple[int, int] = (1536, 768)
-    view_epochs: int = 4
-    seed: int = 1
+HELD_BACK = 8
+"""One woman in so many is held back from training."""
 
 
-def training_woman(number: int, recipe: Recipe) -> Woman:
-    """Return a woman of the pretraining stream; her seed starts with `TRAINING`, a cohort's with `COHORT`."""
-    rng = np.random.default_rng([TRAINING, number])
-    age, bac = int(rng.integers(45, 88)), bool(rng.random() < recipe.bac_share)
-    return Woman(f"T-{number:05d}", age, bac, (TRAINING, 0, number), recipe.film_share)
+def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) -> dict:  # noqa: B008 (frozen)
+    """Make the bundled weights: `output` (the backbone) and, beside it, `detector.keras` with `detector.json`.
 
-
-def prepared_view(woman: Woman, side: str, view: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Render a view at the spacing that `shape` needs and prepare it as any other mammogram.
+    The detector's logit is scaled on women held back (Platt), so that a score of 0.5 means even odds where half of
+    the views have BAC.
 
     Args:
-        woman: Whose.
-        side: `L` or `R`.
-        view: `CC` or `MLO`.
-        shape: (rows, columns).
+        output: The backbone's file, `.weights.h5`.
+        recipe: Sizes and numbers.
+        workers: Processes that simulate.
 
     Returns:
-        The prepared pixels, float32, and the artery's mask on the same grid, bool.
+        What was measured on the women held back, as written to `detector.json`.
 
     Raises:
-        Skip: No breast was found.
+        ValueError: `output` does not end in `.weights.h5`.
     """
-    spacing = float(np.clip(190 / shape[0], 0.05, 0.3))  # a breast of 190 mm fills the rows
-    image, artery = render(woman, side, view, spacing)
-    mammogram = Mammogram(
-        pixels=image, spacing_mm=(spacing, spacing), spacing_rule="simulated", laterality=side, view=view,
-        patient_id=woman.patient_id, age=float(woman.age),
-    )  # fmt: skip
-    prepared = prepare(mammogram, shape)
-    r0, r1, c0, c1 = prepared.box
-    mask = artery[r0:r1, c0:c1].astype(np.float32)
-    mask = mask[:, ::-1] if prepared.flipped else mask
-    mask = cv2.resize(np.ascontiguousarray(mask), (shape[1], shape[0]), interpolation=cv2.INTER_AREA) > 0.3
-    return prepared.pixels, mask
+    output = Path(output)
+    if not output.name.endswith(".weights.h5"):
+        raise ValueError(f"output: got {output.name}, must end in .weights.h5")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    from bac_utils.backbones import save_backbone
+    from bac_utils.gradcam import GradCamPlusPlus, reference_scale
+    from bac_utils.model import build_model
+
+    settings = replace(
+        DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
+    )
+    found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
+    network = build_model(settings)
+    patch_auc = _train_patches(network, found, recipe)
+    save_backbone(network, output)
+
+    last = recipe.women + recipe.view_women
+    found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
+    detector = build_model(replace(settings, input_shape=recipe.view_shape, trainable_convolutions=5))
+    detector.set_weights(network.get_weights())
+    logits, labels = _train_views(detector, found, recipe)
+    calibrated = _calibrate(detector, logits, labels)
+    positives = np.concatenate([views[truth == 1] for views, truth in found[::HELD_BACK]])
+    explain = GradCamPlusPlus(detector)
+    maps = np.concatenate([explain(positives[k : k + 4, ..., None])[1] for k in range(0, len(positives), 4)])
+    detector.save(output.with_name("detector.keras"))
+    point = {
+        "threshold": 0.5,
+        "chosen_on": "fixed: the logit is calibrated on simulated women held back" if calibrated else "fixed",
+        "heatmap_scale": reference_scale(maps),
+        "heatmap_threshold": DEMO.heatmap_threshold,
+        "input_shape": list(recipe.view_shape),
+        "made_with": asdict(recipe),
+        "held_back": {"patch_auc_roc": patch_auc, "view_auc_roc": float(roc_auc_score(labels, logits)), "views": len(labels)},
+    }
+    part = output.with_name("detector.json.part")
+    part.write_text(json.dumps(point, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, output.with_name("detector.json"))
+    return point["held_back"]
 
 
-def view_patches(
-    pixels: np.ndarray, artery: np.ndarray, recipe: Recipe, rng: np.random.Generator
-) -> tuple[list[np.ndarray], list[int]]:
-    """Cut patches out of a prepared view.
+def _gather(job: Callable, numbers: range, workers: int, what: str) -> list:
+    """Run a job for each woman in worker processes, in order, with a progress bar."""
+    with worker_pool(workers) as pool:
+        return list(tqdm(pool.map(job, numbers), total=len(numbers), desc=what, unit="woman"))
 
-    Args:
-        pixels: float32 (H, W).
-        artery: bool (H, W).
-        recipe: Sizes and numbers.
-        rng: Source of randomness.
 
-    Returns:
-        Patches, float16 (patch, patch), and labels: 1 where at least as much artery lies well inside as half a
-        patch's side of a thin one, 0 where none lies in the patch. What is in between is left out.
+def _divide(found: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Join what the women gave: (pixels, labels) to train on, (pixels, labels) held back."""
+    kept = [pair for k, pair in enumerate(found) if k % HELD_BACK]
+    divided = tuple(np.concatenate([pair[k] for pair in group]) for group in (kept, found[::HELD_BACK]) for k in (0, 1))
+    if any(len(set(labels.tolist())) < 2 for labels in divided[1::2]):
+        raise ValueError(f"women: got {len(found)}, must be more: a set lacks one of the two classes")
+    return divided
+
+
+def _vary(pixels: Any, label: Any) -> tuple:
+    """Flip a patch or view, change its contrast and brightness, add noise; outside the breast it stays 0."""
+    import tensorflow as tf
+
+    pixels = tf.cast(pixels, tf.float32)[..., None]
+    pixels = tf.image.random_flip_left_right(tf.image.random_flip_up_down(pixels))
+    inside = tf.cast(pixels != 0, tf.float32)
+    pixels = pixels * tf.exp(tf.random.uniform([], -0.9, 0.4)) + tf.random.uniform([], -0.5, 0.5)  # 0.4 to 1.5
+    pixels += tf.random.normal(tf.shape(pixels)) * tf.random.uniform([], 0, 0.15)
+    return pixels * inside, label
+
+
+def _batches(pixels: np.ndarray, labels: np.ndarray, size: int, seed: int) -> Any:
+    """Return shuffled, varied batches of float16 pictures (N, H, W), new ones each epoch."""
+    import tensorflow as tf
+
+    def picture(k: Any) -> tuple:
+        return tf.numpy_function(lambda i: pixels[i], [k], tf.float16), tf.gather(truth, k)
+
+    truth, shape = tf.constant(labels[:, None], tf.float32), pixels.shape[1:]
+    data = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).map(picture)
+    data = data.map(lambda x, y: _vary(tf.ensure_shape(x, shape), y), num_parallel_calls=2)
+    return data.batch(size).prefetch(2)
+
+
+def _fit(model: Any, data: Any, epochs: int, rate: float, check: Callable[[], float]) -> None:
+    """Fit with cosine annealing and print what `check` gives after each epoch."""
+    import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(rate, len(data) * epochs)
+    model.compile(keras.optimizers.Adam(schedule), keras.losses.BinaryCrossentropy(from_logits=True))
+    for epoch in range(epochs):
+        loss = model.fit(data, verbose=0).history["loss"][0]
+        print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, held back: AUC-ROC {check():.4f}", flush=True)
+
+
+def _train_patches(network: Any, found: list, recipe: Recipe) -> float:
+    """Train all layers on patches; the first block, half of the work, only in the first epochs. Return the AUC-ROC."""
+    pixels, labels, held, truth = _divide(found)
+    held = held[..., None].astype(np.float32)
+
+    def check() -> float:
+        return float(roc_auc_score(truth, network.predict(held, batch_size=64, verbose=0)[:, 0]))
+
+    print(f"{len(labels)} patches, {labels.mean():.0%} with artery; {len(truth)} held back", flush=True)
+    data = _batches(pixels, labels, 32, recipe.seed)
+    _fit(network, data, recipe.first_epochs, 1e-3, check)
+    for layer in network.layers:
+        if layer.name.startswith("block1"):
+            layer.trainable = False
+    _fit(network, data, recipe.epochs, 1e-3, check)
+    return check()
+
+
+def _train_views(detector: Any, found: list, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Fine-tune on whole views. Return logits and labels of the views held back."""
+    pixels, labels, held, truth = _divide(found)
+
+    def logits() -> np.ndarray:
+        parts = (held[k : k + 8, ..., None].astype(np.float32) for k in range(0, len(held), 8))
+        return np.concatenate([detector.predict_on_batch(part)[:, 0] for part in parts])
+
+    print(f"{len(labels)} views, {labels.mean():.0%} BAC+; {len(truth)} held back", flush=True)
+    data = _batches(pixels, labels, 8, recipe.seed)
+    _fit(detector, data, recipe.view_epochs, 3e-4, lambda: float(roc_auc_score(truth, logits())))
+    return logits(), truth
+
+
+def _calibrate(detector: Any, logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Scale the last layer so that the logit is the log odds where half of the views have BAC (Platt 1999).
+
+    Return whether it was done: a detector that ranks the views the wrong way round is left as it is.
     """
-    side = recipe.patch
-    half, margin = side // 2, side // 8
-    tophat = cv2.morphologyEx(pixels, cv2.MORPH_TOPHAT, np.ones((9, 9), np.uint8))
-    breast = cv2.erode((pixels != 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    bright = np.argwhere(breast & (tophat > np.quantile(tophat[breast][::7], 0.998)))
-    centres = []
-    for points, spread in ((np.argwhere(artery), side * 0.3), (bright, side * 0.3), (np.argwhere(breast), 0.0)):
-        if len(points):
-            chosen = points[rng.integers(len(points), size=recipe.patches)]
-            centres.extend(chosen + rng.normal(0, spread, chosen.shape) if spread else chosen)
-    patches, labels = [], []
-    padded = np.pad(pixels, half)
-    truth = np.pad(artery, half)
-    for row, column in np.clip(np.round(centres).astype(int), 0, np.array(pixels.shape) - 1):
-        patch = padded[row : row + side, column : column + side]
-        inside = truth[row : row + side, column : column + side]
-        if inside.any() and inside[margin:-margin, margin:-margin].sum() < 2 * side:
-            continue
-        if np.count_nonzero(patch) > 0.3 * patch.size:
-            patches.append(patch.astype(np.float16))
-            labels.append(int(inside.any()))
-    return patches, labels
-
-
-def woman_patches(number: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return all patches (n, patch, patch) float16 and labels (n,) of one woman's four views."""
-    woman = training_woman(number, recipe)
-    rng = np.random.default_rng([TRAINING, number, 1])
-    height = int(rng.choice(recipe.heights))
-    patches, labels = [], []
-    for side, view in VIEWS:
-        try:
-            pixels, artery = prepared_view(woman, side, view, (height, height // 2))
-        except Skip:
-            continue
-        more, truth = view_patches(pixels, artery, recipe, rng)
-        patches += more
-        labels += truth
-    return np.array(patches, np.float16).reshape(-1, recipe.patch, recipe.patch), np.array(labels, np.int8)
+    fit = LogisticRegression(class_weight="balanced", C=1e3).fit(logits[:, None], labels)
+    slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    if slope <= 0:
+        return False
+    kernel, bias = detector.get_layer("logit").get_weights()
+    detector.get_layer("logit").set_weights([kernel * slope, bias * slope + offset])
+    return True

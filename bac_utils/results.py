@@ -44,7 +44,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "batch_size": (Integral, 1, 4096),
     "epochs": (Integral, 1, 100_000),
     "learning_rate": (Real, 1e-12, 10),
-    "heatmap_threshold": (Real, 0, 1),
+    "heatmap_threshold": (Real, 0.01, 0.99),
     "bootstrap_samples": (Integral, 20, 1_000_000),
 }
 

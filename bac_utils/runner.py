@@ -33,6 +33,8 @@ OWN_FILES = (
     "table_one.csv",
     "model.keras",
     "history.csv",
+    "part-model.keras",
+    "part-history.csv",
     "predictions.csv",
     "detection.csv",
     "quantification.csv",
@@ -117,7 +119,8 @@ def run_notebooks(
             "output": str(folder),
             "cohort": asked["cohort"],
         }
-        with kernel_environment():
+        (folder / "notebooks").mkdir(exist_ok=True)
+        with kernel_environment(folder / "notebooks" / "kernels.log"):
             _run_each(declared, given, folder, manifest)
         summary = write_summary(folder)
         manifest["finished"] = True

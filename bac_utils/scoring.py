@@ -14,6 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from scipy.special import expit
 from tqdm import tqdm
 
 from bac_utils.intake import Skip, read_mammogram
@@ -77,22 +79,19 @@ class Detector:
             above Th. As in the paper a region is outlined in positive predictions only: a negative one has 0.
             Without a pixel spacing both are None.
         """
-        import numpy as np
-
         from bac_utils.gradcam import scale_maps
-        from bac_utils.quantify import bac_area, bac_length, upsample_map
+        from bac_utils.quantify import measure
 
         logits, maps = self._explain(prepared.pixels[None, :, :, None])
-        score = float(1 / (1 + np.exp(-np.float64(logits[0]))))
+        score = float(expit(np.float64(logits[0])))
         found = {"score": score, "bac": int(score >= self.point["threshold"])}
         area = length = None
         if prepared.spacing_mm is not None:
             area = length = 0.0
             if found["bac"]:
-                th, heat = self.point["heatmap_threshold"], scale_maps(maps, self.point["heatmap_scale"])[0]
-                area, _ = bac_area(heat, self.shape, th, prepared.spacing_mm, prepared.mask)
-                above = (upsample_map(heat, self.shape) > th) & prepared.mask
-                length = bac_length(above, prepared.spacing_mm)
+                heat, th = scale_maps(maps, self.point["heatmap_scale"])[0], self.point["heatmap_threshold"]
+                measured = measure(heat, self.shape, th, prepared.spacing_mm, prepared.mask)
+                area, length = measured["area"], measured["length"]
         return found | {"bac_area_mm2": area, "bac_length_mm": length}
 
 
@@ -101,15 +100,16 @@ def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
     path = BUNDLED if model is None else Path(model)
     path = path / "model.keras" if path.is_dir() else path
     if path.suffix != ".keras" or not path.is_file():
-        raise FileNotFoundError(
-            f"model: {path} is not there, must be a .keras file or a finished run's folder"
-        )
+        raise FileNotFoundError(f"model: {path} is not there, must be a .keras file or a finished run's folder")
     beside = [path.with_suffix(".json"), path.with_name("operating_point.json")]
     found = next((p for p in beside if p.is_file()), None)
     if found is None:
         names = " or ".join(p.name for p in beside)
         raise FileNotFoundError(f"model: no operating point beside {path}, must be {names}")
-    point = json.loads(found.read_text(encoding="utf-8"))
+    try:
+        point = json.loads(found.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{found} is no JSON: {error}") from error
     for name in _POINT:
         if not isinstance(point.get(name), int | float):
             raise ValueError(f"{found}: {name} is {point.get(name)!r}, must be a number")
@@ -176,9 +176,7 @@ def score_files(
             writer.writeheader()
             stream.flush()
         detector = Detector(model) if todo else None
-        for file, read in tqdm(
-            _read_all(todo, detector, workers), total=len(todo), desc="scoring", unit="file"
-        ):
+        for file, read in tqdm(_read_all(todo, detector, workers), total=len(todo), desc="scoring", unit="file"):
             row = _row(file, read, detector)
             writer.writerow(row)
             stream.flush()
@@ -253,9 +251,7 @@ def _finished(output: Path, note: Path, origin: dict) -> set[str]:
         if header != expected and (b"\n" in text or not expected.startswith(header)):
             raise ValueError(f"{output} has other columns ({header[:80]}): choose another --output")
         if note.exists() and json.loads(note.read_text(encoding="utf-8")) != origin:
-            raise ValueError(
-                f"{output} was made with another model or operating point: choose another --output"
-            )
+            raise ValueError(f"{output} was made with another model or operating point: choose another --output")
         stream.truncate(text.rfind(b"\n") + 1)
     with open(output, newline="", encoding="utf-8") as stream:
         return {row["file"] for row in csv.DictReader(stream)}

@@ -42,9 +42,13 @@ def overlap(a, b):
     return (a & b).sum() / (a | b).sum()
 
 
-@pytest.mark.parametrize("path", FILMS, ids=lambda p: p.stem)
-def test_film(path):
-    mammogram = read_mammogram(path)
+@pytest.fixture(params=FILMS, ids=lambda p: p.stem, scope="module")
+def film(request):
+    return request.param.stem, read_mammogram(request.param)
+
+
+def test_film(film):
+    name, mammogram = film
     pixels = mammogram.pixels
     mask = find_breast(pixels)
     height, width = mask.shape
@@ -70,15 +74,14 @@ def test_film(path):
     assert np.median(view[left]) > 8 * np.median(view[~left]) + 5000
 
     top = np.flatnonzero(left.any(axis=1))[0]
-    if path.stem in ("1-281", "1-283"):  # a white border above the muscle is left out
+    if name in ("1-281", "1-283"):  # a white border above the muscle is left out
         assert 0 < top < 0.03 * height
     elif mammogram.view == "MLO":
         assert top == 0
 
 
-@pytest.mark.parametrize("path", FILMS, ids=lambda p: p.stem)
-def test_film_prepared(path):
-    mammogram = read_mammogram(path)
+def test_film_prepared(film):
+    mammogram = film[1]
     prepared = prepare(mammogram, (256, 128))
     assert prepared.flipped == (mammogram.laterality == "R")
     assert not prepared.side_disagrees

@@ -1,0 +1,34 @@
+"""Shared fixtures: a tiny recipe and views on which it learns."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from bac_utils.settings import DEMO, Augmentation, Settings
+
+TINY_SHAPE = (64, 32)
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> Settings:
+    """VGG16 with widths 2, 4, 8, 16, 16 on views of 64 x 32."""
+    return replace(
+        DEMO, input_shape=TINY_SHAPE, width_divisor=32, weights="none", trainable_convolutions=5, dense_units=8,
+        batch_size=4, epochs=4, learning_rate=3e-3, augmentation=Augmentation(rotation_degrees=5.0),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_views() -> tuple[np.ndarray, np.ndarray]:
+    """22 prepared views, float16 (22, 64, 32), breast at the left, and labels; a bright column where the label is 1."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(22) % 3 == 0).astype(int)
+    pixels = rng.normal(size=(22, *TINY_SHAPE))
+    pixels[labels == 1, 20:44, 10] += 6
+    y, x = np.mgrid[:64, :32]
+    pixels[:, np.hypot((y - 32) / 32, x / 30) > 1] = 0
+    return pixels.astype(np.float16), labels

@@ -1,0 +1,358 @@
+"""The network's shape and weights, and a training that can be stopped and repeated."""
+
+import json
+from dataclasses import replace
+
+import h5py
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from bac_utils import backbones
+from bac_utils import model as model_module
+from bac_utils.backbones import INPUT_SCALES, build_backbone, save_backbone
+from bac_utils.model import HISTORY, build_model, fit_model, load_model, predict_scores
+from bac_utils.settings import DEMO, PAPER, Augmentation
+
+SMALL = (32, 32)
+FULL = replace(PAPER, input_shape=SMALL, weights="none")
+
+
+@pytest.fixture(scope="module")
+def vgg16():
+    """Keras' VGG16 with made-up weights, as the ImageNet file would fill it."""
+    keras.utils.set_random_seed(5)
+    return keras.applications.VGG16(weights=None, include_top=False)
+
+
+def test_undivided_vgg16_is_that_of_keras(vgg16):
+    backbone = build_backbone(FULL)
+    assert backbone.count_params() == vgg16.count_params() == 14_714_688
+    theirs = [(layer.name, [w.shape for w in layer.weights]) for layer in vgg16.layers[1:]]
+    ours = [(layer.name, [w.shape for w in layer.weights]) for layer in backbone.layers]
+    assert [row for row in ours if row[0].startswith("block")] == theirs
+
+
+def test_widths_are_divided():
+    model = build_model(replace(DEMO, weights="none"))
+    widths = [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert widths == [8, 8, 16, 16, 32, 32, 32, 64, 64, 64, 64, 64, 64]
+    # 3 x 3 x 3 x 8 + 8 ... 9 x 64 x 64 + 64; 64 -> 256 -> 256 -> 1
+    convolutions = sum(9 * a * b + b for a, b in zip([3, *widths], widths, strict=False))
+    assert model.count_params() == convolutions + 65 * 256 + 257 * 256 + 257
+    assert model.output_shape == (None, 1)
+    assert model.get_layer("logit").dtype_policy.name == "float32"
+
+
+def test_head_by_hand(tiny_settings, tiny_views):
+    model = build_model(tiny_settings)
+    views = tiny_views[0][:3, ..., None].astype(np.float32)
+    maps = keras.Model(model.inputs[0], model.get_layer("block5_pool").output).predict_on_batch(views)
+    x = maps.max(axis=(1, 2))
+    for n in (1, 2):
+        kernel, bias = model.get_layer(f"dense_{n}").get_weights()
+        x = x @ kernel + bias
+        x = np.where(x > 0, x, 0.3 * x)
+    kernel, bias = model.get_layer("logit").get_weights()
+    np.testing.assert_allclose(model.predict_on_batch(views), x @ kernel + bias, rtol=1e-4, atol=1e-6)
+
+
+def test_the_grey_level_enters_three_times(tiny_settings, tiny_views):
+    model = build_model(tiny_settings)
+    views = tiny_views[0][:2, ..., None].astype(np.float32)
+    kernel, bias = model.get_layer("block1_conv1").get_weights()
+    found = keras.Model(model.inputs[0], model.get_layer("block1_conv1").output).predict_on_batch(views)
+    row, column = 30, 8
+    patch = views[0, row - 1 : row + 2, column - 1 : column + 2, 0]
+    expected = np.maximum(np.einsum("rc,rcio->o", patch, kernel) + bias, 0)
+    np.testing.assert_allclose(found[0, row, column], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("number", "first"), [(0, "dense_1"), (3, "block5_conv1"), (5, "block4_conv2"), (13, "block1_conv1")]
+)
+def test_the_last_convolutions_are_trained(tiny_settings, number, first):
+    model = build_model(replace(tiny_settings, trainable_convolutions=number))
+    trained = [layer.name for layer in model.layers if layer.trainable_weights]
+    assert trained[0] == first
+    assert len(trained) == number + 3
+
+
+def test_equal_settings_give_equal_weights(tiny_settings):
+    first, again = build_model(tiny_settings), build_model(tiny_settings)
+    for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = build_model(replace(tiny_settings, seed=1))
+    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+
+
+def legacy_file(model, path):
+    """Write weights as the published ImageNet files have them: HDF5, a group a layer."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}_{kind}_1:0".encode() for kind in "Wb"][: len(layer.weights)]
+            group.attrs["weight_names"] = names
+            for name, value in zip(names, layer.get_weights(), strict=True):
+                group[name.decode()] = value
+
+
+@pytest.mark.parametrize("kind", ["weights.h5", "h5", "download"])
+def test_imagenet_weights_see_views_on_their_scale(vgg16, tmp_path, monkeypatch, kind):
+    path = tmp_path / f"vgg16_notop.{kind}"
+    if kind == "download":
+        asked = []
+        monkeypatch.setattr(keras.applications, "VGG16", lambda **given: asked.append(given) or vgg16)
+        backbone = build_backbone(replace(FULL, weights="imagenet"))
+        assert asked == [{"include_top": False, "weights": "imagenet"}]
+    else:
+        vgg16.save_weights(path) if kind == "weights.h5" else legacy_file(vgg16, path)
+        backbone = build_backbone(replace(FULL, weights=str(path)))
+    views = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
+    expected = vgg16.predict_on_batch(np.repeat(views, 3, axis=-1) * 0.225 * 255)
+    assert expected.max() > 0
+    np.testing.assert_allclose(backbone.predict_on_batch(views), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_failed_download_says_how_to_pass_a_file(monkeypatch):
+    def fails(**given):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "VGG16", fails)
+    with pytest.raises(ConnectionError, match=r"VGG16 could not be downloaded .*weights=PATH"):
+        build_model(replace(FULL, weights="imagenet"))
+
+
+def test_an_own_backbone_is_saved_and_loaded_on_its_own_scale(tiny_settings, tiny_views, tmp_path, monkeypatch):
+    model = build_model(replace(tiny_settings, seed=7))
+    path = tmp_path / "backbone.weights.h5"
+    save_backbone(model, path)
+    views = tiny_views[0][:2, ..., None].astype(np.float32)
+    expected = keras.Model(model.inputs[0], model.get_layer("block5_pool").output).predict_on_batch(views)
+    found = build_backbone(replace(tiny_settings, weights=str(path), input_shape=(64, 32)))
+    np.testing.assert_array_equal(found.predict_on_batch(views), expected)
+    monkeypatch.setattr(backbones, "BUNDLED_BACKBONE", path)
+    monkeypatch.setattr(backbones, "BUNDLED_DIVISOR", 32)
+    bundled = build_model(replace(tiny_settings, weights="bundled"))
+    for layer in found.layers:
+        for a, b in zip(layer.get_weights(), bundled.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["VGG19", "MobileNet", "DenseNet121", "ResNet50V2", "Xception"])
+def test_other_backbones_are_built(name):
+    model = build_model(replace(FULL, backbone=name, input_shape=(96, 71), trainable_convolutions=2))
+    assert model.input_shape == (None, 96, 71, 1)
+    assert model.output_shape == (None, 1)
+    convolutions = [layer for layer in model.layers if isinstance(layer, backbones.CONVOLUTIONS)]
+    trained = [layer for layer in convolutions if layer.trainable_weights]
+    assert trained == convolutions[-2:]
+    assert hasattr(keras.applications, name)
+    assert INPUT_SCALES[name] == {"VGG19": 57.375, "DenseNet121": 1.0}.get(name, 0.45)
+
+
+def test_every_listed_backbone_is_in_keras():
+    assert [name for name in INPUT_SCALES if not hasattr(keras.applications, name)] == []
+
+
+def test_frozen_batch_normalisation_stays_in_inference_mode():
+    model = build_model(replace(FULL, backbone="MobileNet", trainable_convolutions=1))
+    views = np.random.default_rng(0).normal(5, 3, size=(4, 32, 32, 1)).astype(np.float32)
+    front = keras.Model(model.inputs[0], model.get_layer("conv_dw_13_relu").output)
+    before = front.predict_on_batch(views)
+    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
+    model.train_on_batch(views, np.array([[0.0], [1], [0], [1]]))
+    np.testing.assert_array_equal(front(views, training=True).numpy(), before)
+    assert model.get_layer("conv_pw_13_bn").moving_mean.numpy().any()  # the trained part does follow the batch
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "VGG17"}, "backbone: got 'VGG17', must be one of DenseNet121"),
+        ({"width_divisor": 3}, "width_divisor: got 3, must divide 64"),
+        ({"backbone": "VGG19", "width_divisor": 2}, "width_divisor: got 2, must be 1 with backbone VGG19"),
+        ({"weights": "bundled", "width_divisor": 4}, "'bundled' are those of VGG16 with width_divisor 8"),
+        ({"weights": "imagenet", "width_divisor": 2}, "'imagenet' are those of the full network"),
+        ({"weights": "nowhere.h5"}, "weights: got 'nowhere.h5', must be imagenet, bundled, none or a weights file"),
+        ({"trainable_convolutions": 14}, "trainable_convolutions: got 14, must be 0 to 13"),
+    ],
+)
+def test_bad_settings_are_named(tiny_settings, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(replace(tiny_settings, **changes))
+
+
+def test_weights_of_another_width_are_refused(tiny_settings, tmp_path):
+    path = tmp_path / "narrow.weights.h5"
+    save_backbone(build_model(tiny_settings), path)
+    with pytest.raises(ValueError, match=r"narrow.weights.h5 does not fit VGG16 without top, width_divisor 16"):
+        build_model(replace(tiny_settings, weights=str(path), width_divisor=16))
+
+
+def sets(tiny_views, cut=14):
+    pixels, labels = tiny_views
+    return (pixels[:cut], labels[:cut]), (pixels[cut:], labels[cut:])
+
+
+def fit(settings, tiny_views, folder):
+    train, validation = sets(tiny_views)
+    model = build_model(settings)
+    return model, fit_model(model, settings, train, validation, folder)
+
+
+NUMBERS = [name for name in HISTORY if name != "seconds"]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_settings, tiny_views, tmp_path_factory):
+    """A training without interruption: folder, model and history."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, *fit(tiny_settings, tiny_views, folder)
+
+
+def test_history_and_best_epoch(finished, tiny_settings, tiny_views):
+    folder, model, history = finished
+    assert list(history) == HISTORY
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    # 14 views, batches of 4: 4 steps an epoch, 16 in all; 0.003 (1 + cos(pi k / 16)) / 2 at steps 0, 4, 8, 12
+    np.testing.assert_allclose(
+        history["learning_rate"], 0.3 * np.array([0.01, 0.00853553, 0.005, 0.00146447]), rtol=1e-5
+    )
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "history.csv"), history, rtol=1e-12)
+    assert sorted(p.name for p in folder.iterdir()) == ["history.csv", "model.keras", "training"]
+    assert [p.name for p in (folder / "training").iterdir()] == ["fit.json"]
+    pixels, labels = sets(tiny_views)[1]
+    scores = predict_scores(model, pixels, 3)
+    best = history.loc[history["val_auc_pr"].idxmax()]
+    assert average_precision_score(labels, scores) == pytest.approx(best["val_auc_pr"])
+    assert roc_auc_score(labels, scores) == pytest.approx(best["val_auc_roc"])
+    losses = -np.log(np.where(labels == 1, scores, 1 - scores))
+    assert (losses[labels == 1].mean() + losses[labels == 0].mean()) / 2 == pytest.approx(best["val_loss"], rel=1e-4)
+    loaded = load_model(folder / "model.keras")
+    np.testing.assert_allclose(predict_scores(loaded, pixels, 8), scores, rtol=1e-5)
+    initial = build_model(tiny_settings)
+    for layer in model.layers:
+        pairs = zip(layer.get_weights(), initial.get_layer(layer.name).get_weights(), strict=True)
+        same = [np.array_equal(a, b) for a, b in pairs]
+        assert not same or all(same) != layer.trainable, layer.name
+
+
+def test_training_learns_what_can_be_seen(finished):
+    history = finished[2]
+    assert history["val_auc_pr"][0] < 0.6
+    assert history["val_auc_pr"].max() > 0.9
+    assert history["val_loss"][3] < 0.98 * np.log(2) < history["val_loss"][0]
+
+
+def test_a_stopped_training_goes_on_to_the_same_numbers(finished, tiny_settings, tiny_views, tmp_path, monkeypatch):
+    original, calls = model_module.average_precision_score, []
+
+    def stops(*given):
+        calls.append(given)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr(model_module, "average_precision_score", stops)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_settings, tiny_views, tmp_path)
+    monkeypatch.undo()
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 3
+    keras.utils.set_random_seed(99)  # what the process has drawn before does not matter
+    model, history = fit(tiny_settings, tiny_views, tmp_path)
+    pd.testing.assert_frame_equal(history[NUMBERS], finished[2][NUMBERS], check_exact=True)
+    for a, b in zip(model.get_weights(), finished[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_finished_training_returns_at_once(finished, tiny_settings, tiny_views, monkeypatch):
+    folder, model, history = finished
+    monkeypatch.setattr(model_module, "training_batches", None)
+    again, same = fit(tiny_settings, tiny_views, folder)
+    pd.testing.assert_frame_equal(same, history, check_exact=True)
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_stored_features_of_the_frozen_part_change_no_logit(tiny_settings, tiny_views, monkeypatch):
+    model = build_model(tiny_settings)
+    expected = model.predict_on_batch(tiny_views[0][..., None].astype(np.float32))[:, 0]
+    read = []
+    original = model_module.batches
+    monkeypatch.setattr(model_module, "batches", lambda *given: read.append(given) or original(*given))
+    for limit, times in ((2**20, 1), (0, 2)):
+        monkeypatch.setattr(model_module, "FEATURE_BYTES", limit)
+        read.clear()
+        validate = model_module._validator(model, tiny_views[0], 5)
+        for _ in range(2):
+            np.testing.assert_allclose(validate(), expected, rtol=1e-5)
+        assert len(read) == times
+
+
+def test_losses_weigh_the_classes_equally(tiny_settings, tiny_views, tmp_path):
+    # Nothing moves at rate 0, without dropout and augmentation: the training loss is that of the first weights.
+    still = Augmentation(0.0, 0.0, 0.0, False, False, 0.0, 0.0)
+    settings = replace(tiny_settings, learning_rate=0.0, dropout=0.0, epochs=1, augmentation=still)
+    model, history = fit(settings, tiny_views, tmp_path)
+    pixels, labels = sets(tiny_views)[0]
+    scores = predict_scores(model, pixels, 4)
+    losses = -np.log(np.where(labels == 1, scores, 1 - scores))
+    expected = (losses[labels == 1].mean() + losses[labels == 0].mean()) / 2
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_folder_of_another_training_is_refused(finished, tiny_settings, tiny_views):
+    folder = finished[0]
+    with pytest.raises(ValueError, match=r"holds a training with learning_rate 0.003, got 0.1; choose another folder"):
+        fit(replace(tiny_settings, learning_rate=0.1), tiny_views, folder)
+    pixels, labels = tiny_views
+    with pytest.raises(ValueError, match="holds a training with train views"):
+        fit(tiny_settings, (pixels[::-1], labels[::-1]), folder)
+    assert json.loads((folder / "training" / "fit.json").read_text())["learning_rate"] == 0.003
+    # What does not bear on the training may differ.
+    fit(replace(tiny_settings, heatmap_threshold=0.5, bootstrap_samples=10), tiny_views, folder)
+
+
+def test_bad_sets_are_named(tiny_settings, tiny_views, tmp_path):
+    model = build_model(tiny_settings)
+    train, validation = sets(tiny_views)
+    with pytest.raises(ValueError, match=r"validation labels: got the values \[0\], must be 0 and 1"):
+        fit_model(model, tiny_settings, train, (validation[0], np.zeros(8, int)), tmp_path / "new")
+    with pytest.raises(ValueError, match=r"train labels: got shape \(3,\), must be \(14,\)"):
+        fit_model(model, tiny_settings, (train[0], [0, 1, 0]), validation, tmp_path / "new")
+    with pytest.raises(ValueError, match=r"train: got views of shape \(14, 32, 32\), must be \(N, 64, 32\)"):
+        fit_model(model, tiny_settings, (train[0][:, :32], train[1]), validation, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_divergence_is_an_error(tiny_settings, tiny_views, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"epoch \d: the training has diverged at learning_rate 1e\+30"):
+        fit(replace(tiny_settings, learning_rate=1e30), tiny_views, tmp_path)
+
+
+def test_scores_are_the_sigmoid_of_the_logit_in_order(tiny_settings, tiny_views):
+    model = build_model(tiny_settings)
+    logits = model.predict_on_batch(tiny_views[0][..., None].astype(np.float32))[:, 0]
+    for batch_size in (1, 5, 22):
+        scores = predict_scores(model, tiny_views[0], batch_size)
+        assert scores.dtype == np.float64
+        np.testing.assert_allclose(scores, expit(logits), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"pixels: got views of shape \(22, 32, 64\), must be \(N, 64, 32\)"):
+        predict_scores(model, tiny_views[0].transpose(0, 2, 1), 4)
+
+
+def test_files_that_are_no_detector_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing.keras is not there"):
+        load_model(tmp_path / "nothing.keras")
+    broken = tmp_path / "broken.keras"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(ValueError, match=r"broken.keras cannot be loaded as a Keras model"):
+        load_model(broken)
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalMaxPooling2D()]).save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match=r"maps \(None, 8, 8, 3\) -> \(None, 3\), must map"):
+        load_model(tmp_path / "other.keras")

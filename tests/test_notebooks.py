@@ -1,0 +1,189 @@
+"""The notebooks: clean as committed, and run end to end on a tiny simulated cohort."""
+
+import ast
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bac_utils.cohort import read_views
+from bac_utils.execution import declared_parameters, execute, kernel_environment
+from bac_utils.results import SETS
+from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, run_notebooks
+from bac_utils.statistics import METRICS, counts_metrics
+
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+TINY = {
+    "women": 60,
+    "pixel_spacing_mm": 1.0,
+    "input_shape": [96, 64],
+    "width_divisor": 32,
+    "weights": "none",
+    "epochs": 2,
+    "learning_rate": 0.01,
+    "bootstrap_samples": 50,
+    "train_prevalence": 0.5,
+    "seed": 3,
+}
+
+
+def cells(path, kind="code"):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == kind:
+            yield cell, "".join(cell["source"])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_committed_clean(path):
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert set(metadata) == {"kernelspec", "language_info"}
+    for cell, source in cells(path):
+        assert not cell["outputs"] and cell["execution_count"] is None
+        assert len(source.splitlines()) <= 15
+        assert "/home/" not in source and ":\\" not in source
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_form(path):
+    first = next(source for _, source in cells(path, "markdown"))
+    assert first.startswith(f"# {path.stem[:2]} ")
+    assert "**Question.**" in first and "**Input**" in first and "**Output**" in first
+    assert sum("parameters" in cell["metadata"].get("tags", []) for cell, _ in cells(path)) == 1
+    assert {"preset", "output"} <= set(declared_parameters(path))
+    trees = [ast.parse(source) for _, source in cells(path)]
+    importing = [any(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.walk(tree)) for tree in trees]
+    assert importing.count(True) == 1
+    assert importing[1]
+
+
+def test_parameters_mean_the_same_everywhere():
+    defaults = {}
+    for path in PATHS:
+        for name, value in declared_parameters(path).items():
+            assert defaults.setdefault(name, value) == value
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return the folder and the summary of a tiny run."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return folder, run_notebooks(folder, "demo", parameters=TINY)
+
+
+def test_summary(finished):
+    folder, summary = finished
+    assert summary == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    keys = "preset seed versions cohort splits threshold detection quantification timing"
+    assert list(summary) == keys.split()
+    assert (summary["preset"], summary["seed"]) == ("demo", 3)
+    cohort = "women views bac_women bac_views age_median age_iqr mann_whitney_p prevalence_by_age_class"
+    assert list(summary["cohort"]) == cohort.split()
+    assert summary["cohort"]["women"] == 60 and summary["cohort"]["views"] == 240
+    for name in SETS:
+        assert list(summary["splits"][name]) == ["women", "views", "bac_views"]
+        metrics = summary["detection"][name]
+        names = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr"]
+        assert set(metrics) == {"tn", "tp", "fn", "fp", *names, *(f"{n}_ci" for n in names)}
+        assert sum(metrics[k] for k in ("tn", "tp", "fn", "fp")) == summary["splits"][name]["views"]
+        assert metrics["tp"] + metrics["fn"] == summary["splits"][name]["bac_views"]
+        low, high = metrics["auc_roc_ci"]
+        assert 0 <= low <= metrics["auc_roc"] <= high <= 1
+    assert summary["threshold"]["chosen_on"] == "validation"
+    quantification = "views bac_views heatmap_threshold spearman_rho spearman_ci spearman_p"
+    assert list(summary["quantification"]) == quantification.split()
+    assert summary["quantification"]["heatmap_threshold"] == 0.3
+    assert list(summary["timing"]) == ["views", "elaboration_mean_s", "elaboration_sd_s"]
+    assert summary["timing"]["elaboration_mean_s"] > 0
+
+
+def test_folder(finished):
+    folder, _ = finished
+    left = {p.name for p in folder.iterdir()} - {".lock"}
+    assert left <= {*OWN_FILES, *OWN_FOLDERS}
+    for name in ("views.csv", "model.keras", "history.csv", "predictions.csv", "quantification.csv"):
+        assert (folder / name).is_file()
+    pages = {p.name for p in (folder / "notebooks").iterdir()}
+    assert pages == {"kernels.log", *(p.stem + ending for p in PATHS for ending in (".ipynb", ".html"))}
+    figures = list((folder / "figures").glob("*.png"))
+    assert len(figures) >= 9
+    assert max(p.stat().st_size for p in figures) <= 300_000
+    for page in (folder / "notebooks").glob("*.html"):
+        assert "No description has been provided" not in page.read_text(encoding="utf-8")
+
+
+def test_tables_agree_with_the_summary(finished):
+    folder, summary = finished
+    views = read_views(folder / "views.csv")
+    used = views[views["split"] != "unused"]
+    assert used["image_path"].map(lambda p: Path(p).is_file()).all()
+    assert len(views) == summary["cohort"]["views"]
+    predictions = pd.read_csv(folder / "predictions.csv")
+    keys = ["patient_id", "laterality", "view"]
+    merged = predictions.merge(used, on=keys, suffixes=("", "_table"))
+    assert len(merged) == len(predictions) == len(used)
+    assert (merged["bac"] == merged["bac_table"]).all() and (merged["split"] == merged["split_table"]).all()
+    test = predictions[predictions["split"] == "test"]
+    called = test["score"] >= summary["threshold"]["value"]
+    counts = {
+        "tn": (~called & (test["bac"] == 0)).sum(), "tp": (called & (test["bac"] == 1)).sum(),
+        "fn": (~called & (test["bac"] == 1)).sum(), "fp": (called & (test["bac"] == 0)).sum(),
+    }  # fmt: skip
+    for name, value in (counts | counts_metrics(**counts)).items():
+        if name in summary["detection"]["test"]:
+            assert summary["detection"]["test"][name] == pytest.approx(value)
+    assert len(pd.read_csv(folder / "history.csv")) == TINY["epochs"]
+
+
+def test_quantification_is_the_papers_subset(finished):
+    folder, summary = finished
+    table, views = pd.read_csv(folder / "quantification.csv"), read_views(folder / "views.csv")
+    bac_women = set(views.loc[views["bac"] == 1, "patient_id"])
+    assert set(table["view"]) == {"MLO"}
+    assert set(table["patient_id"]) <= bac_women
+    assert set(table["split"]) == {"validation", "test"}
+    women = views.loc[views["split"].isin(["validation", "test"]) & views["patient_id"].isin(bac_women), "patient_id"]
+    assert len(table) == 2 * women.nunique() == summary["quantification"]["views"] == summary["timing"]["views"]
+    assert (table["bac_area_mm2"] >= 0).all()
+    assert (table.loc[table["score"] < summary["threshold"]["value"] - 1e-4, "bac_area_mm2"] == 0).all()
+
+
+def test_operating_point(finished):
+    folder, summary = finished
+    point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
+    assert set(point) == {"threshold", "chosen_on", "heatmap_scale", "heatmap_threshold", "input_shape"}
+    assert point["threshold"] == summary["threshold"]["value"]
+    assert point["input_shape"] == TINY["input_shape"]
+    assert point["heatmap_scale"] > 0 and math.isfinite(point["heatmap_scale"])
+
+
+def test_without_lengths_and_spacing(finished, tmp_path):
+    """A cohort of one's own may lack both: areas are in pixels then, and there is no correlation."""
+    from PIL import Image
+    from pydicom import dcmread
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("cache", "images", "notebooks"))
+    views = read_views(finished[0] / "views.csv").drop(columns=["bac_length_mm", "pixel_spacing_mm"])
+    views = views[views["split"].isin(["validation", "test"]) & (views["view"] == "MLO")]
+    for row in views.itertuples():
+        pixels = dcmread(row.image_path).pixel_array
+        Image.fromarray((pixels * 16).astype(np.uint16)).save(folder / f"{row.patient_id}_{row.laterality}.png")
+    views["image"] = views["patient_id"] + "_" + views["laterality"] + ".png"
+    views.drop(columns="image_path").to_csv(folder / "views.csv", index=False)
+    values = {"output": str(folder), "seed": TINY["seed"], "bootstrap_samples": 50}
+    with kernel_environment(tmp_path / "kernels.log"):
+        execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
+    table = pd.read_csv(folder / "quantification.csv")
+    assert "bac_area_px" in table and "bac_area_mm2" not in table and "bac_length_mm" not in table
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["quantification"]["spearman_rho"] is None
+    assert summary["quantification"]["views"] == len(table)
+
+
+def test_metrics_of_the_summary_are_those_of_the_statistics():
+    assert set(["accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr"]) <= set(METRICS)

@@ -1,0 +1,226 @@
+"""Scoring of any files: a row a file, whatever the file, and never the same work twice."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from bac_utils import __main__ as cli
+from bac_utils import scoring
+from bac_utils.intake import REASONS, read_mammogram
+from bac_utils.phantom import draw_women, write_views
+from bac_utils.preprocess import prepare
+from bac_utils.scoring import COLUMNS, Detector, list_files, score_files
+from bac_utils.settings import preset
+
+POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_scale": 0.05, "heatmap_threshold": 0.3}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Return the path of an untrained tiny detector with its operating point."""
+    from bac_utils.model import build_model
+
+    folder = tmp_path_factory.mktemp("model")
+    settings = preset("demo", input_shape=(96, 64), width_divisor=32, weights="none", seed=1)
+    build_model(settings).save(folder / "model.keras")
+    (folder / "operating_point.json").write_text(json.dumps(POINT | {"input_shape": [96, 64]}))
+    return folder / "model.keras"
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory):
+    """Return a folder with four simulated views."""
+    folder = tmp_path_factory.mktemp("views")
+    write_views(draw_women(1, seed=4, prevalence=1.0), folder, pixel_spacing_mm=1.0, workers=1, truth=False)
+    return folder / "images"
+
+
+@pytest.fixture
+def junk(tmp_path, views):
+    """Return a folder of good and bad files."""
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    first, second = sorted(views.iterdir())[:2]
+    (folder / "a.dcm").write_bytes(first.read_bytes())
+    (folder / "deeper" / "b.dcm").write_bytes(second.read_bytes())
+    (folder / "broken.dcm").write_bytes(first.read_bytes()[:3000])
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "notes.txt").write_text("no mammogram")
+    Image.fromarray(np.zeros((80, 60), np.uint8)).save(folder / "black.png")
+    return folder
+
+
+def read(path):
+    return pd.read_csv(path, dtype={"patient_id": str})
+
+
+def test_every_file_gets_a_row(tmp_path, junk, model):
+    counts = score_files([junk], tmp_path / "scores.csv", model)
+    table = read(tmp_path / "scores.csv")
+    assert tuple(table.columns) == COLUMNS
+    names = [str(Path(f).relative_to(junk)) for f in table["file"]]
+    assert names == ["a.dcm", "black.png", "broken.dcm", os.path.join("deeper", "b.dcm"), "empty.dcm", "notes.txt"]
+    scored = table[table["status"] == "scored"]
+    assert [Path(f).name for f in scored["file"]] == ["a.dcm", "b.dcm"]
+    assert scored["reason"].isna().all()
+    assert scored["score"].between(0, 1).all() and (scored["bac"] == (scored["score"] >= 0.5)).all()
+    assert (scored["bac_area_mm2"] >= 0).all() and (scored["bac_length_mm"] >= 0).all()
+    assert (scored["elapsed_s"] > 0).all()
+    assert scored["patient_id"].tolist() == ["S4-00001"] * 2
+    assert set(zip(scored["laterality"], scored["view"], strict=True)) == {("L", "CC"), ("L", "MLO")}
+    skipped = table.set_index(table["file"].map(lambda f: Path(f).name)).query("status == 'skipped'")
+    assert set(skipped["reason"]) <= set(REASONS)
+    assert skipped.loc["notes.txt", "reason"] == "not_an_image"
+    assert skipped.loc["black.png", "reason"] == "no_breast"
+    assert skipped["score"].isna().all()
+    assert counts["scored"] == 2 and sum(counts.values()) == 6
+
+
+def test_more_workers_give_the_same_rows(tmp_path, junk, model):
+    for workers in (1, 2):
+        score_files([junk], tmp_path / f"{workers}.csv", model, workers=workers)
+    one, two = (read(tmp_path / f"{n}.csv").drop(columns="elapsed_s") for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_scores_are_those_of_the_model(tmp_path, views, model):
+    from bac_utils.model import load_model, predict_scores
+
+    file = sorted(views.iterdir())[0]
+    score_files([file], tmp_path / "scores.csv", model)
+    prepared = prepare(read_mammogram(file), (96, 64))
+    expected = predict_scores(load_model(model), prepared.pixels[None], 1)[0]
+    assert read(tmp_path / "scores.csv").loc[0, "score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_measures_only_what_is_positive_and_has_a_spacing(views, model):
+    import dataclasses
+
+    prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
+    detector = Detector(model)
+    detector.point |= {"threshold": 0.0, "heatmap_scale": 1e-6}
+    found = detector.measure(prepared)
+    assert found["bac"] == 1
+    row, column = prepared.spacing_mm
+    assert 0 < found["bac_area_mm2"] <= prepared.mask.sum() * row * column + 1e-6
+    assert found["bac_length_mm"] > 0
+    detector.point |= {"threshold": 1.0}
+    assert detector.measure(prepared) == {"score": found["score"], "bac": 0, "bac_area_mm2": 0.0, "bac_length_mm": 0.0}
+    unknown = detector.measure(dataclasses.replace(prepared, spacing_mm=None))
+    assert unknown["bac_area_mm2"] is None and unknown["bac_length_mm"] is None
+
+
+def test_goes_on_where_it_stopped(tmp_path, junk, model, monkeypatch):
+    output = tmp_path / "scores.csv"
+    score_files([junk], output, model)
+    whole = output.read_text(encoding="utf-8")
+    lines = whole.splitlines(keepends=True)
+    output.write_text("".join(lines[:3]) + lines[3][:20], encoding="utf-8")  # killed while writing a row
+    seen = []
+    reads = scoring._read
+    monkeypatch.setattr(scoring, "_read", lambda file, shape: (seen.append(file.name), reads(file, shape))[1])
+    counts = score_files([junk], output, model)
+    assert seen == ["broken.dcm", "b.dcm", "empty.dcm", "notes.txt"]
+    assert counts["done before"] == 2
+    assert [row["file"] for row in csv.DictReader(output.open())] == [
+        row["file"] for row in csv.DictReader(whole.splitlines())
+    ]
+    output.write_text(lines[0][:10], encoding="utf-8")  # killed while writing the header
+    assert score_files([junk], output, model)["done before"] == 0
+
+
+def test_nothing_to_do_loads_no_model(tmp_path, junk, model, monkeypatch):
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    monkeypatch.setattr(scoring, "Detector", None)
+    assert score_files([junk / "notes.txt"], tmp_path / "scores.csv", model) == {"done before": 1}
+
+
+def test_foreign_outputs_are_refused(tmp_path, junk, model):
+    output = tmp_path / "mine.csv"
+    output.write_text("name,age\nx,5\n")
+    with pytest.raises(ValueError, match=r"mine.csv has other columns \(name,age\)"):
+        score_files([junk], output, model)
+    assert output.read_text() == "name,age\nx,5\n"
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    (model.parent / "other.keras").write_bytes(model.read_bytes())
+    (model.parent / "other.json").write_text(json.dumps(POINT | {"threshold": 0.4}))
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk], tmp_path / "scores.csv", model.parent / "other.keras")
+
+
+def test_output_inside_the_input_is_not_scored(junk, model):
+    for _ in range(2):
+        score_files([junk], junk / "scores.csv", model)
+    assert len(read(junk / "scores.csv")) == 6
+
+
+def test_a_file_that_kills_its_reader_is_one_row(tmp_path, junk, model, monkeypatch):
+    monkeypatch.setattr(scoring, "_read", _read_or_die)
+    score_files([junk / "broken.dcm", junk / "a.dcm"], tmp_path / "scores.csv", model, workers=2)
+    table = read(tmp_path / "scores.csv")
+    assert table["status"].tolist() == ["skipped", "scored"]
+    assert table.loc[0, "reason"] == "unreadable"
+
+
+def _read_or_die(file, shape, read=scoring._read):
+    if file.name == "broken.dcm":
+        os._exit(1)
+    return read(file, shape)
+
+
+def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
+    def explode(path):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(scoring, "read_mammogram", explode)
+    score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
+    assert read(tmp_path / "scores.csv").loc[0, "reason"] == "unreadable"
+
+
+def test_list_files(tmp_path):
+    for name in ("b/2.dcm", "b/10.dcm", "a.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in list_files([tmp_path])] == ["a.dcm", "b/10.dcm", "b/2.dcm"]
+    assert len(list_files([tmp_path, tmp_path / "a.dcm", tmp_path / "b" / ".." / "a.dcm"])) == 3
+    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
+        list_files([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda f: (f / "model.keras").unlink(), FileNotFoundError, "must be a .keras file or a finished run's"),
+        (lambda f: (f / "operating_point.json").unlink(), FileNotFoundError, "no operating point beside"),
+        (lambda f: (f / "operating_point.json").write_text("{}"), ValueError, "threshold is None, must be a number"),
+        (lambda f: (f / "operating_point.json").write_text("?"), ValueError, "operating_point.json is no JSON"),
+    ],
+)
+def test_incomplete_models_are_named(tmp_path, model, change, error, words):
+    (tmp_path / "model.keras").write_bytes(model.read_bytes())
+    (tmp_path / "operating_point.json").write_text(json.dumps(POINT))
+    change(tmp_path)
+    with pytest.raises(error, match=words):
+        score_files([], tmp_path / "scores.csv", tmp_path)
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_workers(tmp_path, model):
+    with pytest.raises(ValueError, match="workers: got 0"):
+        score_files([], tmp_path / "scores.csv", model, workers=0)
+
+
+def test_command(tmp_path, junk, model):
+    words = ["score", junk / "a.dcm", junk / "notes.txt", "--output", tmp_path / "scores.csv", "--model", model]
+    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert done.exit_code == 0
+    assert "2 files (1 scored, 1 not an image)" in done.output
+    again = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert "2 files (2 done before)" in again.output
