@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 from bac_utils import __version__
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded: its start-up notices
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells in Python what matters
 
 app = typer.Typer(
     name="bac_utils",

@@ -62,9 +62,7 @@ class Outline:
         inside[:, min(centre, len(self.y) - 1)] = True
         outside = ~inside
         above = np.where(outside[:, :centre].any(1), centre - outside[:, :centre][:, ::-1].argmax(1), 0)
-        below = centre + np.where(
-            outside[:, centre:].any(1), outside[:, centre:].argmax(1), outside.shape[1] - centre
-        )
+        below = centre + np.where(outside[:, centre:].any(1), outside[:, centre:].argmax(1), outside.shape[1] - centre)
         top = np.interp(x, levels, self.y[np.clip(above, 0, len(self.y) - 1)])
         if self.view == "MLO":  # keep out of the axilla: a line from it to the nipple bounds the vessels smoothly
             top = np.maximum(top, self.nipple_y * (0.12 + 0.83 * np.clip(u, 0, 1)))
@@ -85,9 +83,7 @@ class Outline:
         return (u > 0.03) & ~((v < -0.55) & (u < 0.25))
 
 
-def draw_outline(
-    rng: np.random.Generator, view: str, depth_mm: float, spread: float, thickness_mm: float
-) -> Outline:
+def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: float, thickness_mm: float) -> Outline:
     """Draw one view's silhouette.
 
     Args:
@@ -205,9 +201,7 @@ def draw_vessel(rng: np.random.Generator, depth_mm: float, half_mm: float, windi
     return Vessel(path[keep], radius[keep])
 
 
-def calcify(
-    rng: np.random.Generator, vessels: list[Vessel], length_mm: float, strength: float
-) -> list[Vessel]:
+def calcify(rng: np.random.Generator, vessels: list[Vessel], length_mm: float, strength: float) -> list[Vessel]:
     """Calcify arteries over a total length, longest stretch first, in interrupted stretches.
 
     Args:
@@ -259,9 +253,7 @@ class VisibleStretch:
         return float(np.linalg.norm(np.diff(self.line, axis=0), axis=1).sum())
 
 
-def visible_stretches(
-    vessels: list[Vessel], outline: Outline, density: float, luck: float
-) -> list[VisibleStretch]:
+def visible_stretches(vessels: list[Vessel], outline: Outline, density: float, luck: float) -> list[VisibleStretch]:
     """List the calcified stretches that a reader sees in one view.
 
     What the field misses or the tissue hides is left out of the picture and of the truth alike, so that label, length

@@ -15,9 +15,7 @@ from bac_utils.anatomy import PATH_STEP_MM, Outline, Vessel, VisibleStretch
 from bac_utils.canvas import Canvas
 
 
-def draw_artery_calcium(
-    canvas: Canvas, vessel: Vessel, stretch: VisibleStretch, seed: list[int], turn: float
-) -> None:
+def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch, seed: list[int], turn: float) -> None:
     """Draw the calcified wall of one stretch: patches of particles on a cylinder, seen from the side.
 
     Particles lie on the wall of the vessel (medial calcification, domain source [SY18]); projecting the cylinder
@@ -108,9 +106,7 @@ def _sphere(diameter: np.ndarray | float, density: float = 0.5) -> np.ndarray | 
     return density * np.pi / 6 * np.asarray(diameter) ** 3
 
 
-def draw_finding(
-    calcium: Canvas, metal: Canvas, finding: Finding, outline: Outline, lines: list[np.ndarray]
-) -> None:
+def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outline, lines: list[np.ndarray]) -> None:
     """Draw one benign finding into a view.
 
     Args:

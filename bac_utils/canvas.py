@@ -12,14 +12,15 @@ _BLURS_MM = np.array([0.0, 0.06, 0.12, 0.2, 0.32, 0.5, 0.8, 1.3, 2.1])
 
 
 class Canvas:
-    """Thickness of one material along the beam, in mm, on a pixel grid.
-
-    Args:
-        shape: Rows and columns.
-        spacing_mm: Pixel spacing, the same in both directions.
-    """
+    """Thickness of one material along the beam, in mm, on a pixel grid."""
 
     def __init__(self, shape: tuple[int, int], spacing_mm: float) -> None:
+        """Make an empty canvas.
+
+        Args:
+            shape: Rows and columns.
+            spacing_mm: Pixel spacing, the same in both directions.
+        """
         self.shape = shape
         self.spacing_mm = spacing_mm
         self._deposits: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in _BLURS_MM]

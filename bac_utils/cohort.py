@@ -167,9 +167,7 @@ def women_table(views: pd.DataFrame) -> pd.DataFrame:
         unknown, else 0; int64 where no label is unknown.
     """
     group = views.groupby("patient_id")
-    women = group.agg(
-        age=("age", "first"), bac=("bac", "max"), views=("bac", "size"), bac_views=("bac", "sum")
-    )
+    women = group.agg(age=("age", "first"), bac=("bac", "max"), views=("bac", "size"), bac_views=("bac", "sum"))
     unknown = views["bac"].isna().groupby(views["patient_id"]).any()
     women["bac"] = women["bac"].where((women["bac"] == 1) | ~unknown)
     women["bac_views"] = women["bac_views"].astype("int64")

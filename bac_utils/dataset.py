@@ -1,17 +1,18 @@
 """From the views table to batches: a cache of prepared views on disk, and tf.data over it with augmentation.
 
-TensorFlow is imported inside the functions that batch: the worker processes of `prepare_views` import this
-module too, and must not pay its seconds and memory.
+TensorFlow is imported only where batches are made: the worker processes of `prepare_views` import this module
+too, and must not pay its seconds and memory.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
@@ -92,7 +93,7 @@ def prepare_views(views: pd.DataFrame, folder: str | Path, shape: tuple[int, int
     return PreparedViews(open_memmap(folder / PIXELS_FILE, mode="r"), table)
 
 
-def augment(image: Any, seed_pair: Any, augmentation: Augmentation) -> Any:
+def augment(image: np.ndarray, seed_pair: Sequence[int], augmentation: Augmentation) -> np.ndarray:
     """Change one view at random, the same way for the same seed.
 
     Rotation, shifts, zoom and flips are one affine map about the view's centre (bilinear, 0 outside the frame);
@@ -100,51 +101,35 @@ def augment(image: Any, seed_pair: Any, augmentation: Augmentation) -> Any:
     that what lies outside the breast stays exactly 0.
 
     Args:
-        image: float32 (H, W), 0 outside the breast.
-        seed_pair: Two integers.
+        image: (H, W), 0 outside the breast.
+        seed_pair: Two integers >= 0.
         augmentation: The ranges.
 
     Returns:
-        float32 (H, W) tensor.
+        float32 (H, W).
     """
-    import tensorflow as tf
-
-    image = tf.convert_to_tensor(image, tf.float32)
-    seeds = tf.random.experimental.stateless_split(tf.cast(seed_pair, tf.int64), 3)
-    u = tf.unstack(tf.random.stateless_uniform([8], seeds[0]))
-    angle = (2 * u[0] - 1) * np.deg2rad(augmentation.rotation_degrees)
-    height, width = tf.cast(tf.shape(image)[0], tf.float32), tf.cast(tf.shape(image)[1], tf.float32)
-    down = (2 * u[1] - 1) * augmentation.shift_fraction * height
-    right = (2 * u[2] - 1) * augmentation.shift_fraction * width
-    scale = 1 + (2 * u[3] - 1) * augmentation.zoom_fraction
-    mirror = tf.where((u[4] < 0.5) & augmentation.flip_horizontal, -1.0, 1.0)
-    upset = tf.where((u[5] < 0.5) & augmentation.flip_vertical, -1.0, 1.0)
-    # The transform takes an output pixel (x, y) to the input pixel that it shows.
-    a, b = mirror * tf.cos(angle) / scale, mirror * tf.sin(angle) / scale
-    c, d = -upset * tf.sin(angle) / scale, upset * tf.cos(angle) / scale
-    x, y = (width - 1) / 2, (height - 1) / 2
-    a2, b2 = x - a * (x + right) - b * (y + down), y - c * (x + right) - d * (y + down)
-    image = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None, ..., None],
-        transforms=tf.stack([a, b, a2, c, d, b2, 0.0, 0.0])[None],
-        output_shape=tf.shape(image),
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )[0, ..., 0]
+    rng = np.random.default_rng(list(seed_pair))
+    height, width = image.shape
+    angle, down, right, zoom = rng.uniform(-1, 1, 4)
+    angle = np.deg2rad(angle * augmentation.rotation_degrees)
+    centre = np.array([width - 1, height - 1]) / 2
+    shift = np.array([right * width, down * height]) * augmentation.shift_fraction
+    mirrors = np.where(rng.random(2) < 0.5, [augmentation.flip_horizontal, augmentation.flip_vertical], False)
+    # The matrix takes an output pixel (x, y) to the input pixel that it shows.
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    matrix = np.where(mirrors, -1, 1)[:, None] * turn / (1 + zoom * augmentation.zoom_fraction)
+    matrix = np.column_stack([matrix, centre - matrix @ (centre + shift)])
+    image = np.ascontiguousarray(image, np.float32)
+    image = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     inside = image != 0
-    low, high = tf.reduce_min(image), tf.reduce_max(image)
-    if augmentation.gaussian_noise_sd > 0:
-        noise = tf.random.stateless_normal(tf.shape(image), seeds[1], stddev=u[6] * augmentation.gaussian_noise_sd)
-        image += tf.where(inside, noise, 0.0)
-    if augmentation.salt_pepper_fraction > 0:
-        share = u[7] * augmentation.salt_pepper_fraction
-        number = tf.cast(share * height * width, tf.int32)
-        flat, size = tf.reshape(image, [-1]), tf.size(image)
-        at = tf.random.stateless_uniform([number], seeds[2], 0, size, tf.int32)
-        values = tf.where(tf.range(number) % 2 == 0, low, high)
-        values = tf.where(tf.gather(tf.reshape(inside, [-1]), at), values, 0.0)
-        image = tf.reshape(tf.tensor_scatter_nd_update(flat, at[:, None], values), tf.shape(image))
+    low, high = image.min(), image.max()
+    noise = rng.standard_normal(image.shape, np.float32)
+    noise *= np.float32(rng.uniform(0, augmentation.gaussian_noise_sd))
+    noise *= inside
+    image += noise
+    hits = rng.integers(image.size, size=int(rng.uniform(0, augmentation.salt_pepper_fraction) * image.size))
+    hits = hits[inside.ravel()[hits]]
+    image.ravel()[hits] = np.where(np.arange(len(hits)) % 2, low, high)
     return image
 
 
@@ -167,25 +152,19 @@ def training_batches(
     Raises:
         ValueError: Pixels and labels do not fit each other, or the batch size is below 1.
     """
-    import tensorflow as tf
-
     _check_batches(pixels, batch_size)
     labels = np.asarray(labels, np.float32)
     if labels.shape != (len(pixels),):
         raise ValueError(f"labels: got shape {labels.shape}, must be ({len(pixels)},), one a view")
     order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
 
-    @tf.autograph.experimental.do_not_convert
-    def change(index: Any, view: Any) -> tuple:
-        view = tf.cast(view, tf.float32)
+    def read(place: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        view = np.asarray(pixels[place], np.float32)
         if augmentation is not None:
-            view = augment(view, tf.stack([tf.cast(seed, tf.int64), epoch * 2**32 + index]), augmentation)
-        return view[..., None], tf.gather(labels, index)[None]
+            view = augment(view, (seed, epoch * 2**32 + int(place)), augmentation)
+        return view[..., None], labels[place, None]
 
-    data = tf.data.Dataset.from_tensor_slices(order.astype(np.int64))
-    data = data.map(lambda index: (index, _read(pixels, index)))
-    data = data.map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return data.batch(batch_size).prefetch(1)
+    return _batched(order, read, [(*pixels.shape[1:], 1), (1,)], batch_size)
 
 
 def batches(pixels: Any, batch_size: int) -> Any:
@@ -201,20 +180,24 @@ def batches(pixels: Any, batch_size: int) -> Any:
     Raises:
         ValueError: The pixels have another shape, or the batch size is below 1.
     """
-    import tensorflow as tf
-
     _check_batches(pixels, batch_size)
-    data = tf.data.Dataset.range(len(pixels)).map(lambda index: tf.cast(_read(pixels, index), tf.float32)[..., None])
-    return data.batch(batch_size).prefetch(1)
+
+    def read(place: np.int64) -> tuple[np.ndarray]:
+        return (np.asarray(pixels[place], np.float32)[..., None],)
+
+    return _batched(np.arange(len(pixels)), read, [(*pixels.shape[1:], 1)], batch_size).map(lambda views: views)
 
 
-def _read(pixels: Any, index: Any) -> Any:
-    """Return one view (H, W) as a tensor of a static shape, in the dtype it is stored in."""
+def _batched(places: np.ndarray, read: Callable, shapes: list[tuple], batch_size: int) -> Any:
+    """Return batches of the tuples of float32 arrays that `read` gives for the places, in their order."""
     import tensorflow as tf
 
-    view = tf.numpy_function(lambda i: np.ascontiguousarray(pixels[int(i)]), [index], tf.as_dtype(pixels.dtype))
-    view.set_shape(pixels.shape[1:])
-    return view
+    @tf.autograph.experimental.do_not_convert
+    def load(place: Any) -> tuple:
+        arrays = tf.numpy_function(read, [place], [tf.float32] * len(shapes))
+        return tuple(map(tf.ensure_shape, arrays, shapes))
+
+    return tf.data.Dataset.from_tensor_slices(places).map(load).batch(batch_size).prefetch(1)
 
 
 def _check_batches(pixels: Any, batch_size: int) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
 # nbconvert's own page, with the `alt` of a cell's metadata as the description of its figure
 _PAGE = """{%- extends 'lab/index.html.j2' -%}
 {% block data_png scoped %}
@@ -139,7 +138,7 @@ def kernel_environment(log: Path) -> Iterator[None]:
             "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel python3 of this environment, not one of the user's
             "TMPDIR": scratch,  # what a killed kernel leaves goes with it
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
             "TQDM_MININTERVAL": os.environ.get("TQDM_MININTERVAL", "1"),
         }
         profile = Path(changes["IPYTHONDIR"], "profile_default")

@@ -111,7 +111,10 @@ def _course(rng: np.random.Generator, breast: np.ndarray, length_mm: float, spac
         row, column = starts[rng.integers(len(starts))]
         turn = gaussian_filter1d(rng.standard_normal(n + 80), 16)[40 : 40 + n]
         angle = rng.uniform(0, 2 * np.pi) + turn / (turn.std() + 1e-9) * rng.uniform(0.2, 0.6)
-        line = np.array([column, row]) * step + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]), 0) * PATH_STEP_MM
+        line = (
+            np.array([column, row]) * step
+            + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]), 0) * PATH_STEP_MM
+        )
         at = np.round(line / step).astype(int)
         inside = (at >= 0).all() and (at[:, 1] < room.shape[0]).all() and (at[:, 0] < room.shape[1]).all()
         if inside and (room[at[:, 1], at[:, 0]] > SKIN_MARGIN_MM).all():

@@ -95,7 +95,9 @@ def expose(tissue: Tissue, look: Look, columns: int, seed: list[int]) -> np.ndar
     spacing, mask = tissue.spacing_mm, tissue.skin_distance > 0
     exposure = _blur(tissue.attenuation, look.blur_mm, spacing)
     middle = float(np.median(exposure[mask][::37]))
-    amount = look.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))  # Poisson, after the log
+    amount = (
+        look.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
+    )  # Poisson, after the log
     exposure += rng.standard_normal(exposure.shape, dtype=np.float32) * amount * mask
     fat = 0.0456
     full = float(tissue.thickness.max())
@@ -150,7 +152,9 @@ def _scratch(grey: np.ndarray, rng: np.random.Generator, spacing: float) -> None
     rows, columns = grey.shape
     for _ in range(rng.poisson(6)):
         place = (int(rng.integers(columns)), int(rng.integers(rows)))
-        cv2.circle(grey, place, max(int(rng.uniform(0.05, 0.2) / spacing), 0), float(rng.uniform(0.5, 1)), -1, cv2.LINE_AA)
+        cv2.circle(
+            grey, place, max(int(rng.uniform(0.05, 0.2) / spacing), 0), float(rng.uniform(0.5, 1)), -1, cv2.LINE_AA
+        )
     for _ in range(rng.poisson(0.7)):
         a = rng.uniform(0, 1, 2) * (columns, rows)
         b = a + rng.normal(0, 12, 2) / spacing

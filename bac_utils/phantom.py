@@ -106,7 +106,7 @@ def _draw_breasts(rng: np.random.Generator, woman: Woman, attempt: int) -> dict[
     burden = float(np.clip(np.exp(log_burden), 8, 320)) if woman.bac else 0.0
     strength = float(np.clip(0.36 + 0.20 * (np.log(max(burden, 1)) - np.log(45)) + rng.normal(0, 0.12), 0.15, 1))
     winding = rng.uniform(0.8, 2.8) + 0.02 * max(woman.age - 50, 0)
-    # sides correlate at about 0.95 over all women, yet about 30 % of BAC+ women show one side only: those of small burden
+    # sides correlate at about 0.95, yet about 30 % of BAC+ women show one side only: those of small burden
     spared = "RL"[rng.integers(2)] if rng.random() < 0.75 * np.exp(-burden / 40) else ""
     breasts = {}
     for number, side in enumerate("RL"):
@@ -150,19 +150,14 @@ def draw_women(number: int, seed: int, prevalence: float | None = None) -> list[
     ages = np.floor(np.interp(ranks, knots[:, 1], knots[:, 0])).astype(int)
     classes = np.searchsorted(PAPER.age_limits, ages)
     shares = np.array(PUBLISHED["prevalence_by_age_class"])
-    if prevalence is not None:
-        shares = _scale_odds(shares[classes], prevalence)
-    else:
-        shares = shares[classes]
+    shares = shares[classes] if prevalence is None else _scale_odds(shares[classes], prevalence)
     # systematic sampling: the number of BAC+ women is the expected one, in every age class
     within = np.lexsort([rng.random(number), classes])
     bac = np.zeros(number, bool)
     edges = np.floor(np.concatenate([[0], np.cumsum(shares[within])]) + rng.random() + 1e-9)
     bac[within] = np.diff(edges) > 0
     order = rng.permutation(number)
-    return [
-        Woman(f"S{seed}-{i + 1:05d}", int(ages[k]), bool(bac[k]), (COHORT, seed, i)) for i, k in enumerate(order)
-    ]
+    return [Woman(f"S{seed}-{i + 1:05d}", int(ages[k]), bool(bac[k]), (COHORT, seed, i)) for i, k in enumerate(order)]
 
 
 def _scale_odds(shares: np.ndarray, wanted: float) -> np.ndarray:

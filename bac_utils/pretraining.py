@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.settings import DEMO, Settings
+from bac_utils.settings import DEMO
 from bac_utils.training_views import Recipe, woman_patches, woman_views
 from bac_utils.workers import worker_pool
 
@@ -75,7 +75,11 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         "heatmap_threshold": DEMO.heatmap_threshold,
         "input_shape": list(recipe.view_shape),
         "made_with": asdict(recipe),
-        "held_back": {"patch_auc_roc": patch_auc, "view_auc_roc": float(roc_auc_score(labels, logits)), "views": len(labels)},
+        "held_back": {
+            "patch_auc_roc": patch_auc,
+            "view_auc_roc": float(roc_auc_score(labels, logits)),
+            "views": len(labels),
+        },
     }
     part = output.with_name("detector.json.part")
     part.write_text(json.dumps(point, indent=2) + "\n", encoding="utf-8")

@@ -326,9 +326,7 @@ def detection_intervals(
     return {name: _percentile_interval(draws[:, k]) for k, name in enumerate(METRICS)}
 
 
-def detection_summary(
-    predictions: pd.DataFrame, threshold: float, samples: int, seed: int
-) -> dict[str, dict]:
+def detection_summary(predictions: pd.DataFrame, threshold: float, samples: int, seed: int) -> dict[str, dict]:
     """Detection of the three sets: the paper's Table 2 with intervals.
 
     Args:
@@ -384,9 +382,7 @@ def correlate(
     area, length = _finite(area, "area"), _finite(length, "length")
     groups = np.arange(area.size) if groups is None else np.asarray(groups)
     if not area.size == length.size == groups.size:
-        raise ValueError(
-            f"length: got {length.size} values and {groups.size} groups, must be {area.size} each"
-        )
+        raise ValueError(f"length: got {length.size} values and {groups.size} groups, must be {area.size} each")
     rho = p = None
     interval = [None, None]
     if area.size >= 3 and np.ptp(area) > 0 and np.ptp(length) > 0:
@@ -516,9 +512,7 @@ def _finite(values: Sequence[float], name: str) -> np.ndarray:
     """Return the values as a float64 array, or refuse them."""
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or array.size == 0:
-        raise ValueError(
-            f"{name}: got an array of shape {array.shape}, must be one row of at least one number"
-        )
+        raise ValueError(f"{name}: got an array of shape {array.shape}, must be one row of at least one number")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: got {int((~np.isfinite(array)).sum())} values that are not finite")
     return array

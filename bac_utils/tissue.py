@@ -66,7 +66,7 @@ def _smoothstep(x: np.ndarray) -> np.ndarray:
 def _gland_share(
     rng: np.random.Generator, outline: Outline, distance: np.ndarray, density: float, spacing_mm: float
 ) -> np.ndarray:
-    """Glandular share of the tissue, float32 in [0, 1]: soft lobes under the skin's fat, septa, threads to the nipple."""
+    """Glandular share of the tissue, float32 in [0, 1]: lobes under the skin's fat, septa, threads."""
     shape = distance.shape
     mean, sd = (3.17, 0.226) if outline.view == "CC" else (3.30, 0.236)  # exponent, Chen et al. 2012
     texture = power_law(rng, rng.normal(mean, sd), longest_mm=rng.uniform(30, 80))

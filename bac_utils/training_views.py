@@ -32,16 +32,16 @@ class Recipe:
         seed: Of weights, order and augmentation.
     """
 
-    women: int = 184
-    heights: tuple[int, ...] = (768, 1024, 1536, 1536)
+    women: int = 200
+    heights: tuple[int, ...] = (768,)
     bac_share: float = 0.6
     film_share: float = 0.4
     patch: int = 112
     patches: int = 5
     first_epochs: int = 2
-    epochs: int = 9
-    view_women: int = 104
-    view_shape: tuple[int, int] = (1536, 768)
+    epochs: int = 8
+    view_women: int = 160
+    view_shape: tuple[int, int] = (768, 384)
     view_epochs: int = 3
     seed: int = 1
 
@@ -57,9 +57,7 @@ LEAST_ARTERY_MM2 = 8.0
 """A patch has BAC from so much of the artery's mask on: about 4 mm of a vessel 2 mm wide."""
 
 
-def prepared_view(
-    woman: Woman, side: str, view: str, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, float]:
+def prepared_view(woman: Woman, side: str, view: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
     """Render a view at the spacing that `shape` needs and prepare it as any other mammogram.
 
     Args:

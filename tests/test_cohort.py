@@ -69,9 +69,7 @@ def test_read_views_gives_types_and_paths(tmp_path):
 
 def test_read_views_takes_what_spreadsheets_write(tmp_path):
     text = "\ufeff" + HEADER + ",bac_length_mm,pixel_spacing_mm,note\r\n"
-    text += (
-        ' "S,1", 59.0,R,CC,sub/a.dcm,1.0,41,0.085,"two\r\nlines"\r\n,,,,,,,,\r\n\r\n2,60,L,MLO,b.dcm,0,,,\r\n'
-    )
+    text += ' "S,1", 59.0,R,CC,sub/a.dcm,1.0,41,0.085,"two\r\nlines"\r\n,,,,,,,,\r\n\r\n2,60,L,MLO,b.dcm,0,,,\r\n'
     (tmp_path / "views.csv").write_bytes(text.encode())
     views = read_views(str(tmp_path / "views.csv"))
     assert views["patient_id"].tolist() == ["S,1", "2"]
@@ -186,9 +184,7 @@ def test_missing_files(tmp_path):
     path = write(tmp_path, *GOOD)
     for name in "abde":
         (tmp_path / f"{name}.dcm").touch()
-    with pytest.raises(
-        ValueError, match="views.csv row 4, column 'image': got c.dcm, must be an existing file"
-    ):
+    with pytest.raises(ValueError, match="views.csv row 4, column 'image': got c.dcm, must be an existing file"):
         read_views(path, check_images=True)
     (tmp_path / "c.dcm").touch()
     assert len(read_views(path, check_images=True)) == 5
@@ -276,9 +272,7 @@ def test_population_age_limits_are_quartiles():
 # split
 
 
-@pytest.mark.parametrize(
-    "classes", [(3, 4, 5, 6), (1, 0, 2, 17), (8, 9, 20, 7), (9, 7, 10, 21), (1, 1, 90, 0)]
-)
+@pytest.mark.parametrize("classes", [(3, 4, 5, 6), (1, 0, 2, 17), (8, 9, 20, 7), (9, 7, 10, 21), (1, 1, 90, 0)])
 @pytest.mark.parametrize("seed", [0, 2023])
 def test_split_women(classes, seed):
     women = cohort(classes, 301)
@@ -351,9 +345,7 @@ def test_split_refuses_what_it_cannot_split():
     with pytest.raises(ValueError, match=f"got 3 BAC. and 50 BAC- women, of whom {rule}"):
         split_women(cohort((1, 1, 1, 0), 50), PAPER, 0)
     for women in (cohort((0, 0, 0, 0), 9), cohort((3, 3, 3, 3), 0)):
-        with pytest.raises(
-            ValueError, match="column 'bac': got (0|12) BAC. women of .*, must hold BAC. and BAC-"
-        ):
+        with pytest.raises(ValueError, match="column 'bac': got (0|12) BAC. women of .*, must hold BAC. and BAC-"):
             split_women(women, PAPER, 0)
     women = cohort((5, 5, 5, 5), 50)
     with pytest.raises(ValueError, match="split_fractions: got .* must be 3 shares of sum 1"):

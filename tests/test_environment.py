@@ -42,9 +42,7 @@ def read_lock(text):
         elif PIN.fullmatch(line) and entry[0] != " ":
             pins.append([Requirement(line), 0])
         elif line:
-            raise ValueError(
-                f"requirements.lock: got {line!r}, must be NAME==VERSION [; MARKER] or --hash=sha256"
-            )
+            raise ValueError(f"requirements.lock: got {line!r}, must be NAME==VERSION [; MARKER] or --hash=sha256")
     return [tuple(pin) for pin in pins]
 
 
@@ -57,9 +55,7 @@ def direct_requirements():
 @pytest.mark.parametrize("platform_system", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_lock_serves_every_dependency_on_every_platform(python, platform_system):
-    target = dict(
-        zip(("sys_platform", "os_name", "platform_machine"), PLATFORMS[platform_system], strict=True)
-    )
+    target = dict(zip(("sys_platform", "os_name", "platform_machine"), PLATFORMS[platform_system], strict=True))
     target |= {"platform_system": platform_system, "implementation_name": "cpython"}
     target |= {"python_version": python, "python_full_version": f"{python}.9"}
     versions = {}

@@ -19,7 +19,8 @@ from bac_utils.statistics import METRICS, counts_metrics
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {
     "women": 60,
-    "pixel_spacing_mm": 1.0,
+    "pixel_spacing_mm": 1.5,
+    "workers": 1,
     "input_shape": [96, 64],
     "width_divisor": 32,
     "weights": "none",

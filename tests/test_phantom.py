@@ -175,9 +175,7 @@ def test_tissue_has_the_published_texture_exponent():
     for woman in phantom.draw_women(8, 21, prevalence=0):
         breast = woman.breasts["L"]
         outline = breast.outlines["CC"]
-        tissue = phantom.draw_tissue(
-            list(breast.seed), outline, breast.density, breast.vessels, [], [], 0.25
-        )
+        tissue = phantom.draw_tissue(list(breast.seed), outline, breast.density, breast.vessels, [], [], 0.25)
         row, column = int(outline.nipple_y / 0.25), int(0.45 * outline.depth_mm / 0.25)
         roi = tissue.attenuation[row - 64 : row + 64, max(column - 64, 0) : column + 64]
         slopes.append(_slope(roi, 0.25, low=0.15, high=1.2))

