@@ -16,9 +16,9 @@ from scipy.ndimage import gaussian_filter1d
 
 PATH_STEP_MM = 0.25
 """Arc length between two points of a vessel's centre line."""
-SHORTEST_VISIBLE_MM = 5.0
+SHORTEST_VISIBLE_MM = 8.0
 """Assumption: a reader calls a view BAC+ from this length of calcified artery on."""
-FAINTEST_VISIBLE = 0.20
+FAINTEST_VISIBLE = 0.24
 """Assumption: strength of calcification (0 to 1) from which a reader sees it through fatty tissue."""
 
 

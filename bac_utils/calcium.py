@@ -32,15 +32,15 @@ def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch,
     rng = np.random.default_rng([*seed, stretch.vessel])
     total = len(vessel.path)
     strength = stretch.strength
-    volume_a_mm = 0.006 + 0.15 * strength**1.5
-    plates_a_mm = 1.3 + 9.0 * strength
+    volume_a_mm = 0.006 + 0.17 * strength**1.5
+    plates_a_mm = 2.5 + 14.0 * strength
     count = rng.poisson(plates_a_mm * total * PATH_STEP_MM * 2)
     at, angle = rng.uniform(0, total - 1, count), rng.uniform(0, 2 * np.pi, count)
     size = rng.lognormal(0, 0.55, count)
     long = rng.lognormal(np.log(0.45), 0.5, count) * (0.5 + strength)  # mm along the vessel
     # patches: each of eight strips of the wall is calcified here and bare there
     patches = gaussian_filter1d(rng.standard_normal((8, total)), 2.2 / PATH_STEP_MM, axis=1)
-    bare = np.quantile(patches, 0.62 - 0.35 * strength)
+    bare = np.quantile(patches, 0.50 - 0.35 * strength)
     strip = (angle / (2 * np.pi) * 8).astype(int)
     keep = (patches[strip, at.astype(int)] > bare) & (at >= stretch.start) & (at < stretch.stop - 1)
     at, angle, size, long = at[keep], angle[keep], size[keep], long[keep]

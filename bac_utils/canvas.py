@@ -50,14 +50,10 @@ class Canvas:
             ok = (column >= 0) & (row >= 0) & (column < columns - 1) & (row < rows - 1)
             fx, fy = (x - column)[ok], (y - row)[ok]
             column, row, volume = column[ok], row[ok], volume[ok]
-            layer = np.zeros(rows * columns)
-            for dr, dc, share in (
-                (0, 0, (1 - fx) * (1 - fy)),
-                (0, 1, fx * (1 - fy)),
-                (1, 0, (1 - fx) * fy),
-                (1, 1, fx * fy),
-            ):
-                layer += np.bincount((row + dr) * columns + column + dc, volume * share, rows * columns)
+            corner = row * columns + column
+            index = np.concatenate([corner, corner + 1, corner + columns, corner + columns + 1])
+            shares = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
+            layer = np.bincount(index, shares * np.tile(volume, 4), rows * columns)
             layer = layer.reshape(self.shape).astype(np.float32)
             sigma = blur / self.spacing_mm
             total += cv2.GaussianBlur(layer, (0, 0), sigma) if sigma > 0.2 else layer

@@ -6,6 +6,7 @@ the score is its sigmoid.
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -187,7 +188,7 @@ def fit_model(
                     "val_loss": _balanced_loss(logits, truth),
                     "val_auc_pr": average_precision_score(truth, logits),
                     "val_auc_roc": roc_auc_score(truth, logits),
-                    "learning_rate": float(schedule(steps * epoch)),
+                    "learning_rate": settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2,
                     "seconds": time.perf_counter() - start,
                 }
                 if not row["val_auc_pr"] <= history["val_auc_pr"].max():  # NaN before the first epoch

@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -153,7 +154,8 @@ def loss_curves(history: pd.DataFrame) -> Figure:
                 axes.plot(history["epoch"], history[column], "o-", ms=4, color=SET_COLOURS[split], label=split)
         axes.axvline(best, color="grey", linestyle=":", label=f"kept: epoch {best}")
         axes.set(xlabel="Epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
     right.set_ylim(0, 1.02)
     sns.despine(figure)
@@ -184,7 +186,7 @@ def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], thresho
         roc.plot(false_alarm, recall, "o", color=colour, mec="black", ms=6)
         y, x, _ = precision_recall_curve(labels, scores)
         area = with_interval(metrics["auc_pr"], metrics["auc_pr_ci"])
-        pr.step(x, y, where="pre", color=colour, label=f"{name}: {area}")
+        pr.step(x, y, where="post", color=colour, label=f"{name}: {area}")
         if positive.any():
             pr.plot(recall, labels[positive].mean(), "o", color=colour, mec="black", ms=6)
         pr.axhline(labels.mean(), color=colour, linestyle=":", lw=1)
@@ -324,7 +326,9 @@ def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) ->
     used = [name for name in SETS if (table["split"] == name).any()]
     sns.scatterplot(table, x="bac_length_mm", y=area, hue="split", style="split", hue_order=used,
                     style_order=used, palette=SET_COLOURS, s=45, alpha=0.85, ax=axes)  # fmt: skip
-    axes.set(xlabel="Length of calcified artery (mm)", ylabel=f"Area of the heatmap above Th ({unit})")
+    axes.set(
+        xlabel="Length of calcified artery (mm)", ylabel=f"Area of the heatmap above Th ({unit.replace('mm2', 'mm²')})"
+    )
     axes.set_title(note, fontsize=10)
     axes.legend(frameon=False)
     sns.despine(figure)

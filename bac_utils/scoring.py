@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -153,7 +154,8 @@ def score_files(
         workers: Processes that read and prepare; the model works in this one.
 
     Returns:
-        Number of rows written by `scored` and by reason of skipping, and of those `done before`.
+        Number of rows written: `scored`, `scored, no pixel spacing: no area`, by reason of skipping, and the number
+        of rows `done before`.
 
     Raises:
         FileNotFoundError: A path, the model or its operating point is not there.
@@ -168,6 +170,7 @@ def score_files(
     done = _finished(output, note, origin)
     todo = [f for f in files if _name(f) not in done]
     counts = Counter({"done before": len(files) - len(todo)} if len(todo) < len(files) else {})
+    detector = Detector(model) if todo else None
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, origin)
     with open(output, "a", newline="", encoding="utf-8") as stream:
@@ -175,12 +178,12 @@ def score_files(
         if not output.stat().st_size:
             writer.writeheader()
             stream.flush()
-        detector = Detector(model) if todo else None
         for file, read in tqdm(_read_all(todo, detector, workers), total=len(todo), desc="scoring", unit="file"):
             row = _row(file, read, detector)
             writer.writerow(row)
             stream.flush()
-            counts[row["reason"] or row["status"]] += 1
+            without = row["status"] == "scored" and row["bac_area_mm2"] is None
+            counts[row["reason"] or row["status"] + ", no pixel spacing: no area" * without] += 1
     return counts
 
 
@@ -221,6 +224,7 @@ def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[t
         ahead: deque = deque()
         try:
             with worker_pool(workers) as pool:
+                _check_pool(pool)
                 while queue or ahead:
                     while queue and len(ahead) < 2 * workers:
                         ahead.append((queue[0], pool.submit(_read, queue[0], detector.shape)))
@@ -230,6 +234,16 @@ def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[t
         except BrokenProcessPool:  # one of those ahead did it: each gets a process of its own
             for file, _ in ahead:
                 yield file, _read_alone(file, detector.shape)
+
+
+def _check_pool(pool: ProcessPoolExecutor) -> None:
+    """Raise when processes cannot start at all, lest every file be taken for a broken one."""
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "workers: the reading processes do not start; use 1, or call from below `if __name__ == '__main__':`"
+        ) from error
 
 
 def _read_alone(file: Path, shape: tuple[int, int]) -> _Read:

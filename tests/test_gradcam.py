@@ -95,8 +95,8 @@ def test_a_batch_gives_what_its_views_give_alone(network, views):
     logits, maps = explain(views)
     for n in range(len(views)):
         logit, single = explain(views[n : n + 1])
-        np.testing.assert_allclose(logit, logits[n : n + 1], rtol=1e-5)
-        np.testing.assert_allclose(single[0], maps[n], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(logit, logits[n : n + 1], rtol=1e-4)
+        np.testing.assert_allclose(single[0], maps[n], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [-200.0, 200.0])
@@ -107,7 +107,7 @@ def test_maps_stay_finite_and_do_not_depend_on_the_logits_offset(network, views,
     shifted.set_weights([*weights[:-1], np.array([value])])
     logits, maps = GradCamPlusPlus(shifted)(views)
     assert (np.abs(logits - value) < 20).all()
-    np.testing.assert_allclose(maps, expected, rtol=1e-5)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1e-25, 1e5])
@@ -139,7 +139,7 @@ def test_nested_and_sequential_models_give_the_flat_models_maps(network, views):
         explain = GradCamPlusPlus(model)
         assert explain.layer == "second"
         for found, wanted in zip(explain(views), expected, strict=True):
-            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_frozen_model_stays_as_it_is_and_any_layer_can_be_named(network, views):

@@ -88,6 +88,10 @@ def test_roc_pr_curves(predictions, detection):
     roc = figure.axes[0]
     area = np.trapezoid(roc.lines[4].get_ydata(), roc.lines[4].get_xdata())
     assert area == pytest.approx(detection["test"]["auc_roc"])
+    curve = figure.axes[1].lines[6]  # three lines a set: curve, dot, prevalence
+    recall, precision = curve.get_data()
+    assert curve.get_drawstyle() == "steps-post"
+    assert -np.diff(recall) @ precision[:-1] == pytest.approx(detection["test"]["auc_pr"])
     dot = roc.lines[5].get_xydata()[0]
     called = detection["test"]
     assert dot == pytest.approx([called["fp"] / (called["fp"] + called["tn"]), called["recall"]])

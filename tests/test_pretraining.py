@@ -29,7 +29,7 @@ def fake_patches(number, recipe):
     labels = np.arange(8) % 2
     patches = rng.normal(0, 0.1, (8, recipe.patch, recipe.patch)) + 0.01
     patches += labels[:, None, None] * 2 * np.eye(recipe.patch)
-    return patches.astype(np.float16), labels.astype(np.int8)
+    return patches.astype(np.float16), labels[:, None, None] * np.eye(2, dtype=np.int8)
 
 
 def fake_views(number, recipe):
@@ -58,13 +58,37 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
         assert file.attrs["bac_utils_input_scale"] == 1.0
 
 
+def test_cell_targets_and_their_weights():
+    """Artery weighs four, none one, no opinion nothing; a patch counts where a cell has artery or all have none."""
+    cells = np.array([[[1, 0], [-1, 0]], [[0, 0], [0, 0]], [[-1, 0], [0, 0]]], np.int8)
+    (artery, some), (weight, sure) = pretraining._cell_targets(keras.ops.convert_to_tensor(cells))
+    np.testing.assert_array_equal(np.array(artery)[0, ..., 0], [[1, 0], [0, 0]])
+    np.testing.assert_array_equal(np.array(weight)[0], [[4, 1], [0, 1]])
+    np.testing.assert_array_equal(np.array(some)[:, 0], [1, 0, 0])
+    np.testing.assert_array_equal(np.array(sure), [1, 1, 0])
+
+
+def test_flips_turn_picture_and_cells_together():
+    pixels = np.zeros((32, 32), np.float16)
+    pixels[:16, :16] = 5
+    keras.utils.set_random_seed(0)
+    seen = set()
+    for _ in range(12):
+        varied, cells = pretraining._vary(pixels, keras.ops.convert_to_tensor(np.array([[1, 0], [0, 0]], np.int8)))
+        bright = np.array(varied)[..., 0].reshape(2, 16, 2, 16).mean(axis=(1, 3))
+        np.testing.assert_array_equal(np.array(cells) == 1, bright == bright.max())
+        seen.add(int(np.array(cells).argmax()))
+    assert len(seen) > 1
+    assert (np.array(varied)[..., 0] == 0).sum() == 3 * 16 * 16  # outside the breast
+
+
 def test_output_must_be_a_weights_file(tmp_path):
     with pytest.raises(ValueError, match=r"output: got b\.keras, must end in \.weights\.h5"):
         pretraining.pretrain(tmp_path / "b.keras", TINY)
 
 
 def test_too_few_women_are_refused():
-    found = [fake_patches(0, TINY), (np.zeros((1, 32, 32), np.float16), np.zeros(1, np.int8))]
+    found = [fake_patches(0, TINY), (np.zeros((1, 32, 32), np.float16), np.zeros((1, 2, 2), np.int8))]
     with pytest.raises(ValueError, match="women: got 2, must be more"):
         pretraining._divide(found)
 

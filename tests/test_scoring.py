@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from bac_utils.preprocess import prepare
 from bac_utils.scoring import COLUMNS, Detector, list_files, score_files
 from bac_utils.settings import preset
 
+ROOT = Path(__file__).resolve().parents[1]
 POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_scale": 0.05, "heatmap_threshold": 0.3}
 
 
@@ -224,3 +227,17 @@ def test_command(tmp_path, junk, model):
     assert "2 files (1 scored, 1 not an image)" in done.output
     again = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert "2 files (2 done before)" in again.output
+
+
+def test_processes_that_cannot_start_are_no_fault_of_the_files(tmp_path, junk, model):
+    code = (
+        f"from bac_utils.scoring import score_files\nscore_files([{str(junk)!r}], 'out.csv', {str(model)!r}, workers=2)"
+    )
+    (tmp_path / "unguarded.py").write_text(code)
+    words = [sys.executable, "unguarded.py"]
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1
+    assert "workers: the reading processes do not start" in done.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1

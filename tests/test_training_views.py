@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 import bac_utils
 from bac_utils import phantom
@@ -34,23 +35,24 @@ def test_prepared_view_and_its_mask_share_a_grid():
     assert 1.0 < width < 5.0  # mm: a vessel's calibre
 
 
-def test_patches_are_labelled_by_the_artery_in_them():
-    rng = np.random.default_rng(0)
-    pixels = rng.normal(size=(200, 100)).astype(np.float32)
+def test_cells_tell_where_the_artery_lies():
+    """A pixel of 0.25 mm2: 8 of them are the 2 mm2 that a cell needs. Values of the picture name their place."""
+    pixels = (np.arange(200 * 100, dtype=np.float32).reshape(200, 100) + 1) / 1000
     artery = np.zeros((200, 100), bool)
     artery[100:104, 20:80] = True
-    patches, labels = view_patches(pixels, artery, 0.25, SMALL, rng)
+    patches, cells = view_patches(pixels, artery, 0.25, SMALL, np.random.default_rng(0))
     assert {p.shape for p in patches} == {(48, 48)}
-    assert 0 < np.mean(labels) < 1
-    padded = np.pad(pixels, 24).astype(np.float16)
-    for patch, label in zip(patches, labels, strict=True):
-        found = [
-            (r, c)
-            for r, c in np.argwhere(padded[: -47 or None, : -47 or None] == patch[0, 0])
-            if np.array_equal(padded[r : r + 48, c : c + 48], patch)
+    assert {c.shape for c in cells} == {(3, 3)}
+    padded, truth = np.pad(pixels, 24).astype(np.float16), np.pad(artery, 24)
+    for patch, labels in zip(patches, cells, strict=True):
+        row, column = np.argwhere((sliding_window_view(padded, (48, 48)) == patch).all(axis=(2, 3)))[0]
+        counts = [
+            [truth[row + r : row + r + 16, column + c : column + c + 16].sum() for c in (0, 16, 32)]
+            for r in (0, 16, 32)
         ]
-        row, column = found[0]
-        assert bool(np.pad(artery, 24)[row : row + 48, column : column + 48].any()) == bool(label)
+        expected = [[1 if n >= 8 else -1 if n else 0 for n in line] for line in counts]
+        np.testing.assert_array_equal(labels, expected)
+    assert {int(v) for c in cells for v in c.ravel()} >= {0, 1}
 
 
 def test_a_woman_gives_the_same_patches_again():
