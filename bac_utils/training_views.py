@@ -32,15 +32,15 @@ class Recipe:
         seed: Of weights, order and augmentation.
     """
 
-    women: int = 200
+    women: int = 300
     heights: tuple[int, ...] = (768,)
     bac_share: float = 0.6
     film_share: float = 0.4
     patch: int = 112
     patches: int = 4
-    first_epochs: int = 2
-    epochs: int = 6
-    view_women: int = 112
+    first_epochs: int = 4
+    epochs: int = 9
+    view_women: int = 120
     view_shape: tuple[int, int] = (768, 384)
     view_epochs: int = 3
     seed: int = 1
