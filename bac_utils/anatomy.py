@@ -18,7 +18,7 @@ PATH_STEP_MM = 0.25
 """Arc length between two points of a vessel's centre line."""
 SHORTEST_VISIBLE_MM = 8.0
 """Assumption: a reader calls a view BAC+ from this length of calcified artery on."""
-FAINTEST_VISIBLE = 0.24
+FAINTEST_VISIBLE = 0.36
 """Assumption: strength of calcification (0 to 1) from which a reader sees it through fatty tissue."""
 
 

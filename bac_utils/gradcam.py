@@ -19,6 +19,10 @@ from keras import layers
 from bac_utils.backbones import CONVOLUTIONS
 
 
+SCALE_QUANTILE = 0.10
+"""Of the training positives' maxima; see `reference_scale`."""
+
+
 class GradCamPlusPlus:
     """Grad-CAM++ of one model: split once, then called with batches.
 
@@ -102,9 +106,11 @@ def scale_maps(maps: np.ndarray, scale: float | None = None) -> np.ndarray:
 
 
 def reference_scale(maps: np.ndarray) -> float:
-    """Return the scale that one study uses for all its maps: the median of the training positives' maxima.
+    """Return the scale that one study uses for all its maps: what nine in ten of the training positives reach.
 
-    With it the middle BAC+ training view just reaches 1, and a view without BAC stays as cold as it is.
+    It is the 10th percentile of their maxima: 1 is as hot as an artery is in nearly every BAC+ training view, and a
+    view without BAC stays as cold as it is. (A long artery shares its heat among more pixels, so that a higher scale
+    would cut it; the share was chosen on the demo's validation views.)
 
     Args:
         maps: Raw maps (N, h, w) of the BAC+ training views.
@@ -118,7 +124,7 @@ def reference_scale(maps: np.ndarray) -> float:
     largest = _check_maps(maps).max(axis=(1, 2))
     if not (largest > 0).any():
         raise ValueError(f"maps: got {len(largest)} maps that are zero everywhere, must have one that is not")
-    return float(np.median(largest[largest > 0]))
+    return float(np.quantile(largest[largest > 0], SCALE_QUANTILE))
 
 
 def _check_maps(maps: np.ndarray) -> np.ndarray:

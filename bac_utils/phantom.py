@@ -104,7 +104,7 @@ def _draw_breasts(rng: np.random.Generator, woman: Woman, attempt: int) -> dict[
     # Age moves it a little (Spearman 0.32 of age and severity, domain source [Boch]).
     log_burden = np.log(45) + 0.02 * (woman.age - 68) + rng.normal(0, 0.85)
     burden = float(np.clip(np.exp(log_burden), 12, 320)) if woman.bac else 0.0
-    strength = float(np.clip(0.46 + 0.18 * (np.log(max(burden, 1)) - np.log(45)) + rng.normal(0, 0.12), 0.2, 1))
+    strength = float(np.clip(0.62 + 0.18 * (np.log(max(burden, 1)) - np.log(45)) + rng.normal(0, 0.12), 0.2, 1))
     winding = rng.uniform(0.8, 2.8) + 0.02 * max(woman.age - 50, 0)
     # sides correlate at about 0.95, yet about 30 % of BAC+ women show one side only: those of small burden
     spared = "RL"[rng.integers(2)] if rng.random() < 0.75 * np.exp(-burden / 40) else ""

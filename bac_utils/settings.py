@@ -81,12 +81,12 @@ PAPER = Settings(name="paper", women=1493)
 
 DEMO = Settings(
     name="demo",
-    women=520,
+    women=500,
     input_shape=(768, 384),
     width_divisor=8,
     weights="bundled",
-    epochs=8,
-    learning_rate=1e-3,
+    epochs=4,
+    learning_rate=5e-4,
     bootstrap_samples=1000,
 )
 

@@ -177,7 +177,7 @@ def test_scales():
     maps = np.array([[[0, 2.0]], [[1, 4]], [[0, 0]]])
     np.testing.assert_array_equal(scale_maps(maps), [[[0, 1]], [[0.25, 1]], [[0, 0]]])
     np.testing.assert_array_equal(scale_maps(maps, 2.5), np.float32([[[0, 0.8]], [[0.4, 1]], [[0, 0]]]))
-    assert reference_scale(maps) == 3.0  # median of 2 and 4; the empty map does not count
+    assert reference_scale(maps) == pytest.approx(2.2)  # 10th percentile of 2 and 4; the empty map does not count
     with pytest.raises(ValueError, match=r"scale: got 0, must be a positive number"):
         scale_maps(maps, 0)
     with pytest.raises(ValueError, match="zero everywhere"):
