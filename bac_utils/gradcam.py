@@ -18,7 +18,6 @@ from keras import layers
 
 from bac_utils.backbones import CONVOLUTIONS
 
-
 SCALE_QUANTILE = 0.10
 """Of the training positives' maxima; see `reference_scale`."""
 
