@@ -146,8 +146,8 @@ def test_quantification_is_the_papers_subset(finished):
     bac_women = set(views.loc[views["bac"] == 1, "patient_id"])
     assert set(table["view"]) == {"MLO"}
     assert set(table["patient_id"]) <= bac_women
-    assert set(table["split"]) == {"validation", "test"}
-    women = views.loc[views["split"].isin(["validation", "test"]) & views["patient_id"].isin(bac_women), "patient_id"]
+    assert set(table["split"]) == {"test"}
+    women = views.loc[(views["split"] == "test") & views["patient_id"].isin(bac_women), "patient_id"]
     assert len(table) == 2 * women.nunique() == summary["quantification"]["views"] == summary["timing"]["views"]
     assert (table["bac_area_mm2"] >= 0).all()
     assert (table.loc[table["score"] < summary["threshold"]["value"] - 1e-4, "bac_area_mm2"] == 0).all()
