@@ -91,7 +91,8 @@ def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: f
         view: `CC` or `MLO`.
         depth_mm: Chest wall to nipple.
         spread: Half height of the breast at the chest wall over its depth.
-        thickness_mm: Compressed thickness of the CC view; MLO is 48/44 of it (domain source [Helv]).
+        thickness_mm: Compressed thickness of the CC view; MLO is 48/44 of it, the means of a
+            study of 250 pairs (Breast thickness in routine mammograms).
 
     Returns:
         The outline.
@@ -164,7 +165,7 @@ def draw_vessel(rng: np.random.Generator, depth_mm: float, half_mm: float, windi
     """Draw a vessel that runs from the periphery towards the nipple and winds on its way.
 
     In-breast arteries come from the lateral thoracic (upper outer), the internal thoracic (medial) and the anterior
-    intercostal arteries (domain source [SB]); calibre 1.0 to 2.6 mm tapering is an assumption.
+    intercostal arteries (studybuff.com, of low weight); calibre 1.0 to 2.6 mm tapering is an assumption.
 
     Args:
         rng: Source of randomness.

@@ -97,11 +97,12 @@ def _draw_breasts(rng: np.random.Generator, woman: Woman, attempt: int) -> dict[
     """Draw both breasts with one burden for the woman."""
     depth = float(np.clip(rng.lognormal(np.log(88), 0.22), 50, 170))  # assumption
     spread = rng.uniform(0.82, 1.2)
-    thickness = float(np.clip(rng.normal(54.6, 12), 25, 95))  # mean of IMS Giotto, domain source [BJR16]
-    # A to D of about 10/40/40/10 % (domain source [Arr]); density falls with age ([Spr14]), the slope is an assumption
+    thickness = float(np.clip(rng.normal(54.6, 12), 25, 95))  # mean: IMS Giotto, Br J Radiol 89:20150831
+    # A to D of about 10/40/40/10 % (US, as commonly stated); density falls with age (Sprague et al. 2014), the slope is
+    # an assumption
     density = float(np.clip(rng.beta(1.7, 3.0) * 0.9 + 0.05 - 0.004 * (woman.age - 59), 0.04, 0.9))
     # Burden: the one published view of "moderate" BAC measures 41 mm (paper, Fig. 6a); the spread is an assumption.
-    # Age moves it a little (Spearman 0.32 of age and severity, domain source [Boch]).
+    # Age moves it a little (Spearman 0.32 of age and severity, Bochkareva et al. 2018).
     log_burden = np.log(45) + 0.02 * (woman.age - 68) + rng.normal(0, 0.85)
     burden = float(np.clip(np.exp(log_burden), 12, 320)) if woman.bac else 0.0
     strength = float(np.clip(0.62 + 0.18 * (np.log(max(burden, 1)) - np.log(45)) + rng.normal(0, 0.12), 0.2, 1))
