@@ -1,9 +1,9 @@
 """Calcium in the simulated breast: calcified arteries, and every benign finding that is mistaken for them.
 
 All amounts are volumes of hydroxyapatite in mm3, drawn on a `Canvas` in view coordinates (x, y in mm). Sizes of the
-benign findings follow the BI-RADS definitions (as quoted by the HL7 FHIR breast radiology guide, CalcificationType); how often each occurs is an
-assumption, and so are the amounts of calcium but for their order: 0.05 mm3 a mm of artery is 6 mg over 40 mm, in the
-range that densitometry reports (Molloi et al., a few to tens of mg a breast).
+benign findings follow the BI-RADS definitions (as quoted by the HL7 FHIR breast radiology guide, CalcificationType);
+how often each occurs is an assumption, and so are the amounts of calcium but for their order: 0.05 mm3 a mm of artery
+is 6 mg over 40 mm, in the range that densitometry reports (Molloi et al., a few to tens of mg a breast).
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from bac_utils.canvas import Canvas
 def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch, seed: list[int], turn: float) -> None:
     """Draw the calcified wall of one stretch: patches of particles on a cylinder, seen from the side.
 
-    Particles lie on the wall of the vessel (medial calcification, Suh & Yun, J Cardiovasc Imaging 26:125); projecting the cylinder
-    makes two dotted, interrupted parallel lines with some grains between them. The same seed gives the same
-    particles in every view.
+    Particles lie on the wall of the vessel (medial calcification, Suh & Yun, J Cardiovasc Imaging 26:125); projecting
+    the cylinder makes two dotted, interrupted parallel lines with some grains between them. The same seed gives the
+    same particles in every view.
 
     Args:
         canvas: Calcium.

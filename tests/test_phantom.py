@@ -51,7 +51,7 @@ def test_bad_arguments_are_named(number, seed, prevalence, rule):
 
 
 def test_views_of_bac_women_agree_as_published():
-    """3 of 4 views positive, 70 % on both sides, CC and MLO correlated with a slope of 0.8: the paper, and Molloi et al."""
+    """3 of 4 views positive, 70 % on both sides (the paper); CC and MLO agree with a slope of 0.8 (Molloi et al.)."""
     table = phantom.cohort_table(phantom.draw_women(150, 77, prevalence=1.0), 0.25)
     lengths = table.pivot_table(index="patient_id", columns=["laterality", "view"], values="bac_length_mm")
     seen = lengths > 0
