@@ -34,9 +34,10 @@ test: $(READY) ## Run the tests
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
+# All but the one with real films in it: nothing fetched goes into the repository.
 figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)
 	@mkdir -p figures
-	cp $(DEMO)/figures/*.png figures/
+	cp $(filter-out %/simulator_views.png,$(wildcard $(DEMO)/figures/*.png)) figures/
 
 lint: $(READY) ## Check style, notebooks without outputs, and that the environment files agree
 	$(PY) -m ruff check $(CODE)

@@ -173,14 +173,67 @@ def score(
         Path | None, typer.Option(help="A .keras file or a run's folder; bundled by default.", exists=True)
     ] = None,
     workers: Workers = 1,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="A file of 16 bytes or more: patient_id becomes a keyed hash.", exists=True, dir_okay=False),
+    ] = None,
 ) -> None:
     """Detect and measure BAC on any mammograms, a row a file."""
     with _one_line_errors():
         from bac_utils.scoring import score_files
 
-        counts = score_files(paths, output, model, workers)
+        counts = score_files(paths, output, model, workers, key_file.read_bytes() if key_file else None)
         told = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
         typer.echo(f"{sum(counts.values())} files ({told or 'none'}): {output}")
+
+
+@app.command()
+def views(
+    archive: Annotated[
+        str, typer.Argument(metavar="ARCHIVE", help="CBIS-DDSM, EMBED, VinDr-Mammo, RSNA or DICOM (any folder).")
+    ],
+    source: Annotated[Path, typer.Argument(help="Folder with the archive's tables.", exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option(help="The views table; what was left out goes beside it.", dir_okay=False)],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder with the images, if they lie elsewhere.", exists=True, file_okay=False)
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="DICOM: table of image (or patient_id, laterality, view) and bac.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    ages: Annotated[Path | None, typer.Option(help="Table of patient_id and age.", exists=True, dir_okay=False)] = None,
+    without_age: Annotated[
+        bool, typer.Option("--without-age", help="Keep views without an age; `run` does not take them.")
+    ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="DICOM: 16 bytes or more; PatientID becomes a keyed hash.", exists=True, dir_okay=False),
+    ] = None,
+    keep_ids: Annotated[bool, typer.Option("--keep-ids", help="DICOM: keep PatientID, which is anonymous.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
+) -> None:
+    """Make a views table from the tables of a public dataset, or from a folder of DICOM files (docs/archives.md)."""
+    with _one_line_errors():
+        from inspect import signature
+
+        from bac_utils.archive_views import check_output, closing_words, write_views
+        from bac_utils.archives import ARCHIVES
+
+        reader = {name.upper(): reader for name, reader in ARCHIVES.items()}.get(archive.upper())
+        if reader is None:
+            raise typer.BadParameter(f"archive: got '{archive}', must be one of {', '.join(ARCHIVES)}")
+        key = key_file.read_bytes() if key_file else None
+        given = {"images": images, "labels": labels, "key": key, "keep_ids": keep_ids}
+        given = {name: value for name, value in given.items() if value not in (None, False)}
+        unfit = [name for name in given if name not in signature(reader).parameters]
+        if unfit:
+            raise typer.BadParameter(f"{unfit[0]}: {archive} does not take it")
+        check_output(output, overwrite)
+        found = reader(source, ages=ages, without_age=without_age, **given)
+        write_views(found, output, overwrite)
+        typer.echo(closing_words(found, output))
 
 
 @app.command()

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from bac_utils.anatomy import PATH_STEP_MM, Outline, Vessel, VisibleStretch
-from bac_utils.canvas import Canvas
+from bac_utils.canvas import Canvas, stroke
 
 
 def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch, seed: list[int], turn: float) -> None:
@@ -32,14 +32,22 @@ def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch,
     rng = np.random.default_rng([*seed, stretch.vessel])
     total = len(vessel.path)
     strength = stretch.strength
-    volume_a_mm = 0.006 + 0.17 * strength**1.5
+    volume_a_mm = 0.04 + 0.155 * strength
     plates_a_mm = 2.5 + 14.0 * strength
     count = rng.poisson(plates_a_mm * total * PATH_STEP_MM * 2)
     at, angle = rng.uniform(0, total - 1, count), rng.uniform(0, 2 * np.pi, count)
     size = rng.lognormal(0, 0.55, count)
-    long = rng.lognormal(np.log(0.45), 0.5, count) * (0.5 + strength)  # mm along the vessel
+    # habit of this artery (assumptions): grains or plates, short or long patches, one wall denser than the other
+    grain, patch, side, lean = (
+        rng.lognormal(np.log(0.45), 0.45),
+        rng.uniform(1.0, 4.0),
+        rng.uniform(0, 6.3),
+        rng.random(),
+    )
+    long = rng.lognormal(np.log(grain), 0.5, count) * (0.5 + strength)  # mm along the vessel
+    size = size * (1 + 0.8 * lean * np.cos(angle - side))
     # patches: each of eight strips of the wall is calcified here and bare there
-    patches = gaussian_filter1d(rng.standard_normal((8, total)), 2.2 / PATH_STEP_MM, axis=1)
+    patches = gaussian_filter1d(rng.standard_normal((8, total)), patch / PATH_STEP_MM, axis=1)
     bare = np.quantile(patches, 0.50 - 0.35 * strength)
     strip = (angle / (2 * np.pi) * 8).astype(int)
     keep = (patches[strip, at.astype(int)] > bare) & (at >= stretch.start) & (at < stretch.stop - 1)
@@ -77,17 +85,20 @@ class Finding:
 FINDINGS = {
     # kind: (chance a breast, most places)
     "punctate": (0.65, 5),
-    "round": (0.70, 5),
-    "coarse": (0.32, 2),
-    "skin": (0.35, 3),
+    "round": (0.90, 12),
+    "coarse": (0.45, 2),
+    "skin": (0.45, 4),
     "cluster": (0.35, 2),
-    "rods": (0.32, 1),
-    "rim": (0.18, 2),
+    "rods": (0.30, 1),
+    "rim": (0.30, 3),
     "milk": (0.12, 2),
-    "row": (0.55, 4),
-    "suture": (0.08, 1),
+    "row": (0.50, 3),
+    "linear": (0.06, 1),
+    "suture": (0.06, 1),
     "clip": (0.10, 1),
     "marker": (0.08, 1),
+    "scar": (0.05, 1),
+    "lead": (0.03, 1),
 }
 
 
@@ -126,11 +137,12 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
         deposit(centre + rng.normal(0, rng.uniform(4, 15), (n, 2)), _sphere(diameter), 0.12)
     elif finding.kind == "round":  # 0.5 to 1.5 mm, smooth
         for _ in range(rng.integers(1, 4)):
-            d = rng.uniform(0.5, 1.5)
-            deposit(centre[None] + rng.normal(0, 6, (1, 2)), _sphere(d, 0.4), 0.27 * d)
+            d = rng.uniform(0.5, 1.7)
+            deposit(centre[None] + rng.normal(0, 6, (1, 2)), _sphere(d, rng.uniform(0.3, 0.7)), 0.27 * d)
     elif finding.kind == "coarse":  # popcorn, > 2 to 3 mm, of a fibroadenoma
         r, n = rng.uniform(1.5, 5.0), rng.integers(12, 50)
-        deposit(centre + rng.normal(0, r / 2, (n, 2)), _sphere(rng.uniform(0.6, 1.5, n), 0.5), 0.32)
+        lumps = _sphere(rng.uniform(0.6, 1.5, n), rng.uniform(0.12, 0.5))
+        deposit(centre + rng.normal(0, r * rng.uniform(0.25, 0.6), (n, 2)), lumps, float(rng.choice([0.32, 0.5])))
     elif finding.kind == "skin":  # lucent centre, tight groups under 5 mm
         for _ in range(rng.integers(1, 6)):
             _ring(calcium, rng, centre + rng.normal(0, 1.5, 2), rng.uniform(0.4, 0.9), 0.12)
@@ -166,6 +178,20 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
         at = np.sort(rng.uniform(0.05, 0.95, n)) * (len(line) - 1)
         points = line[at.astype(int)] + rng.normal(0, 0.12, (n, 2))
         deposit(points, _sphere(rng.lognormal(np.log(0.32), 0.3, n)), 0.12)
+    elif finding.kind == "linear":  # fine, branching, broken, in one segment: of a duct, not of a vessel
+        turn = rng.uniform(0, 2 * np.pi)
+        for _ in range(rng.integers(3, 12)):
+            t = np.arange(0, rng.uniform(1.0, 5.0), 0.1)
+            angle = turn + rng.normal(0, 0.5) + np.cumsum(rng.normal(0, 0.12, len(t)))
+            course = centre + rng.normal(0, 4, 2) + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.1, 0)
+            kept = course[np.sin(t * rng.uniform(3, 9) + rng.uniform(0, 6)) > -0.5]
+            deposit(kept, 0.4 * np.pi / 4 * rng.uniform(0.15, 0.35) ** 2 * 0.1, 0.12)
+    elif finding.kind == "scar":  # a wire taped on the skin along a scar
+        _wire(metal, rng, centre, rng.uniform(10, 45), rng.uniform(0.3, 0.8), 0.02)
+    elif finding.kind == "lead":  # of a pacemaker, or a port's tube: over the muscle, from the upper edge down
+        start = np.array([rng.uniform(0.05, 0.5) * max(outline.muscle[0], 20), rng.uniform(0, 30)])
+        for _ in range(rng.integers(1, 3)):
+            _wire(metal, rng, start + rng.normal(0, 2, 2), rng.uniform(30, 110), rng.uniform(0.8, 2.0), 0.008)
     elif finding.kind == "suture":  # curved threads with knots at a scar
         t = np.linspace(0, rng.uniform(3, 9), 40)
         bend, turn = rng.normal(0, 0.25), rng.uniform(0, 2 * np.pi)
@@ -184,6 +210,17 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
         metal.deposit(centre + shape @ spin, 0.02, 0.12)
     elif finding.kind == "marker":  # a ball on the skin
         metal.deposit(centre[None], _sphere(rng.uniform(1.2, 2.0), 1.0), 0.5)
+
+
+def _wire(
+    canvas: Canvas, rng: np.random.Generator, start: np.ndarray, length: float, diameter: float, bend: float
+) -> None:
+    """Draw a wire that curves gently from a point; `bend` is the deviation of its turn a step of 0.2 mm."""
+    steps = int(length / 0.2)
+    drift = gaussian_filter1d(rng.normal(0, bend * 4, steps), 12, mode="nearest")
+    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(drift)
+    line = start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.2, axis=0)
+    stroke(canvas, line, diameter, rng.uniform(0.05, 0.4))
 
 
 def _ring(canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, radius: float, wall: float) -> None:

@@ -82,6 +82,32 @@ def stroke(
     canvas.deposit(points, volume, float(np.mean(diameter)) * 0.27)
 
 
+def paint(mask: np.ndarray, line: np.ndarray, width_mm: float, spacing_mm: float) -> None:
+    """Set the pixels within half a width of a line, in place.
+
+    Args:
+        mask: uint8 (rows, columns).
+        line: (n, 2) x, y in mm from the grid's corner.
+        width_mm: Full width.
+        spacing_mm: Pixel spacing.
+    """
+    finer = int(np.ceil(spacing_mm / 0.1))  # drawn on a grid of at most 0.1 mm
+    at = line / spacing_mm - 0.5
+    margin = int(np.ceil(width_mm / 2 / spacing_mm)) + 2
+    low = np.clip(np.floor(at.min(axis=0)).astype(int) - margin, 0, None)
+    high = np.minimum(np.ceil(at.max(axis=0)).astype(int) + margin + 1, mask.shape[::-1])
+    if (high <= low).any():
+        return
+    size = tuple(int(n) for n in high - low)
+    part = np.ones((size[1] * finer, size[0] * finer), np.uint8)
+    points = np.round(((at - low + 0.5) * finer - 0.5) * 16).astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(part, [points], False, 0, 1, shift=4)
+    reach = max(width_mm / 2 / spacing_mm * finer - 0.5, 0)  # the drawn line is a pixel wide itself
+    near = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
+    near = cv2.resize(near.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+    mask[low[1] : high[1], low[0] : high[0]][near] = 1
+
+
 @lru_cache(maxsize=4)
 def _log_frequency(pixels: int) -> np.ndarray:
     """Logarithm of the spatial frequency in 1/mm of each element of a real FFT; the zero frequency is left at 0."""

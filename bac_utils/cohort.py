@@ -16,8 +16,9 @@ import pandas as pd
 from bac_utils.settings import Settings
 
 REQUIRED = ("patient_id", "age", "laterality", "view", "image", "bac")
-SPLITS = ("train", "validation", "test", "unused")
-"""`unused`: a BAC- woman left out of training by the undersampling, or a woman who was not included."""
+SPLITS = ("train", "validation", "test", "unused", "quantification")
+"""`unused`: a BAC- woman left out of training by the undersampling, or a woman who was not included. `quantification`:
+a woman outside the cohort whose views are measured alone (the paper's 56 women came from an earlier study)."""
 AGE_BOUNDS = (18, 110)
 """Years outside of which an age is taken for a slip of the pen."""
 MAXIMUM_SPACING_MM = 2.0

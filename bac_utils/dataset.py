@@ -38,12 +38,18 @@ class PreparedViews:
     """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared grid (NaN = unknown)."""
 
 
-def prepare_views(views: pd.DataFrame, folder: str | Path, shape: tuple[int, int], workers: int = 1) -> PreparedViews:
+def prepare_views(
+    views: pd.DataFrame,
+    folder: str | Path,
+    shape: tuple[int, int],
+    workers: int = 1,
+    pixel_mm: float | None = None,
+) -> PreparedViews:
     """Read and prepare every view of the table once, and keep the result in a folder.
 
     An interrupted call goes on where it stopped, and views that another call has prepared into the folder are
-    taken over. A view is prepared anew when its file (path, size, time), side, view, spacing or shape is another,
-    or the code that reads and prepares.
+    taken over. A view is prepared anew when its file (path, size, time), side, view, spacing, shape or `pixel_mm` is
+    another, or the code that reads and prepares.
 
     Args:
         views: Views table with the absolute paths in `image_path` (or in `image`), `laterality`, `view` and
@@ -51,6 +57,8 @@ def prepare_views(views: pd.DataFrame, folder: str | Path, shape: tuple[int, int
         folder: Where the cache lies; created if missing. Takes 2 bytes per pixel of `shape` and view.
         shape: Rows and columns of the prepared views.
         workers: Processes that read and prepare; 1 works in this process.
+        pixel_mm: Side of a pixel of the prepared views, mm; None stretches every breast to `shape`
+            (`preprocess.prepare`).
 
     Returns:
         The views in the table's order; the pixels stay on disk (`np.memmap`, read-only).
@@ -62,7 +70,9 @@ def prepare_views(views: pd.DataFrame, folder: str | Path, shape: tuple[int, int
     shape = _check_shape(shape)
     if not isinstance(workers, int | np.integer) or workers < 1:
         raise ValueError(f"workers: got {workers!r}, must be an integer >= 1")
-    jobs = _jobs(views, shape)
+    if pixel_mm is not None and not 0 < pixel_mm < np.inf:
+        raise ValueError(f"pixel_mm: got {pixel_mm!r}, must be a positive number of mm, or None")
+    jobs = _jobs(views, shape, None if pixel_mm is None else float(pixel_mm))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     keys = _cache_keys(jobs)
@@ -213,8 +223,8 @@ def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _jobs(views: pd.DataFrame, shape: tuple[int, int]) -> list[tuple]:
-    """Return (row, path, laterality, view, spacing or None, shape) for every row of the table."""
+def _jobs(views: pd.DataFrame, shape: tuple[int, int], pixel_mm: float | None) -> list[tuple]:
+    """Return (row, path, laterality, view, spacing or None, shape, pixel_mm) for every row of the table."""
     missing = [name for name in ("laterality", "view") if name not in views]
     column = "image_path" if "image_path" in views else "image"
     if missing or column not in views:
@@ -224,17 +234,17 @@ def _jobs(views: pd.DataFrame, shape: tuple[int, int]) -> list[tuple]:
     spacings = views["pixel_spacing_mm"] if "pixel_spacing_mm" in views else [None] * len(views)
     rows = zip(views[column], views["laterality"], views["view"], spacings, strict=True)
     return [
-        (row, str(path), side, view, None if spacing is None or pd.isna(spacing) else float(spacing), shape)
+        (row, str(path), side, view, None if spacing is None or pd.isna(spacing) else float(spacing), shape, pixel_mm)
         for row, (path, side, view, spacing) in enumerate(rows)
     ]
 
 
 def _prepare_one(job: tuple) -> tuple[int, np.ndarray | None, tuple | None, str]:
     """Return (row, float16 view or None, spacing, reason); runs in worker processes."""
-    row, path, laterality, view, spacing, shape = job
+    row, path, laterality, view, spacing, shape, pixel_mm = job
     try:
         mammogram = intake.read_mammogram(path, laterality=laterality, view=view, pixel_spacing_mm=spacing)
-        prepared = preprocess.prepare(mammogram, shape)
+        prepared = preprocess.prepare(mammogram, shape, pixel_mm)
     except intake.Skip as skip:
         return row, None, None, str(skip)
     return row, prepared.pixels.astype(np.float16), prepared.spacing_mm, ""
@@ -251,7 +261,10 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
 
 def _cache_keys(jobs: list[tuple]) -> list[str]:
     """Return for each view a hash of all that its prepared pixels follow from."""
-    code = hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (intake, preprocess))).hexdigest()
+    package = Path(__file__).parent
+    readers = ("mammogram", "intake", "preprocess")
+    sources = [*sorted(package.glob("dicom*.py")), *(package / f"{name}.py" for name in readers)]
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     keys = []
     for _, path, *how in jobs:
         state = Path(path).stat() if Path(path).is_file() else None

@@ -15,11 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from scipy.special import expit
 
 from bac_utils.backbones import CONVOLUTIONS
-
-SCALE_QUANTILE = 0.10
-"""Of the training positives' maxima; see `reference_scale`."""
 
 
 class GradCamPlusPlus:
@@ -81,49 +79,49 @@ class GradCamPlusPlus:
         return logits[:, 0], tf.nn.relu(tf.einsum("nhwk,nk->nhw", maps, weights))
 
 
-def scale_maps(maps: np.ndarray, scale: float | None = None) -> np.ndarray:
-    """Bring raw maps into [0, 1].
+def scale_maps(maps: np.ndarray) -> np.ndarray:
+    """Divide raw maps by their own maxima, as the paper does.
+
+    A view without BAC then looks as hot as one with it: quantify with `heatmaps`.
 
     Args:
         maps: Raw maps (N, h, w), >= 0.
-        scale: The raw value that becomes 1, higher ones are cut; `None` divides each map by its own maximum, as
-            the paper does. Own maxima make a view without BAC as hot as one with it: quantify with a stated scale.
 
     Returns:
-        float32 (N, h, w). A map of zeros stays zero.
+        float32 (N, h, w) in [0, 1]. A map of zeros stays zero.
 
     Raises:
-        ValueError: `maps` is not (N, h, w), or `scale` is not a positive number.
+        ValueError: `maps` is not (N, h, w).
     """
     maps = _check_maps(maps)
-    if scale is None:
-        largest = maps.max(axis=(1, 2), keepdims=True)
-        return maps / np.where(largest > 0, largest, 1)
-    if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale: got {scale!r}, must be a positive number or None")
-    return np.clip(maps / np.float32(scale), 0, 1)
+    largest = maps.max(axis=(1, 2), keepdims=True)
+    return maps / np.where(largest > 0, largest, 1)
 
 
-def reference_scale(maps: np.ndarray) -> float:
-    """Return the scale that one study uses for all its maps: what nine in ten of the training positives reach.
+def heatmaps(explain: GradCamPlusPlus, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Explain views on the scale of their scores.
 
-    It is the 10th percentile of their maxima: 1 is as hot as an artery is in nearly every BAC+ training view, and a
-    view without BAC stays as cold as it is. (A long artery shares its heat among more pixels, so that a higher scale
-    would cut it. The share was picked among four on a demo cohort whose test views were in sight too.)
+    Raw values do not compare between views (Grad-CAM++'s weights divide by the sum of the activations, so that a long
+    artery shares its heat); within a view they do. So a map is divided by its own maximum and multiplied by the view's
+    score: a view without BAC stays cold. The maps of the view and of its mirror image, upside down, are averaged. On
+    the demo's validation women that made the area follow the length better (Spearman 0.88 against 0.83).
 
     Args:
-        maps: Raw maps (N, h, w) of the BAC+ training views.
+        explain: Of the model.
+        views: (N, H, W, 1).
 
     Returns:
-        A positive number. Views whose map is zero everywhere do not count.
+        Logits, float32 (N,), and raw maps, float32 (N, h, w), of the views as they are; heatmaps, float32 (N, h, w) in
+        [0, score].
 
     Raises:
-        ValueError: `maps` is not (N, h, w), or all maps are zero.
+        ValueError: As `GradCamPlusPlus`.
     """
-    largest = _check_maps(maps).max(axis=(1, 2))
-    if not (largest > 0).any():
-        raise ValueError(f"maps: got {len(largest)} maps that are zero everywhere, must have one that is not")
-    return float(np.quantile(largest[largest > 0], SCALE_QUANTILE))
+    views = np.asarray(views, np.float32)
+    logits, maps = explain(views)
+    _, mirrored = explain(views[:, ::-1])
+    heat = (scale_maps(maps) + scale_maps(mirrored)[:, ::-1]) / 2
+    return logits, maps, heat * expit(logits)[:, None, None]
 
 
 def _check_maps(maps: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from bac_utils.anatomy import PATH_STEP_MM, Vessel, VisibleStretch
 from bac_utils.calcium import draw_artery_calcium
-from bac_utils.canvas import Canvas
+from bac_utils.canvas import Canvas, paint
 from bac_utils.intake import Mammogram
 from bac_utils.preprocess import find_breast
 from bac_utils.tissue import CALCIUM
@@ -82,9 +82,7 @@ def insert_artery(
     result = np.where(added > 0, pixels + room * (1 - np.exp(-added / room)), pixels).astype(np.float32)
 
     mask = np.zeros(pixels.shape, np.uint8)
-    points = np.round((line / spacing - 0.5) * 16).astype(np.int32).reshape(-1, 1, 2)
-    width = 2 * float(vessel.radius_mm.mean()) + 0.4
-    cv2.polylines(mask, [points], False, 1, max(round(width / spacing), 1), shift=4)
+    paint(mask, line, 2 * float(vessel.radius_mm.mean()) + 0.4, spacing)
     return replace(mammogram, pixels=result), mask > 0
 
 

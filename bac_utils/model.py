@@ -30,21 +30,40 @@ from bac_utils.settings import Settings
 
 HISTORY = ["epoch", "loss", "val_loss", "val_auc_pr", "val_auc_roc", "learning_rate", "seconds"]
 FIT_SETTINGS = (
-    "seed", "input_shape", "backbone", "width_divisor", "weights", "trainable_convolutions", "dense_units",
-    "leaky_slope", "dropout", "batch_size", "epochs", "learning_rate", "augmentation",
+    "seed", "input_shape", "view_pixel_mm", "backbone", "width_divisor", "weights", "trainable_convolutions",
+    "dense_units", "leaky_slope", "dropout", "batch_size", "epochs", "learning_rate", "augmentation",
 )  # fmt: skip
 FEATURE_BYTES = 512 * 2**20
 """The frozen part's output for the validation views is kept in memory up to this size."""
 
 
+@keras.saving.register_keras_serializable("bac_utils")
+class LogSumExpPooling(layers.Layer):
+    """A map's soft maximum: log(mean(exp(x))) over rows and columns, (N, h, w, K) -> (N, K).
+
+    Pinheiro & Collobert, "From image-level to pixel-level labeling with convolutional networks", CVPR 2015. A global
+    maximum passes gradient to one pixel a map, so that a network learns, and Grad-CAM++ credits, one point of an
+    artery; an average lets a large background outvote a short artery. Here all of an artery's cells share the gradient.
+    """
+
+    def call(self, maps: Any) -> Any:
+        """Pool."""
+        cells = keras.ops.cast(keras.ops.shape(maps)[1] * keras.ops.shape(maps)[2], maps.dtype)
+        return keras.ops.logsumexp(maps, axis=(1, 2)) - keras.ops.log(cells)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return (N, K)."""
+        return (input_shape[0], input_shape[-1])
+
+
 def build_model(settings: Settings) -> keras.Model:
     """Build the network of the paper (its Fig. 2b), with the weights and the frozen part that the settings name.
 
-    The grey level enters three times, and the backbone's last map becomes a vector by its global maximum: one
-    short calcified artery on a large view then counts in full, where an average would dilute it, and the head
-    has the same size for every input shape. Two dense layers with LeakyReLU and dropout, and the logit, follow.
-    The last `trainable_convolutions` convolutions and what comes after them are trained; layers before them are
-    frozen, batch normalisation among them then works in inference mode.
+    The grey level enters three times, and the backbone's last map becomes a vector by its soft maximum
+    (`LogSumExpPooling`): one short calcified artery on a large view still counts, where an average would dilute it,
+    and the head has the same size for every input shape. Two dense layers with LeakyReLU and dropout, and the logit,
+    follow. The last `trainable_convolutions` convolutions and what comes after them are trained; layers before them
+    are frozen, batch normalisation among them then works in inference mode.
 
     Sets the global seeds of Python, NumPy and Keras to `settings.seed`, so that equal settings give equal weights.
 
@@ -62,7 +81,7 @@ def build_model(settings: Settings) -> keras.Model:
     """
     keras.utils.set_random_seed(settings.seed)
     backbone = build_backbone(settings)
-    x = layers.GlobalMaxPooling2D(name="pooling")(backbone.output)
+    x = LogSumExpPooling(name="pooling")(backbone.output)
     for n in (1, 2):
         x = layers.Dense(settings.dense_units, name=f"dense_{n}")(x)
         x = layers.LeakyReLU(negative_slope=settings.leaky_slope, name=f"leaky_{n}")(x)

@@ -26,13 +26,14 @@ from bac_utils.anatomy import (
     visible_stretches,
 )
 from bac_utils.calcium import Finding, draw_findings
-from bac_utils.looks import Look, add_border, add_label, draw_look, expose
+from bac_utils.looks import Look, add_blades, add_border, add_label, draw_look, expose
 from bac_utils.settings import PAPER, PUBLISHED
 from bac_utils.tissue import draw_tissue
 from bac_utils.workers import worker_pool
 
-COHORT, TRAINING = 0, 1
-"""First number of every seed: no view of a cohort is ever a view of the pretraining, whatever the user's seed."""
+COHORT, TRAINING, MEASURED = 0, 1, 3
+"""First number of every seed (2 is `insertion`'s): no view of a cohort is ever a view of the pretraining, or of the
+women who are drawn to be measured alone, whatever the user's seed."""
 VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
 AGE_KNOTS = ((45, 0.0), (52, 0.25), (59, 0.50), (61, 0.529), (68, 0.75), (71, 0.814), (74, 0.910), (88, 1.0))
@@ -145,7 +146,34 @@ def draw_women(number: int, seed: int, prevalence: float | None = None) -> list[
         raise ValueError(f"seed: got {seed}, must be >= 0")
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise ValueError(f"prevalence: got {prevalence}, must lie in [0, 1]")
-    rng = np.random.default_rng([COHORT, seed])
+    return _draw_women(number, seed, prevalence, COHORT)
+
+
+def draw_measured(number: int, seed: int) -> list[Woman]:
+    """Draw BAC+ women who are in no cohort, to be measured alone, as the paper's 56 women of an earlier study.
+
+    Args:
+        number: Of women, 0 or more; their ages are those of a population's BAC+ women.
+        seed: Integer >= 0.
+
+    Returns:
+        The women; their identifiers start with Q.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+    if number < 0:
+        raise ValueError(f"number: got {number}, must be 0 or more")
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, must be >= 0")
+    share = PUBLISHED["bac_women"] / PUBLISHED["women"]
+    population = _draw_women(int(np.ceil(1.2 * number / share)) + 10, seed, None, MEASURED)
+    return [woman for woman in population if woman.bac][:number]
+
+
+def _draw_women(number: int, seed: int, prevalence: float | None, stream: int) -> list[Woman]:
+    """Draw a population from one stream of seeds; see `draw_women`."""
+    rng = np.random.default_rng([stream, seed])
     knots = np.array(AGE_KNOTS)
     ranks = (np.arange(number) + rng.random(number)) / number
     ages = np.floor(np.interp(ranks, knots[:, 1], knots[:, 0])).astype(int)
@@ -158,7 +186,10 @@ def draw_women(number: int, seed: int, prevalence: float | None = None) -> list[
     edges = np.floor(np.concatenate([[0], np.cumsum(shares[within])]) + rng.random() + 1e-9)
     bac[within] = np.diff(edges) > 0
     order = rng.permutation(number)
-    return [Woman(f"S{seed}-{i + 1:05d}", int(ages[k]), bool(bac[k]), (COHORT, seed, i)) for i, k in enumerate(order)]
+    letter = "S" if stream == COHORT else "Q"
+    return [
+        Woman(f"{letter}{seed}-{i + 1:05d}", int(ages[k]), bool(bac[k]), (stream, seed, i)) for i, k in enumerate(order)
+    ]
 
 
 def _scale_odds(shares: np.ndarray, wanted: float) -> np.ndarray:
@@ -223,11 +254,18 @@ def render(woman: Woman, side: str, view: str, pixel_spacing_mm: float) -> tuple
         add_label(image, f"{side}{view}", pixel_spacing_mm, rng, chest_left=side == "L")
     if woman.look.border:
         add_border(image, pixel_spacing_mm, rng)
+    if woman.look.collimated:
+        add_blades(image, pixel_spacing_mm, rng, woman.look.film)
     return image, artery
 
 
 def write_views(
-    women: list[Woman], folder: Path | str, pixel_spacing_mm: float, workers: int = 2, truth: bool = True
+    women: list[Woman],
+    folder: Path | str,
+    pixel_spacing_mm: float,
+    workers: int = 2,
+    truth: bool = True,
+    views: tuple[str, ...] = ("CC", "MLO"),
 ) -> None:
     """Render the women's views into `folder/images/*.dcm` and their masks into `folder/truth/*.png`.
 
@@ -239,6 +277,7 @@ def write_views(
         pixel_spacing_mm: Between 0.03 and 2.
         workers: Processes.
         truth: Whether to write the masks.
+        views: Which.
 
     Raises:
         ValueError: The spacing is out of range.
@@ -249,7 +288,7 @@ def write_views(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if truth:
         (folder / "truth").mkdir(exist_ok=True)
-    job = partial(_write_woman, folder=folder, spacing=pixel_spacing_mm, truth=truth)
+    job = partial(_write_woman, folder=folder, spacing=pixel_spacing_mm, truth=truth, views=views)
     with tqdm(total=len(women), desc="simulating", unit="woman") as bar:
         if workers <= 1:
             for woman in women:
@@ -261,8 +300,10 @@ def write_views(
                 bar.update()
 
 
-def _write_woman(woman: Woman, folder: Path, spacing: float, truth: bool) -> None:
+def _write_woman(woman: Woman, folder: Path, spacing: float, truth: bool, views: tuple[str, ...]) -> None:
     for side, view in VIEWS:
+        if view not in views:
+            continue
         name = f"{woman.patient_id}_{side}_{view}"
         path, mask_path = folder / "images" / f"{name}.dcm", folder / "truth" / f"{name}.png"
         if path.exists() and (mask_path.exists() or not truth):

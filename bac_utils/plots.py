@@ -20,17 +20,17 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from bac_utils.results import SETS, with_interval
 
-_PALETTE = sns.color_palette("colorblind")
+PALETTE = sns.color_palette("colorblind")
 SET_COLOURS = {
-    "train": _PALETTE[3],
-    "validation": _PALETTE[0],
-    "test": _PALETTE[2],
+    "train": PALETTE[3],
+    "validation": PALETTE[0],
+    "test": PALETTE[2],
 }  # the paper's red, blue, green
-GROUP_COLOURS = {"BAC-": _PALETTE[0], "BAC+": _PALETTE[1]}
+GROUP_COLOURS = {"BAC-": PALETTE[0], "BAC+": PALETTE[1]}
 PNG_BYTES = 300_000
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the kit's style, and leave everybody else's as it was."""
 
     @functools.wraps(draw)
@@ -83,7 +83,7 @@ def _boxes(axes: Axes, groups: Sequence[pd.Series], places: Sequence[float], col
         box.set_facecolor(colour)
 
 
-@_styled
+@styled
 def age_distribution(women: pd.DataFrame) -> Figure:
     """Draw the ages of BAC+ and BAC- women: histogram on the left, box plots on the right.
 
@@ -110,7 +110,7 @@ def age_distribution(women: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def prevalence_by_class(table: pd.DataFrame, published: Sequence[float] | None = None) -> Figure:
     """Draw the share of BAC+ women by age class with Wilson intervals.
 
@@ -123,11 +123,11 @@ def prevalence_by_class(table: pd.DataFrame, published: Sequence[float] | None =
     """
     figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
     place, share = np.arange(len(table)), 100 * table["prevalence"].to_numpy()
-    axes.bar(place, share, width=0.6, color=_PALETTE[0], label="this cohort")
+    axes.bar(place, share, width=0.6, color=PALETTE[0], label="this cohort")
     spread = np.abs(100 * table[["ci_low", "ci_high"]].to_numpy().T - share)
     axes.errorbar(place, share, spread, fmt="none", color="black", capsize=4, label="95 % interval (Wilson)")
     if published is not None:
-        axes.plot(place, 100 * np.asarray(published), "D", color=_PALETTE[1], mec="black", label="paper")
+        axes.plot(place, 100 * np.asarray(published), "D", color=PALETTE[1], mec="black", label="paper")
     counts = zip(table["age_class"], table["bac_women"], table["women"], strict=True)
     axes.set_xticks(place, [f"{name}\n{bac} of {women}" for name, bac, women in counts])
     axes.set(xlabel="Age class (years), BAC+ of all women", ylabel="BAC+ women (%)", ylim=(0, None))
@@ -136,7 +136,7 @@ def prevalence_by_class(table: pd.DataFrame, published: Sequence[float] | None =
     return figure
 
 
-@_styled
+@styled
 def loss_curves(history: pd.DataFrame) -> Figure:
     """Draw loss and AUC-PR by epoch; a dotted line marks the epoch whose weights were kept.
 
@@ -162,7 +162,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], threshold: float) -> Figure:
     """Draw the ROC and the precision-recall curves of the three sets, as the paper's figure 3.
 
@@ -201,7 +201,7 @@ def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], thresho
     return figure
 
 
-@_styled
+@styled
 def confusion_matrices(detection: dict[str, dict]) -> Figure:
     """Draw one matrix of counts a set; the shading is the share of the true class.
 
@@ -223,7 +223,7 @@ def confusion_matrices(detection: dict[str, dict]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def score_boxes(predictions: pd.DataFrame, threshold: float) -> Figure:
     """Draw the scores of BAC+ and BAC- views in the three sets as box plots, with the operating threshold.
 
@@ -273,7 +273,7 @@ def view_aspects(table: pd.DataFrame) -> pd.Series:
     return (table["spacing_row_mm"] / table["spacing_column_mm"]).fillna(1.0)
 
 
-@_styled
+@styled
 def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Figure:
     """Draw prepared views in rows, each view with its heatmap beside it where it has one.
 
@@ -309,7 +309,7 @@ def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Fig
     return figure
 
 
-@_styled
+@styled
 def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) -> Figure:
     """Draw the heatmap's area against the length of the calcified arteries, as the paper's figure 6b.
 
@@ -323,9 +323,10 @@ def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) ->
         The figure.
     """
     figure, axes = plt.subplots(figsize=(6.5, 4.8), layout="constrained")
-    used = [name for name in SETS if (table["split"] == name).any()]
+    used = [name for name in (*SETS, "quantification") if (table["split"] == name).any()]
+    colours = SET_COLOURS | {"quantification": PALETTE[4]}
     sns.scatterplot(table, x="bac_length_mm", y=area, hue="split", style="split", hue_order=used,
-                    style_order=used, palette=SET_COLOURS, s=45, alpha=0.85, ax=axes)  # fmt: skip
+                    style_order=used, palette=colours, s=45, alpha=0.85, ax=axes)  # fmt: skip
     axes.set(
         xlabel="Length of calcified artery (mm)", ylabel=f"Area of the heatmap above Th ({unit.replace('mm2', 'mm²')})"
     )
@@ -335,7 +336,7 @@ def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) ->
     return figure
 
 
-@_styled
+@styled
 def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) -> Figure:
     """Draw Spearman's rho of area and length over the binarisation threshold.
 
@@ -349,7 +350,7 @@ def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) ->
     """
     figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
     forms = curve.columns.drop("threshold")
-    for form, colour, style in zip(forms, _PALETTE, ("-", "--", "-.", ":"), strict=False):
+    for form, colour, style in zip(forms, PALETTE, ("-", "--", "-.", ":"), strict=False):
         axes.plot(curve["threshold"], curve[form], style, color=colour, label=form)
     axes.axvline(threshold, color="black", lw=1, linestyle=":", label=f"Th = {threshold:g}")
     axes.axhline(published, color="grey", lw=1, linestyle=":", label=f"paper: {published:.2f}")
@@ -359,7 +360,7 @@ def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) ->
     return figure
 
 
-@_styled
+@styled
 def outlined_views(views: Sequence[dict]) -> Figure:
     """Draw mammograms with the outline of a region, as the paper's figure 6a.
 

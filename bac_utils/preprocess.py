@@ -1,4 +1,4 @@
-"""A mammogram to the network's input: breast found, cropped, stretched, normalised, and the way back.
+"""A mammogram to the network's input: breast found, cropped, brought to scale, normalised, and the way back.
 
 The steps are those of Mobini et al. 2023 (Preprocessing): Otsu's threshold, the smallest rectangle around the
 breast, a fixed matrix, normalisation of the breast's pixels only. The breast is the largest component after
@@ -28,6 +28,7 @@ LARGEST_EXTENT = 0.92  # a region that fills more of its rectangle is an exposed
 SMALLEST_SHARE = 0.015  # a breast's share of the image's area
 SMALLEST_CONTRAST = 3.0  # breast minus background in units of the fine structure's deviation
 LARGEST_RIM_SHARE = 0.75  # of the image's rim: more is a bright background, not a breast
+USUAL_FIELD_MM = 240.0  # longer side of the commonest film and detector field; for files that state no spacing
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Prepared:
         pixels: float32 (H, W); the chest wall is at the left, mean 0 and deviation 1 inside the breast,
             exactly 0 outside (and nowhere inside).
         spacing_mm: Row and column spacing after the resize, mm, or None when the file gave none. The two
-            differ, since the breast's rectangle is stretched.
+            differ where the breast's rectangle is stretched.
         box: (r0, r1, c0, c1), the breast's rectangle in the original grid, ends exclusive.
+        inset: (r0, r1, c0, c1), the same rectangle in `pixels`; the whole matrix where it is stretched.
         flipped: The original has the chest wall at the right.
         original_shape: (rows, columns) of the original.
         side_disagrees: The stated laterality does not fit the side on which the tissue lies (a left breast lies
@@ -49,6 +51,7 @@ class Prepared:
     pixels: np.ndarray
     spacing_mm: tuple[float, float] | None
     box: tuple[int, int, int, int]
+    inset: tuple[int, int, int, int]
     flipped: bool
     original_shape: tuple[int, int]
     side_disagrees: bool = False
@@ -81,31 +84,47 @@ def find_breast(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(mask[:, ::-1]) if flipped else mask
 
 
-def prepare(mammogram: Mammogram, shape: tuple[int, int]) -> Prepared:
-    """Crop a view to the breast, stretch it to the network's matrix and normalise it.
+def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None = None) -> Prepared:
+    """Crop a view to the breast, bring it to the network's matrix and normalise it.
 
-    The smallest rectangle around the breast is stretched to `shape` (Mobini et al. 2023: 1536 x 768) by area
-    averaging where it shrinks and linearly where it grows; then x -> (x - mean) / deviation over the breast.
-    A view and its mirror image give the same result.
+    The smallest rectangle around the breast is resized by area averaging where it shrinks and linearly where it grows;
+    then x -> (x - mean) / deviation over the breast. Mobini et al. 2023 stretch the rectangle to the matrix, so that
+    scale and aspect differ from breast to breast. With `pixel_mm` every breast keeps its size instead: an artery is as
+    many pixels wide in a small breast as in a large one. The rectangle then lies at the matrix's left edge, half way
+    down; one that is too large for the matrix is shrunk until it fits. A view and its mirror image give the same
+    result.
 
     Args:
         mammogram: The view.
         shape: (rows, columns) of the result.
+        pixel_mm: Side of a pixel of the result in mm; None stretches. For a file that states no spacing, the image's
+            longer side is taken for `USUAL_FIELD_MM`.
 
     Returns:
         The prepared view, with the crop box and the spacings.
 
     Raises:
-        ValueError: `shape` is not two positive whole numbers.
+        ValueError: `shape` is not two positive whole numbers, or `pixel_mm` is not a positive number.
         Skip: `no_breast`.
     """
     if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
         raise ValueError(f"shape: got {shape!r}, must be two positive whole numbers (rows, columns)")
+    if pixel_mm is not None and not (np.isfinite(pixel_mm) and pixel_mm > 0):
+        raise ValueError(f"pixel_mm: got {pixel_mm!r}, must be a positive number of mm, or None")
     mask, flipped, pixels = _segment(_clean(mammogram.pixels))
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     r0, r1, c0, c1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    inside = _resize(mask[r0:r1, c0:c1] * np.uint8(255), shape) > 127
-    values = _resize(pixels[r0:r1, c0:c1], shape)
+    spacing = mammogram.spacing_mm
+    size = tuple(int(n) for n in shape)
+    if pixel_mm is not None:
+        nominal = np.array(spacing or (USUAL_FIELD_MM / max(mask.shape),) * 2)
+        wanted = np.array([r1 - r0, c1 - c0]) * nominal / pixel_mm
+        wanted *= min(1.0, *(np.array(shape) / wanted))
+        size = tuple(int(n) for n in np.clip(np.round(wanted), 1, shape))
+    top = (shape[0] - size[0]) // 2
+    inset = (top, top + size[0], 0, size[1])
+    inside = _resize(mask[r0:r1, c0:c1] * np.uint8(255), size) > 127
+    values = _resize(pixels[r0:r1, c0:c1], size)
     breast = values[inside].astype(np.float64)
     deviation = breast.std() if breast.size else 0.0
     if not deviation > 0:
@@ -113,15 +132,15 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int]) -> Prepared:
     result = np.zeros(shape, np.float32)
     normal = ((breast - breast.mean()) / deviation).astype(np.float32)
     # No pixel inside is exactly 0, so that zero means outside; 1e-4 also survives float16.
-    result[inside] = np.where(np.abs(normal) < 1e-4, np.float32(1e-4), normal)
-    spacing = mammogram.spacing_mm
+    result[top : top + size[0], : size[1]][inside] = np.where(np.abs(normal) < 1e-4, np.float32(1e-4), normal)
     if spacing is not None:
-        spacing = (spacing[0] * (r1 - r0) / shape[0], spacing[1] * (c1 - c0) / shape[1])
+        spacing = (spacing[0] * (r1 - r0) / size[0], spacing[1] * (c1 - c0) / size[1])
     width = mask.shape[1]
     return Prepared(
         pixels=result,
         spacing_mm=spacing,
         box=(r0, r1, width - c1, width - c0) if flipped else (r0, r1, c0, c1),
+        inset=inset,
         flipped=flipped,
         original_shape=mask.shape,
         side_disagrees=mammogram.laterality in ("L", "R") and (mammogram.laterality == "R") != flipped,
@@ -150,13 +169,11 @@ def to_original(map_: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndar
     if order not in (0, 1):
         raise ValueError(f"order: got {order!r}, must be 0 or 1")
     r0, r1, c0, c1 = prepared.box
-    if order == 1:
-        part = _resize(map_.astype(np.float32), (r1 - r0, c1 - c0))
-    else:
-        centres = [
-            ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip((r1 - r0, c1 - c0), map_.shape, strict=True)
-        ]
-        part = map_[np.ix_(*centres)]
+    top, bottom, left, right = prepared.inset
+    matrix = prepared.pixels.shape
+    if (top, bottom, left, right) != (0, matrix[0], 0, matrix[1]):
+        map_ = _resample(map_, matrix, order)[top:bottom, left:right]
+    part = _resample(map_, (r1 - r0, c1 - c0), order)
     result = np.zeros(prepared.original_shape, part.dtype)
     result[r0:r1, c0:c1] = part[:, ::-1] if prepared.flipped else part
     return result
@@ -183,6 +200,14 @@ def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
     image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _resample(map_: np.ndarray, shape: tuple[int, int], order: int) -> np.ndarray:
+    """Resize a map to `shape`: as `_resize` with `order` 1, the nearest value with 0."""
+    if order == 1:
+        return _resize(np.ascontiguousarray(map_, np.float32), shape)
+    centres = [((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, map_.shape, strict=True)]
+    return map_[np.ix_(*centres)]
 
 
 def _segment(pixels: np.ndarray) -> tuple[np.ndarray, bool, np.ndarray]:

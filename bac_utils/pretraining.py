@@ -1,7 +1,7 @@
 """The bundled weights, made from nothing but simulated views: a backbone, and a detector for whole views.
 
-Patches teach all layers, cell by cell where the simulator drew calcified artery; whole views with nothing but their
-labels then teach the last convolutions and the head, as in the paper's recipe.
+Patches, then whole views, teach the network cell by cell where the simulator drew calcified artery, and whether the
+picture has any. Real archives have no such cells: what a user trains is taught by the views' labels alone.
 """
 
 import json
@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from bac_utils.settings import DEMO
-from bac_utils.training_views import Recipe, woman_patches, woman_views
+from bac_utils.training_views import Recipe, pixel_mm, woman_patches, woman_views
 from bac_utils.workers import worker_pool
 
 HELD_BACK = 8
@@ -49,33 +49,30 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         raise ValueError(f"output: got {output.name}, must end in .weights.h5")
     output.parent.mkdir(parents=True, exist_ok=True)
     from bac_utils.backbones import save_backbone
-    from bac_utils.gradcam import GradCamPlusPlus, reference_scale
     from bac_utils.model import build_model
 
     settings = replace(
         DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
     )
     found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
-    network = build_model(settings)
+    network = _with_cells(build_model(settings))
     patch_auc = _train_patches(network, found, recipe)
     save_backbone(network, output)
 
     last = recipe.women + recipe.view_women
     found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
     detector = build_model(replace(settings, input_shape=recipe.view_shape, trainable_convolutions=5))
-    detector.set_weights(network.get_weights())
-    logits, labels = _train_views(detector, found, recipe)
+    both = _with_cells(detector)
+    both.set_weights(network.get_weights())
+    logits, labels = _train_views(both, found, recipe)
     calibrated = _calibrate(detector, logits, labels)
-    positives = np.concatenate([views[truth == 1] for views, truth in found[::HELD_BACK]])
-    explain = GradCamPlusPlus(detector)
-    maps = np.concatenate([explain(positives[k : k + 4, ..., None])[1] for k in range(0, len(positives), 4)])
     detector.save(output.with_name("detector.keras"))
     point = {
         "threshold": 0.5,
         "chosen_on": "fixed: the logit is calibrated on simulated women held back" if calibrated else "fixed",
-        "heatmap_scale": reference_scale(maps),
         "heatmap_threshold": DEMO.heatmap_threshold,
         "input_shape": list(recipe.view_shape),
+        "pixel_mm": pixel_mm(recipe.view_shape),
         "made_with": asdict(recipe),
         "held_back": {
             "patch_auc_roc": patch_auc,
@@ -96,10 +93,10 @@ def _gather(job: Callable, numbers: range, workers: int, what: str) -> list:
 
 
 def _divide(found: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Join what the women gave: (pixels, labels) to train on, (pixels, labels) held back."""
+    """Join what the women gave: (pixels, cells) to train on, (pixels, cells) held back."""
     kept = [pair for k, pair in enumerate(found) if k % HELD_BACK]
     divided = tuple(np.concatenate([pair[k] for pair in group]) for group in (kept, found[::HELD_BACK]) for k in (0, 1))
-    if not all((labels == 1).any() and (labels == 0).any() for labels in divided[1::2]):
+    if not all((cells == 1).any() and (cells == 0).all(axis=(1, 2)).any() for cells in divided[1::2]):
         raise ValueError(f"women: got {len(found)}, must be more: a set lacks one of the two classes")
     return divided
 
@@ -141,63 +138,68 @@ def _cell_targets(cells: Any) -> tuple[tuple, tuple]:
     return (artery, tf.cast(some, tf.float32)[:, None]), (weight, tf.cast(some | none, tf.float32))
 
 
+def _with_cells(model: Any) -> Any:
+    """Return a model with the logit and, before it, the last map's cells: each one's logit of having artery."""
+    import keras
+
+    cells = keras.layers.Conv2D(1, 1, name="cells")(model.get_layer("block5_conv3").output)
+    return keras.Model(model.inputs, [cells, model.outputs[0]])
+
+
 def _fit(model: Any, data: Any, epochs: int, rate: float, check: Callable[[], float], anneal: bool = True) -> None:
     """Fit, by default with cosine annealing, and print what `check` gives after each epoch."""
     import keras
 
     schedule = keras.optimizers.schedules.CosineDecay(rate, len(data) * epochs) if anneal else rate
     losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in model.outputs]
-    model.compile(keras.optimizers.Adam(schedule), losses if len(losses) > 1 else losses[0])
+    model.compile(keras.optimizers.Adam(schedule), losses)
     for epoch in range(epochs):
         loss = model.fit(data, verbose=0, shuffle=False).history["loss"][0]
         print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, held back: AUC-ROC {check():.4f}", flush=True)
 
 
-def _train_patches(network: Any, found: list, recipe: Recipe) -> float:
-    """Train all layers on patches: each cell of the last map tells whether it has artery, the logit whether any has.
+def _checker(model: Any, held: np.ndarray, cells: np.ndarray, size: int) -> tuple[Callable, Callable, np.ndarray]:
+    """Return functions that give the AUC-ROC and the logits of what was held back, and its labels.
 
-    The first block, half of the work, learns in the first epochs only. Return the logit's AUC-ROC.
+    Pictures with a cell of no opinion and none with artery do not count.
     """
-    import keras
+    some = (cells == 1).any(axis=(1, 2))
+    sure = np.flatnonzero(some | (cells == 0).all(axis=(1, 2)))
 
+    def logits() -> np.ndarray:
+        parts = (held[sure[k : k + size], ..., None].astype(np.float32) for k in range(0, len(sure), size))
+        return np.concatenate([model.predict_on_batch(part)[1][:, 0] for part in parts])
+
+    return lambda: float(roc_auc_score(some[sure], logits())), logits, some[sure].astype(int)
+
+
+def _train_patches(network: Any, found: list, recipe: Recipe) -> float:
+    """Train all layers on patches; return the logit's AUC-ROC on those held back.
+
+    The first block, half of the work, learns in the first epochs only.
+    """
     pixels, cells, held, truth = _divide(found)
-    held, some = held[..., None].astype(np.float32), (truth == 1).any(axis=(1, 2))
-    sure = some | (truth == 0).all(axis=(1, 2))
-    heat = keras.layers.Conv2D(1, 1, name="cells")(network.get_layer("block5_conv3").output)
-    both = keras.Model(network.inputs, [heat, network.outputs[0]])
-
-    def check() -> float:
-        logits = network.predict(held, batch_size=64, verbose=0)[:, 0]
-        return float(roc_auc_score(some[sure], logits[sure]))
-
-    print(
-        f"{len(cells)} patches, {(cells == 1).any(axis=(1, 2)).mean():.0%} with artery; {len(some)} held back",
-        flush=True,
-    )
+    check, _, _ = _checker(network, held, truth, 64)
+    share = (cells == 1).any(axis=(1, 2)).mean()
+    print(f"{len(cells)} patches, {share:.0%} with artery; {len(truth)} held back", flush=True)
     data = _batches(pixels, cells, 32, recipe.seed, _cell_targets)
-    _fit(both, data, recipe.first_epochs, 1e-3, check, anneal=False)
+    _fit(network, data, recipe.first_epochs, 1e-3, check, anneal=False)
     for layer in network.layers:
         if layer.name.startswith("block1"):
             layer.trainable = False
-    _fit(both, data, recipe.epochs, 1e-3, check)
+    _fit(network, data, recipe.epochs, 1e-3, check)
     return check()
 
 
-def _train_views(detector: Any, found: list, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Fine-tune on whole views with their labels alone. Return logits and labels of the views held back."""
-    import tensorflow as tf
-
-    pixels, labels, held, truth = _divide(found)
-
-    def logits() -> np.ndarray:
-        parts = (held[k : k + 8, ..., None].astype(np.float32) for k in range(0, len(held), 8))
-        return np.concatenate([detector.predict_on_batch(part)[:, 0] for part in parts])
-
-    print(f"{len(labels)} views, {labels.mean():.0%} BAC+; {len(truth)} held back", flush=True)
-    whole = labels[:, None, None]  # one cell a view
-    data = _batches(pixels, whole, 8, recipe.seed, lambda cells: (tf.cast(cells[:, :, 0], tf.float32),))
-    _fit(detector, data, recipe.view_epochs, 3e-4, lambda: float(roc_auc_score(truth, logits())))
-    return logits(), truth
+def _train_views(both: Any, found: list, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Fine-tune on whole views. Return logits and labels of the views held back."""
+    pixels, cells, held, truth = _divide(found)
+    check, logits, labels = _checker(both, held, truth, 4)
+    share = (cells == 1).any(axis=(1, 2)).mean()
+    print(f"{len(cells)} views, {share:.0%} BAC+; {len(labels)} held back, before: {check():.4f}", flush=True)
+    data = _batches(pixels, cells, 4, recipe.seed, _cell_targets)
+    _fit(both, data, recipe.view_epochs, 3e-4, check)
+    return logits(), labels
 
 
 def _calibrate(detector: Any, logits: np.ndarray, labels: np.ndarray) -> bool:

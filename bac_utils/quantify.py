@@ -1,6 +1,8 @@
 """From a heatmap to numbers: area above a threshold and length along its middle.
 
-Spacings are (row, column) in mm of the prepared view; the two differ, since the breast's rectangle is stretched.
+Spacings are (row, column) in mm of the prepared view. Where the breast's rectangle is stretched to the matrix they
+differ, from each other and from breast to breast; at a fixed scale (`prepare` with `pixel_mm`) they are equal but for
+the rounding to whole pixels, and larger in a breast that had to be shrunk.
 """
 
 import cv2

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils import __version__
-from bac_utils.settings import PUBLISHED, Settings, preset
+from bac_utils.settings import PUBLISHED, STRETCH, Settings, preset
 
 SETS = ("train", "validation", "test")
 SUMMARY_KEYS = ("cohort", "splits", "threshold", "detection", "quantification", "timing")
@@ -32,8 +32,10 @@ _LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "tensor
 
 _RANGES: dict[str, tuple[type, float, float]] = {
     "women": (Integral, 1, 1_000_000),
+    "quantification_women": (Integral, 0, 100_000),
     "seed": (Integral, 0, 2**32 - 1),
     "pixel_spacing_mm": (Real, 0.02, 2.0),
+    "view_pixel_mm": (Real, 0.02, 5.0),
     "minimum_age": (Integral, 0, 120),
     "train_prevalence": (Real, 0.01, 0.99),
     "width_divisor": (Integral, 1, 64),
@@ -54,7 +56,8 @@ def checked_settings(preset_name: str, **changes: Any) -> Settings:
 
     Args:
         preset_name: `demo` or `paper`.
-        **changes: Fields of `Settings`; `None` leaves the preset's value, lists become tuples.
+        **changes: Fields of `Settings`; `None` leaves the preset's value, lists become tuples. `view_pixel_mm` may
+            be `"stretch"`: `None` in the settings.
 
     Returns:
         The frozen settings.
@@ -67,11 +70,14 @@ def checked_settings(preset_name: str, **changes: Any) -> Settings:
     settings = preset(preset_name, **changes)
     for name, (kind, low, high) in _RANGES.items():
         value = getattr(settings, name)
+        if name == "view_pixel_mm" and value is None:  # stretched
+            continue
         word = "a whole number" if kind is Integral else "a number"
+        other = f" or {STRETCH!r}" if name == "view_pixel_mm" else ""
         if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"{name}: got {value!r}, must be {word}")
+            raise TypeError(f"{name}: got {value!r}, must be {word}{other}")
         if not low <= value <= high:
-            raise ValueError(f"{name}: got {value!r}, must be {word} from {low} to {high}")
+            raise ValueError(f"{name}: got {value!r}, must be {word} from {low} to {high}{other}")
     for name in ("backbone", "weights"):
         if not isinstance(getattr(settings, name), str):
             raise TypeError(f"{name}: got {getattr(settings, name)!r}, must be text")
@@ -209,13 +215,16 @@ def count_sets(views: pd.DataFrame) -> dict[str, dict[str, int]]:
     return counts
 
 
-def prepared_sets(folder: Path, shape: tuple[int, int], workers: int = 1) -> tuple[Any, dict[str, slice]]:
+def prepared_sets(
+    folder: Path, shape: tuple[int, int], workers: int = 1, pixel_mm: float | None = None
+) -> tuple[Any, dict[str, slice]]:
     """Return the prepared views of the three sets; from the second call on, from the run's cache.
 
     Args:
         folder: The run's folder, with `views.csv`.
         shape: (rows, columns) of the prepared views.
         workers: Processes that prepare.
+        pixel_mm: Side of a pixel of the prepared views, mm; None stretches.
 
     Returns:
         The `dataset.PreparedViews`, training set first, then validation and test; and each set's rows.
@@ -225,7 +234,7 @@ def prepared_sets(folder: Path, shape: tuple[int, int], workers: int = 1) -> tup
 
     views = read_views(folder / "views.csv")
     ordered = pd.concat([views[views["split"] == name] for name in SETS], ignore_index=True)
-    prepared = prepare_views(ordered, folder / "cache", shape, workers)
+    prepared = prepare_views(ordered, folder / "cache", shape, workers, pixel_mm)
     ends = [0, *np.cumsum([(prepared.table["split"] == name).sum() for name in SETS]).tolist()]
     return prepared, {name: slice(*ends[k : k + 2]) for k, name in enumerate(SETS)}
 

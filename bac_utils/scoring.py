@@ -4,6 +4,7 @@ TensorFlow is loaded when scoring starts, not by importing this module: the read
 """
 
 import csv
+import hmac
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -29,7 +30,7 @@ COLUMNS = (
     "score", "bac", "bac_area_mm2", "bac_length_mm", "elapsed_s",
 )  # fmt: skip
 BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
-_POINT = ("threshold", "heatmap_scale", "heatmap_threshold")
+_POINT = ("threshold", "heatmap_threshold")
 
 
 class _Read(NamedTuple):
@@ -40,6 +41,7 @@ class _Read(NamedTuple):
     reason: str
     message: str
     seconds: float
+    instance: str = ""
 
 
 class Detector:
@@ -47,7 +49,8 @@ class Detector:
 
     Attributes:
         shape: (rows, columns) of the views that the model takes.
-        point: `threshold` of the score, `heatmap_scale` (raw value of 1), `heatmap_threshold` (Th).
+        pixel_mm: Side of their pixels, mm; None stretches the breast to `shape`.
+        point: `threshold` of the score, `heatmap_threshold` (Th).
     """
 
     def __init__(self, model: str | os.PathLike | None = None) -> None:
@@ -59,7 +62,7 @@ class Detector:
 
         Raises:
             FileNotFoundError: The model or its operating point is not there.
-            ValueError: The operating point lacks a number.
+            ValueError: The operating point lacks a number, or its `pixel_mm` is not a positive one.
         """
         self.path, self.point = find_detector(model)
         from bac_utils.gradcam import GradCamPlusPlus
@@ -67,32 +70,31 @@ class Detector:
 
         network = load_model(self.path)
         self.shape = tuple(int(n) for n in network.input_shape[1:3])
+        self.pixel_mm = self.point["pixel_mm"]
         self._explain = GradCamPlusPlus(network)
 
     def measure(self, prepared: Prepared) -> dict:
         """Detect and quantify BAC on one view.
 
         Args:
-            prepared: A view of `shape`.
+            prepared: A view of `shape` and `pixel_mm`.
 
         Returns:
             `score` (sigmoid of the logit), `bac` (0 or 1), `bac_area_mm2` and `bac_length_mm` of the heatmap
-            above Th. As in the paper a region is outlined in positive predictions only: a negative one has 0.
+            above Th. The heatmap is at most as hot as the score, so that a view with a score below Th has 0.
             Without a pixel spacing both are None.
         """
-        from bac_utils.gradcam import scale_maps
+        from bac_utils.gradcam import heatmaps
         from bac_utils.quantify import measure
 
-        logits, maps = self._explain(prepared.pixels[None, :, :, None])
+        logits, _, heat = heatmaps(self._explain, prepared.pixels[None, :, :, None])
         score = float(expit(np.float64(logits[0])))
         found = {"score": score, "bac": int(score >= self.point["threshold"])}
         area = length = None
         if prepared.spacing_mm is not None:
-            area = length = 0.0
-            if found["bac"]:
-                heat, th = scale_maps(maps, self.point["heatmap_scale"])[0], self.point["heatmap_threshold"]
-                measured = measure(heat, self.shape, th, prepared.spacing_mm, prepared.mask)
-                area, length = measured["area"], measured["length"]
+            th = self.point["heatmap_threshold"]
+            measured = measure(heat[0], self.shape, th, prepared.spacing_mm, prepared.mask)
+            area, length = measured["area"], measured["length"]
         return found | {"bac_area_mm2": area, "bac_length_mm": length}
 
 
@@ -114,6 +116,9 @@ def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
     for name in _POINT:
         if not isinstance(point.get(name), int | float):
             raise ValueError(f"{found}: {name} is {point.get(name)!r}, must be a number")
+    pixel_mm = point.setdefault("pixel_mm", None)  # absent or null: stretched
+    if pixel_mm is not None and not (isinstance(pixel_mm, int | float) and 0 < pixel_mm < np.inf):
+        raise ValueError(f"{found}: pixel_mm is {pixel_mm!r}, must be a positive number or null")
     return path, point
 
 
@@ -143,15 +148,22 @@ def score_files(
     paths: Iterable[str | os.PathLike],
     output_csv: str | os.PathLike,
     model: str | os.PathLike | None = None,
-    workers: int = 1,
+    workers: int = 0,
+    key: bytes | None = None,
 ) -> Counter:
     """Score files and folders into a CSV file, row by row, so that a stopped call can go on.
 
+    Copies of one image (the same SOP instance with the same pixels) are scored once; the later ones are skipped as
+    `duplicate`.
+
     Args:
         paths: Files and folders of mammograms; what is none becomes a row with status `skipped` and a reason.
-        output_csv: Gets `COLUMNS`; files that have a row keep it. `output_csv` + `.json` tells their model.
+        output_csv: Gets `COLUMNS`; files that have a row keep it. `output_csv` + `.json` tells their model, and
+            `output_csv` + `.instances` lists digests of the images scored.
         model: A .keras file or a run's folder; the bundled model by default.
-        workers: Processes that read and prepare; the model works in this one.
+        workers: Processes that read and prepare; the model works in this one. 0 reads in this process too: then a
+            file that crashes its decoder ends the batch.
+        key: Replaces each `patient_id` by a keyed hash (`pseudonym`); the same key gives the same pseudonyms.
 
     Returns:
         Number of rows written: `scored`, `scored, no pixel spacing: no area`, by reason of skipping, and the number
@@ -159,27 +171,38 @@ def score_files(
 
     Raises:
         FileNotFoundError: A path, the model or its operating point is not there.
-        ValueError: The CSV file has other columns, or comes from another model; workers is below 1.
+        ValueError: The CSV file has other columns, or comes from another model or key; workers is below 0.
     """
-    if workers < 1:
-        raise ValueError(f"workers: got {workers}, must be 1 or more")
-    output, note = Path(output_csv), Path(f"{os.fspath(output_csv)}.json")
-    files = [f for f in list_files(paths) if f.resolve() not in (output.resolve(), note.resolve())]
+    if workers < 0:
+        raise ValueError(f"workers: got {workers}, must be 0 or more")
+    output, note, seen = (Path(f"{os.fspath(output_csv)}{ending}") for ending in ("", ".json", ".instances"))
+    own = {path.resolve() for path in (output, note, seen)}
+    files = [f for f in list_files(paths) if f.resolve() not in own]
     path, point = find_detector(model)
-    origin = {"model_sha256": file_digest(path), "operating_point": {name: point[name] for name in _POINT}}
+    used = {name: point[name] for name in (*_POINT, "pixel_mm")}
+    origin = {"model_sha256": file_digest(path), "operating_point": used}
+    if key is not None:
+        origin["key"] = pseudonym("", key)
     done = _finished(output, note, origin)
     todo = [f for f in files if _name(f) not in done]
     counts = Counter({"done before": len(files) - len(todo)} if len(todo) < len(files) else {})
     detector = Detector(model) if todo else None
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, origin)
-    with open(output, "a", newline="", encoding="utf-8") as stream:
+    instances = _known_instances(seen, done)
+    with open(output, "a", newline="", encoding="utf-8") as stream, open(seen, "a", encoding="utf-8") as journal:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         if not output.stat().st_size:
             writer.writeheader()
             stream.flush()
         for file, read in tqdm(_read_all(todo, detector, workers), total=len(todo), desc="scoring", unit="file"):
-            row = _row(file, read, detector)
+            if read.instance in instances:
+                read = read._replace(prepared=None, reason="duplicate", message="the same image has a row already")
+            elif read.prepared is not None and read.instance:
+                instances.add(read.instance)
+                journal.write(f"{read.instance} {_name(file)}\n")  # before the row: see `_known_instances`
+                journal.flush()
+            row = _row(file, read, detector, key)
             writer.writerow(row)
             stream.flush()
             without = row["status"] == "scored" and row["bac_area_mm2"] is None
@@ -187,10 +210,31 @@ def score_files(
     return counts
 
 
-def _row(file: Path, read: _Read, detector: Detector) -> dict:
+def pseudonym(patient_id: str, key: bytes) -> str:
+    """Return a patient's pseudonym: the first 16 hexadecimal digits of HMAC-SHA256 (RFC 2104) of the identifier.
+
+    Args:
+        patient_id: As in the file.
+        key: The secret; who has it can tell which identifier a pseudonym stands for.
+
+    Returns:
+        The pseudonym.
+
+    Raises:
+        ValueError: The key is shorter than 16 bytes.
+    """
+    if len(key) < 16:
+        raise ValueError(f"key: got {len(key)} bytes, must be 16 or more")
+    return hmac.new(key, patient_id.encode("utf-8", "backslashreplace"), "sha256").hexdigest()[:16]
+
+
+def _row(file: Path, read: _Read, detector: Detector, key: bytes | None) -> dict:
     """Measure a view that could be read, and return the row of its file."""
     start = time.perf_counter()
-    found: dict = {"file": _name(file), "status": "skipped", "reason": read.reason} | read.header
+    header = dict(read.header)
+    if key is not None and header.get("patient_id"):
+        header["patient_id"] = pseudonym(header["patient_id"], key)
+    found: dict = {"file": _name(file), "status": "skipped", "reason": read.reason} | header
     if read.prepared is not None:
         found |= {"status": "scored"} | detector.measure(read.prepared)
     else:
@@ -199,25 +243,27 @@ def _row(file: Path, read: _Read, detector: Detector) -> dict:
     return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in found.items()}
 
 
-def _read(file: Path, shape: tuple[int, int]) -> _Read:
+def _read(file: Path, shape: tuple[int, int], pixel_mm: float | None) -> _Read:
     """Read and prepare a file; whatever goes wrong is this file's reason."""
-    start, header = time.perf_counter(), {}
+    start, header, instance = time.perf_counter(), {}, ""
     try:
         mammogram = read_mammogram(file)
         header = {name: getattr(mammogram, name) for name in ("patient_id", "laterality", "view")}
-        prepared, reason, message = prepare(mammogram, shape), "", ""
+        instance = mammogram.instance
+        prepared, reason, message = prepare(mammogram, shape, pixel_mm), "", ""
     except Skip as skip:
         prepared, reason, message = None, skip.code, str(skip)
-    except Exception as error:  # one file never stops the others
-        prepared, reason, message = None, "unreadable", f"{type(error).__name__}: {error}"
-    return _Read(header, prepared, reason, message, time.perf_counter() - start)
+    except Exception as error:  # one file never stops the others; its text may quote the file, so it is left out
+        prepared, reason, message = None, "unreadable", f"{type(error).__name__} while reading"
+    return _Read(header, prepared, reason, message, time.perf_counter() - start, instance)
 
 
 def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[tuple[Path, _Read]]:
     """Read the files in order, a few ahead of the model; a file that kills its process is skipped."""
-    if workers == 1:
+    form = (detector.shape, detector.pixel_mm) if files else ()
+    if workers == 0:
         for file in files:
-            yield file, _read(file, detector.shape)
+            yield file, _read(file, *form)
         return
     queue = deque(files)
     while queue:
@@ -227,13 +273,13 @@ def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[t
                 _check_pool(pool)
                 while queue or ahead:
                     while queue and len(ahead) < 2 * workers:
-                        ahead.append((queue[0], pool.submit(_read, queue[0], detector.shape)))
+                        ahead.append((queue[0], pool.submit(_read, queue[0], *form)))
                         queue.popleft()
                     read = ahead[0][1].result()
                     yield ahead.popleft()[0], read
         except BrokenProcessPool:  # one of those ahead did it: each gets a process of its own
             for file, _ in ahead:
-                yield file, _read_alone(file, detector.shape)
+                yield file, _read_alone(file, *form)
 
 
 def _check_pool(pool: ProcessPoolExecutor) -> None:
@@ -242,15 +288,15 @@ def _check_pool(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "workers: the reading processes do not start; use 1, or call from below `if __name__ == '__main__':`"
+            "workers: the reading processes do not start; use 0, or call from below `if __name__ == '__main__':`"
         ) from error
 
 
-def _read_alone(file: Path, shape: tuple[int, int]) -> _Read:
+def _read_alone(file: Path, *form: Any) -> _Read:
     """Read one file in a process of its own."""
     try:
         with worker_pool(1) as pool:
-            return pool.submit(_read, file, shape).result()
+            return pool.submit(_read, file, *form).result()
     except BrokenProcessPool:
         return _Read({}, None, "unreadable", "reading it ended the process", 0.0)
 
@@ -269,6 +315,21 @@ def _finished(output: Path, note: Path, origin: dict) -> set[str]:
         stream.truncate(text.rfind(b"\n") + 1)
     with open(output, newline="", encoding="utf-8") as stream:
         return {row["file"] for row in csv.DictReader(stream)}
+
+
+def _known_instances(seen: Path, done: set[str]) -> set[str]:
+    """Return the digests of images that have a row, after dropping a cut-off last line.
+
+    A digest is written before its row. Where the batch ended between the two, the file has no row yet and its digest
+    does not count.
+    """
+    if not seen.exists():
+        return set()
+    with open(seen, "rb+") as stream:
+        text = stream.read()
+        stream.truncate(text.rfind(b"\n") + 1)
+    lines = (line.partition(" ") for line in text.decode("utf-8", "replace").split("\n")[:-1])
+    return {digest for digest, _, file in lines if file in done}
 
 
 def _name(file: Path) -> str:

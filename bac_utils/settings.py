@@ -40,6 +40,8 @@ class Settings:
     women: int
     """Women drawn for the simulated cohort; the paper's series has 1,493 (Results)."""
     seed: int = 2023
+    quantification_women: int = 56
+    """BAC+ women drawn besides a simulated cohort, to be measured alone (paper: 56 women of an earlier study)."""
     pixel_spacing_mm: float = 0.25
     """Detector spacing of the simulated views; a real archive brings its own."""
     minimum_age: int = 45
@@ -52,6 +54,10 @@ class Settings:
     """BAC+ share of the training women after undersampling (paper's text; its own counts give 0.33)."""
     input_shape: tuple[int, int] = (1536, 768)
     """Rows and columns of the network's input (paper, Neural network architecture)."""
+    view_pixel_mm: float | None = None
+    """Side of a pixel of the prepared view, mm; None stretches the breast to the matrix, as the paper does. Stretched,
+    an artery is more pixels wide in a small breast than in a large one, and an outline of so many pixels covers fewer
+    mm2; at one scale both are alike in every breast that fits. `input_shape` times this is the field in mm."""
     backbone: str = "VGG16"
     """A name from `keras.applications` (paper: VGG16)."""
     width_divisor: int = 1
@@ -83,6 +89,7 @@ DEMO = Settings(
     name="demo",
     women=500,
     input_shape=(768, 384),
+    view_pixel_mm=0.3125,  # 240 mm, the height of the commonest detector field, on 768 rows; 120 mm on 384 columns
     width_divisor=8,
     weights="bundled",
     epochs=4,
@@ -91,6 +98,8 @@ DEMO = Settings(
 )
 
 PRESETS = MappingProxyType({"paper": PAPER, "demo": DEMO})
+STRETCH = "stretch"
+"""As `view_pixel_mm` of `preset`: the paper's stretch (`None`) in a preset that has a number."""
 
 
 def preset(name: str, **changes: Any) -> Settings:
@@ -98,7 +107,8 @@ def preset(name: str, **changes: Any) -> Settings:
 
     Args:
         name: `demo` or `paper`.
-        **changes: Fields of `Settings` to replace; `None` leaves the preset's value.
+        **changes: Fields of `Settings` to replace; `None` leaves the preset's value. `view_pixel_mm` may be
+            `"stretch"`, which sets it to `None`.
 
     Returns:
         The frozen settings.
@@ -112,7 +122,10 @@ def preset(name: str, **changes: Any) -> Settings:
     unknown = sorted(set(changes) - known)
     if unknown:
         raise ValueError(f"settings: unknown field {unknown[0]!r}, must be one of {', '.join(sorted(known))}")
-    return replace(PRESETS[name], **{k: v for k, v in changes.items() if v is not None})
+    given = {k: v for k, v in changes.items() if v is not None}
+    if given.get("view_pixel_mm") == STRETCH:
+        given["view_pixel_mm"] = None
+    return replace(PRESETS[name], **given)
 
 
 PUBLISHED = MappingProxyType(

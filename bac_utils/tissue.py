@@ -7,7 +7,7 @@ import numpy as np
 
 from bac_utils.anatomy import Outline, Vessel, VisibleStretch
 from bac_utils.calcium import Finding, draw_artery_calcium, draw_finding
-from bac_utils.canvas import TEXTURE_MM, Canvas, power_law, sample, stroke
+from bac_utils.canvas import TEXTURE_MM, Canvas, paint, power_law, sample, stroke
 
 FAT, GLAND, CALCIUM, METAL = 0.0456, 0.0802, 1.9, 12.0
 """Linear attenuation at 20 keV in 1/mm: fat and gland after Johns & Yaffe 1987 (Phys Med Biol 32:675); hydroxyapatite
@@ -116,6 +116,18 @@ def _ligaments(rng: np.random.Generator, outline: Outline) -> list[np.ndarray]:
     return lines
 
 
+def _folds(rng: np.random.Generator, outline: Outline) -> list[np.ndarray]:
+    """Skin folds, at the fold under the breast and the axilla above all, each (n, 2) in mm."""
+    lines = []
+    for _ in range(rng.poisson(0.5)):
+        y = rng.choice([rng.uniform(0.03, 0.3), rng.uniform(0.7, 0.95)]) * outline.height_mm
+        start = np.array([rng.uniform(0.0, 0.6) * np.interp(y, outline.y, outline.edge), y])
+        t = np.arange(0, rng.uniform(15, 60), 0.5)
+        angle = rng.normal(0, 0.6) + rng.normal(0, 0.012) * t
+        lines.append(start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.5, axis=0))
+    return lines
+
+
 def _muscle(rng: np.random.Generator, outline: Outline, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
     """Glandular share that attenuates like the pectoral muscle in the beam, float32 (rows, columns)."""
     width, height = outline.muscle
@@ -169,6 +181,8 @@ def draw_tissue(
     strong = rng.uniform(0.5, 2.0)
     for line in lines:  # sheets seen edge-on: more tissue along the beam than a thread has
         stroke(soft, line, rng.uniform(0.25, 0.8), strong * rng.uniform(0.8, 5.0), step_mm=0.15)
+    for line in _folds(rng, outline):
+        stroke(soft, line, rng.uniform(0.8, 2.5), rng.uniform(0.6, 2.0))
     for vessel in vessels:
         stroke(soft, outline.project(vessel.path), 2 * vessel.radius_mm, rng.uniform(0.5, 1.5))
     for finding in findings:
@@ -179,8 +193,7 @@ def draw_tissue(
         vessel = vessels[stretch.vessel]
         draw_artery_calcium(calcium, vessel, stretch, seed, turn)
         width = 2 * float(vessel.radius_mm[stretch.start : stretch.stop].mean()) + 0.4
-        points = np.round((stretch.line / spacing_mm - 0.5) * 16).astype(np.int32)
-        cv2.polylines(artery, [points.reshape(-1, 1, 2)], False, 1, max(round(width / spacing_mm), 1), shift=4)
+        paint(artery, stretch.line, width, spacing_mm)
 
     skin = np.exp(-0.5 * ((distance - 0.8) / 0.6) ** 2) * rng.uniform(1.5, 5.0)  # mm of gland-like tissue more
     attenuation = FAT * thickness + (GLAND - FAT) * (gland * thickness + skin + soft.thickness())

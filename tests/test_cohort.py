@@ -131,7 +131,7 @@ def test_a_broken_row_is_refused_by_name(tmp_path, name):
             "'pixel_spacing_mm': got 0, must be a number of mm above 0 and at most 2",
         ),
         ("pixel_spacing_mm", "70", "1", "'pixel_spacing_mm': got 70"),  # micrometres
-        ("split", "", "1", "'split': got nothing, must be one of train, validation, test, unused"),
+        ("split", "", "1", "'split': got nothing, must be one of train, validation, test, unused, quantification"),
     ],
 )
 def test_a_broken_optional_cell_is_refused(tmp_path, column, cell, bac, message):

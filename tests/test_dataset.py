@@ -69,9 +69,10 @@ def test_views_are_prepared_in_the_tables_order(table, tmp_path):
     assert prepared.table["spacing_column_mm"][3] == pytest.approx(0.25 * 130 / 24, rel=0.05)
 
 
-def test_worker_processes_give_the_same(table, tmp_path):
-    alone = prepare_views(table, tmp_path / "one", SHAPE)
-    together = prepare_views(table, tmp_path / "two", SHAPE, workers=2)
+@pytest.mark.parametrize("pixel_mm", [None, 5.0])
+def test_worker_processes_give_the_same(table, tmp_path, pixel_mm):
+    alone = prepare_views(table, tmp_path / "one", SHAPE, pixel_mm=pixel_mm)
+    together = prepare_views(table, tmp_path / "two", SHAPE, workers=2, pixel_mm=pixel_mm)
     np.testing.assert_array_equal(alone.pixels, together.pixels)
     pd.testing.assert_frame_equal(alone.table, together.table)
 
@@ -103,6 +104,31 @@ def test_what_has_changed_is_prepared_anew(table, tmp_path, prepared_rows):
     prepared_rows.clear()
     (cache / "views.npy").write_bytes(b"not an array")
     assert prepare_views(table, cache, (24, 24)).pixels.shape == (4, 24, 24)
+    assert len(prepared_rows) == 4
+
+
+def test_another_scale_is_prepared_anew(table, tmp_path, prepared_rows):
+    cache, shape = tmp_path / "cache", (96, 64)  # 240 mm x 160 mm at 2.5 mm; a breast has 220 x 130 pixels
+    stretched = np.array(prepare_views(table, cache, shape).pixels)
+    prepared_rows.clear()
+    scaled = prepare_views(table, cache, shape, pixel_mm=2.5)
+    assert len(prepared_rows) == 4
+    pixels = np.array(scaled.pixels)
+    for row, view in zip(scaled.table.itertuples(), pixels, strict=True):
+        spacing = None if np.isnan(row.pixel_spacing_mm) else row.pixel_spacing_mm
+        mammogram = read_mammogram(row.image_path, laterality=row.laterality, view=row.view, pixel_spacing_mm=spacing)
+        np.testing.assert_array_equal(view, prepare(mammogram, shape, 2.5).pixels.astype(np.float16))
+    # Rows of breast: at 0.25 mm, at 0.5 mm, and without a spacing 240 mm / 300 pixels.
+    extents = [int(np.ptp(np.flatnonzero(view.any(axis=1)))) + 1 for view in pixels]
+    assert extents == pytest.approx([22, 70.4, 22, 44], rel=0.08)
+    spacings = scaled.table[["spacing_row_mm", "spacing_column_mm"]].to_numpy()
+    np.testing.assert_allclose(spacings[[0, 2, 3]], 2.5, rtol=0.05)
+    assert np.isnan(spacings[1]).all()
+    prepared_rows.clear()
+    again = prepare_views(table, cache, shape, pixel_mm=np.float64(2.5))  # the same number
+    assert prepared_rows == []
+    np.testing.assert_array_equal(again.pixels, pixels)
+    np.testing.assert_array_equal(prepare_views(table, cache, shape).pixels, stretched)
     assert len(prepared_rows) == 4
 
 
@@ -141,6 +167,10 @@ def test_bad_arguments_are_named(table, tmp_path):
         prepare_views(table, tmp_path, (48, 0))
     with pytest.raises(ValueError, match="workers: got 0"):
         prepare_views(table, tmp_path, SHAPE, workers=0)
+    for pixel_mm in (0, -0.3, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"pixel_mm: got {pixel_mm!r}, must be a positive number of mm, or None"):
+            prepare_views(table, tmp_path / "cache", SHAPE, pixel_mm=pixel_mm)
+    assert not (tmp_path / "cache").exists()
     with pytest.raises(ValueError, match="no column 'view'"):
         prepare_views(table.drop(columns="view"), tmp_path, SHAPE)
     with pytest.raises(ValueError, match="empty table"):

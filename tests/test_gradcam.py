@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from bac_utils.gradcam import GradCamPlusPlus, reference_scale, scale_maps
+from bac_utils.gradcam import GradCamPlusPlus, heatmaps, scale_maps
 from bac_utils.model import build_model
 
 
@@ -176,11 +176,29 @@ def test_bad_arguments_are_named(network):
 def test_scales():
     maps = np.array([[[0, 2.0]], [[1, 4]], [[0, 0]]])
     np.testing.assert_array_equal(scale_maps(maps), [[[0, 1]], [[0.25, 1]], [[0, 0]]])
-    np.testing.assert_array_equal(scale_maps(maps, 2.5), np.float32([[[0, 0.8]], [[0.4, 1]], [[0, 0]]]))
-    assert reference_scale(maps) == pytest.approx(2.2)  # 10th percentile of 2 and 4; the empty map does not count
-    with pytest.raises(ValueError, match=r"scale: got 0, must be a positive number"):
-        scale_maps(maps, 0)
-    with pytest.raises(ValueError, match="zero everywhere"):
-        reference_scale(maps[2:])
     with pytest.raises(ValueError, match=r"maps: got shape \(2,\)"):
         scale_maps(np.ones(2))
+
+
+def test_heatmaps_are_the_mean_of_a_view_and_its_mirror_on_the_scale_of_the_score():
+    """A fake explainer: the map is the view's first column block, the logit its mean."""
+
+    def explain(views):
+        maps = views[..., 0] * np.array([1.0, 2.0, 4.0])[None, :, None]  # depends on the row: the mirror differs
+        return views.mean(axis=(1, 2, 3)), maps
+
+    views = np.array([[[1.0, 0], [0, 1], [0, 1]]])[..., None]
+    logits, maps, heat = heatmaps(explain, views)
+    own = np.array([[1, 0], [0, 2], [0, 4]]) / 4
+    mirrored = np.array([[0, 1], [0, 2], [4, 0]])[::-1] / 4
+    np.testing.assert_allclose(maps[0], own * 4)
+    np.testing.assert_allclose(heat[0], (own + mirrored) / 2 / (1 + np.exp(-0.5)), rtol=1e-6)
+    assert logits[0] == 0.5
+
+
+def test_heatmaps_of_a_model(network):
+    views = np.random.default_rng(0).normal(size=(3, 9, 8, 1))
+    explain = GradCamPlusPlus(network)
+    logits, maps, heat = heatmaps(explain, views)
+    np.testing.assert_allclose(maps, explain(views)[1], rtol=1e-6)
+    assert (heat >= 0).all() and (heat.max(axis=(1, 2)) <= 1 / (1 + np.exp(-logits)) + 1e-6).all()

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+import tensorflow as tf
+from scipy.special import expit, logsumexp, softmax
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bac_utils import backbones
 from bac_utils import model as model_module
 from bac_utils.backbones import INPUT_SCALES, build_backbone, save_backbone
-from bac_utils.model import HISTORY, build_model, fit_model, load_model, predict_scores
+from bac_utils.model import HISTORY, LogSumExpPooling, build_model, fit_model, load_model, predict_scores
 from bac_utils.settings import DEMO, PAPER, Augmentation
 
 SMALL = (32, 32)
@@ -51,13 +52,65 @@ def test_head_by_hand(tiny_settings, tiny_views):
     model = build_model(tiny_settings)
     views = tiny_views[0][:3, ..., None].astype(np.float32)
     maps = keras.Model(model.inputs[0], model.get_layer("block5_pool").output).predict_on_batch(views)
-    x = maps.max(axis=(1, 2))
+    x = logsumexp(maps, axis=(1, 2)) - np.log(maps.shape[1] * maps.shape[2])
     for n in (1, 2):
         kernel, bias = model.get_layer(f"dense_{n}").get_weights()
         x = x @ kernel + bias
         x = np.where(x > 0, x, 0.3 * x)
     kernel, bias = model.get_layer("logit").get_weights()
     np.testing.assert_allclose(model.predict_on_batch(views), x @ kernel + bias, rtol=1e-4, atol=1e-6)
+
+
+def test_pooling_is_the_log_of_the_mean_exponential():
+    rng = np.random.default_rng(0)
+    maps = rng.normal(0, 3, (4, 5, 3, 6)).astype(np.float32)
+    found = LogSumExpPooling()(maps).numpy()
+    assert found.shape == LogSumExpPooling().compute_output_shape((4, 5, 3, 6)) == (4, 6)
+    np.testing.assert_allclose(found, logsumexp(maps.astype(float), axis=(1, 2)) - np.log(15), rtol=1e-5, atol=1e-5)
+    # Between the mean and the maximum, and a constant map gives its value.
+    assert (found >= maps.mean(axis=(1, 2)) - 1e-5).all() and (found <= maps.max(axis=(1, 2)) + 1e-5).all()
+    np.testing.assert_allclose(LogSumExpPooling()(np.full((1, 7, 2, 1), -1.5, np.float32)), [[-1.5]], rtol=1e-6)
+    # One cell of a wide map counts, where an average has all but lost it.
+    maps = np.zeros((1, 24, 12, 1), np.float32)
+    maps[0, 20, 3] = 12
+    np.testing.assert_allclose(LogSumExpPooling()(maps), [[np.log((287 + np.exp(12)) / 288)]], rtol=1e-5)
+
+
+def test_pooling_of_extreme_maps_is_finite_with_its_gradient():
+    maps = tf.constant(np.stack([np.full((4, 4, 2), v) for v in (200.0, -200.0)]), tf.float32)
+    mixed = tf.tensor_scatter_nd_update(maps, [[0, 0, 0, 0], [1, 2, 2, 1]], [-200.0, 200.0])
+    for values in (maps, mixed):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            pooled = LogSumExpPooling()(values)
+        expected = logsumexp(values.numpy().astype(float), axis=(1, 2)) - np.log(16)
+        np.testing.assert_allclose(pooled, expected, rtol=1e-5)
+        gradient = tape.gradient(pooled, values).numpy()
+        assert np.isfinite(gradient).all()
+        np.testing.assert_allclose(gradient, softmax(values.numpy().astype(float), axis=(1, 2)), atol=1e-6)
+
+
+def test_equal_cells_share_the_gradient_of_the_pooling():
+    maps = np.zeros((1, 6, 4, 1), np.float32)
+    maps[0, 1:5, 2] = 8  # an artery of four cells
+    values = tf.constant(maps)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        pooled = LogSumExpPooling()(values)
+    gradient = tape.gradient(pooled, values).numpy()
+    share = np.exp(8) / (4 * np.exp(8) + 20)
+    np.testing.assert_allclose(gradient[0, 1:5, 2, 0], share, rtol=1e-5)
+    assert gradient.sum() == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(gradient[maps == 0], share * np.exp(-8), rtol=1e-4)
+
+
+def test_pooling_is_saved_and_loaded_in_safe_mode(tiny_settings, tiny_views, tmp_path):
+    model = build_model(tiny_settings)
+    model.save(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
+    assert isinstance(again.get_layer("pooling"), LogSumExpPooling)
+    views = tiny_views[0][:3, ..., None].astype(np.float32)
+    np.testing.assert_array_equal(again.predict_on_batch(views), model.predict_on_batch(views))
 
 
 def test_the_grey_level_enters_three_times(tiny_settings, tiny_views):
@@ -311,6 +364,8 @@ def test_a_folder_of_another_training_is_refused(finished, tiny_settings, tiny_v
     folder = finished[0]
     with pytest.raises(ValueError, match=r"holds a training with learning_rate 0.003, got 0.1; choose another folder"):
         fit(replace(tiny_settings, learning_rate=0.1), tiny_views, folder)
+    with pytest.raises(ValueError, match=r"holds a training with view_pixel_mm 0.3125, got None; choose another"):
+        fit(replace(tiny_settings, view_pixel_mm=None), tiny_views, folder)
     pixels, labels = tiny_views
     with pytest.raises(ValueError, match="holds a training with train views"):
         fit(tiny_settings, (pixels[::-1], labels[::-1]), folder)

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -12,16 +11,21 @@ import pytest
 
 from bac_utils.cohort import read_views
 from bac_utils.execution import declared_parameters, execute, kernel_environment
+from bac_utils.intake import read_mammogram
+from bac_utils.model import load_model, predict_scores
+from bac_utils.preprocess import prepare
 from bac_utils.results import SETS
-from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, run_notebooks
+from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
 from bac_utils.statistics import METRICS, counts_metrics
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {
     "women": 60,
+    "quantification_women": 5,
     "pixel_spacing_mm": 1.5,
     "workers": 1,
     "input_shape": [96, 64],
+    "view_pixel_mm": 2.5,
     "width_divisor": 32,
     "weights": "none",
     "epochs": 2,
@@ -29,6 +33,10 @@ TINY = {
     "bootstrap_samples": 50,
     "train_prevalence": 0.5,
     "seed": 3,
+    "sample_women": 2,
+    "sample_spacing_mm": 0.35,
+    "texture_women": 1,
+    "artery_women": 8,
 }
 
 
@@ -122,7 +130,10 @@ def test_tables_agree_with_the_summary(finished):
     views = read_views(folder / "views.csv")
     used = views[views["split"] != "unused"]
     assert used["image_path"].map(lambda p: Path(p).is_file()).all()
-    assert len(views) == summary["cohort"]["views"]
+    apart = used["split"] == "quantification"
+    assert len(views) == summary["cohort"]["views"] + apart.sum()
+    assert apart.sum() == 2 * TINY["quantification_women"]
+    used = used[~apart]
     predictions = pd.read_csv(folder / "predictions.csv")
     keys = ["patient_id", "laterality", "view"]
     merged = predictions.merge(used, on=keys, suffixes=("", "_table"))
@@ -141,25 +152,50 @@ def test_tables_agree_with_the_summary(finished):
 
 
 def test_quantification_is_the_papers_subset(finished):
+    """MLO views of BAC+ women who are in none of the sets."""
     folder, summary = finished
     table, views = pd.read_csv(folder / "quantification.csv"), read_views(folder / "views.csv")
-    bac_women = set(views.loc[views["bac"] == 1, "patient_id"])
-    assert set(table["view"]) == {"MLO"}
-    assert set(table["patient_id"]) <= bac_women
-    assert set(table["split"]) == {"test"}
-    women = views.loc[(views["split"] == "test") & views["patient_id"].isin(bac_women), "patient_id"]
-    assert len(table) == 2 * women.nunique() == summary["quantification"]["views"] == summary["timing"]["views"]
+    assert set(table["view"]) == {"MLO"} and set(table["split"]) == {"quantification"}
+    women = set(table["patient_id"])
+    assert len(women) == TINY["quantification_women"]
+    assert not women & set(views.loc[views["split"] != "quantification", "patient_id"])
+    assert table.groupby("patient_id")["bac"].max().mean() > 0.5  # a few show their calcium in CC views alone
+    assert len(table) == 2 * len(women) == summary["quantification"]["views"] == summary["timing"]["views"]
     assert (table["bac_area_mm2"] >= 0).all()
-    assert (table.loc[table["score"] < summary["threshold"]["value"] - 1e-4, "bac_area_mm2"] == 0).all()
+    negative = table["score"] < summary["threshold"]["value"] - 1e-4
+    assert (table.loc[negative, ["positive_only_area_mm2", "own_maximum_area_mm2"]] == 0).all(axis=None)
+    assert (table.loc[table["score"] < 0.3 - 1e-4, "bac_area_mm2"] == 0).all()
 
 
 def test_operating_point(finished):
     folder, summary = finished
     point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
-    assert set(point) == {"threshold", "chosen_on", "heatmap_scale", "heatmap_threshold", "input_shape"}
+    names = {"threshold", "chosen_on", "heatmap_threshold", "input_shape", "pixel_mm"}
+    assert set(point) == names
     assert point["threshold"] == summary["threshold"]["value"]
     assert point["input_shape"] == TINY["input_shape"]
-    assert point["heatmap_scale"] > 0 and math.isfinite(point["heatmap_scale"])
+    assert point["pixel_mm"] == TINY["view_pixel_mm"]
+
+
+def test_views_have_the_scale_of_the_run_in_every_notebook(finished):
+    folder, _ = finished
+    prepared = json.loads((folder / "cache" / "views.json").read_text(encoding="utf-8"))
+    row, column = np.array(prepared["spacing"]).T  # of notebook 03, which must not have prepared them anew
+    np.testing.assert_allclose(row / column, 1, rtol=0.1)
+    assert np.median(row) == pytest.approx(TINY["view_pixel_mm"], rel=0.01)  # those too large are shrunk
+    table = pd.read_csv(folder / "quantification.csv")
+    views = read_views(folder / "views.csv").merge(table, on=["patient_id", "laterality", "view"])
+    model = load_model(folder / "model.keras")
+    pixels = [
+        prepare(read_mammogram(path), TINY["input_shape"], TINY["view_pixel_mm"]).pixels for path in views.image_path
+    ]
+    # Had notebook 04 stretched them, the scores would differ by 0.01.
+    np.testing.assert_allclose(predict_scores(model, np.stack(pixels), 8), views["score"], atol=5e-4)
+
+
+def test_the_stretch_is_asked_for_by_a_word():
+    assert check_parameters("demo", {"view_pixel_mm": "stretch"}).view_pixel_mm is None
+    assert check_parameters("demo", {"view_pixel_mm": None}).view_pixel_mm == 0.3125
 
 
 def test_without_lengths_and_spacing(finished, tmp_path):
@@ -170,7 +206,7 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("cache", "images", "notebooks"))
     views = read_views(finished[0] / "views.csv").drop(columns=["bac_length_mm", "pixel_spacing_mm"])
-    views = views[views["split"].isin(["validation", "test"]) & (views["view"] == "MLO")]
+    views = views[(views["split"] == "test") & (views["view"] == "MLO")]
     for row in views.itertuples():
         pixels = dcmread(row.image_path).pixel_array
         Image.fromarray((pixels * 16).astype(np.uint16)).save(folder / f"{row.patient_id}_{row.laterality}.png")

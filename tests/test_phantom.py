@@ -9,9 +9,10 @@ from scipy.stats import spearmanr
 from bac_utils import phantom
 from bac_utils.anatomy import FAINTEST_VISIBLE, SHORTEST_VISIBLE_MM, calcify, draw_outline, draw_vessel
 from bac_utils.calcium import FINDINGS, draw_findings
-from bac_utils.canvas import Canvas, power_law, sample, stroke
+from bac_utils.canvas import Canvas, paint, power_law, sample, stroke
 from bac_utils.cohort import read_views
 from bac_utils.settings import PUBLISHED
+from bac_utils.texture import fit_exponent, power_spectrum
 from bac_utils.tissue import silhouette
 
 
@@ -37,6 +38,23 @@ def test_prevalence_is_a_parameter():
     assert np.mean([w.bac for w in phantom.draw_women(200, 1, prevalence=0.4)]) == pytest.approx(0.4, abs=0.006)
     assert not any(w.bac for w in phantom.draw_women(20, 1, prevalence=0))
     assert all(w.bac for w in phantom.draw_women(20, 1, prevalence=1))
+
+
+def test_women_to_be_measured_are_bac_women_of_their_own():
+    women, cohort = phantom.draw_measured(56, 2023), phantom.draw_women(500, 2023)
+    assert len(women) == len({w.patient_id for w in women}) == 56
+    assert all(w.bac for w in women)
+    assert not {w.seed for w in women} & {w.seed for w in cohort}
+    assert not {w.patient_id for w in women} & {w.patient_id for w in cohort}
+    assert 65 <= np.median([w.age for w in women]) <= 75  # the paper's BAC+ women: 70.5
+    assert phantom.draw_measured(0, 1) == []
+    with pytest.raises(ValueError, match="number: got -1, must be 0 or more"):
+        phantom.draw_measured(-1, 1)
+
+
+def test_only_the_wanted_views_are_rendered(tmp_path):
+    phantom.write_views(phantom.draw_women(1, 3), tmp_path, 2.0, workers=1, truth=False, views=("MLO",))
+    assert sorted(p.stem.split("_", 1)[1] for p in (tmp_path / "images").iterdir()) == ["L_MLO", "R_MLO"]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +85,17 @@ def test_views_of_bac_women_agree_as_published():
     positive = table.bac_length_mm[table.bac == 1]
     assert positive.min() >= SHORTEST_VISIBLE_MM
     assert 25 < positive.median() < 65  # the published example of a moderate burden is 41 mm
+
+
+@pytest.mark.parametrize("spacing", [0.05, 0.1, 0.25])
+def test_painted_lines_are_as_wide_as_they_should_be(spacing):
+    """A straight line of 30 mm, 2.4 mm wide, with round ends: 72 + pi 1.2^2 mm2, along the grid and askew."""
+    for angle in (0.0, 0.3, np.pi / 4):
+        t = np.linspace(0, 30, 121)[:, None]
+        mask = np.zeros((int(50 / spacing), int(50 / spacing)), np.uint8)
+        paint(mask, 8 + t * [[np.cos(angle), np.sin(angle)]], 2.4, spacing)
+        assert mask.sum() * spacing**2 == pytest.approx(72 + np.pi * 1.2**2, rel=0.07)
+    paint(mask, np.array([[-9.0, -9.0], [-5.0, -7.0]]), 1.0, spacing)  # outside the grid: nothing
 
 
 def test_same_seed_same_view_other_seed_other_view():
@@ -155,18 +184,8 @@ def test_canvas_drops_what_lies_outside():
 def test_texture_has_the_asked_spectrum(exponent):
     field = power_law(np.random.default_rng(2), exponent)
     assert (field.mean(), field.std()) == (pytest.approx(0, abs=1e-3), pytest.approx(1, rel=1e-3))
-    assert _slope(field, 320 / 1024) == pytest.approx(exponent, abs=0.1)
+    assert fit_exponent(power_spectrum([field], 320 / 1024)) == pytest.approx(exponent, abs=0.1)
     assert sample(field, (50, 40), 0.5).shape == (50, 40)
-
-
-def _slope(field, spacing, low=0.1, high=0.9):
-    """Exponent of the radial power spectrum between two frequencies in 1/mm."""
-    window = np.hanning(field.shape[0])[:, None] * np.hanning(field.shape[1])
-    power = np.abs(np.fft.fft2((field - field.mean()) * window)) ** 2
-    f = np.hypot(np.fft.fftfreq(field.shape[0], spacing)[:, None], np.fft.fftfreq(field.shape[1], spacing))
-    edges = np.geomspace(low, high, 9)
-    means = [power[(f >= a) & (f < b)].mean() for a, b in zip(edges, edges[1:], strict=False)]
-    return -np.polyfit(np.log(np.sqrt(edges[:-1] * edges[1:])), np.log(means), 1)[0]
 
 
 def test_tissue_has_the_published_texture_exponent():
@@ -178,7 +197,7 @@ def test_tissue_has_the_published_texture_exponent():
         tissue = phantom.draw_tissue(list(breast.seed), outline, breast.density, breast.vessels, [], [], 0.25)
         row, column = int(outline.nipple_y / 0.25), int(0.45 * outline.depth_mm / 0.25)
         roi = tissue.attenuation[row - 64 : row + 64, max(column - 64, 0) : column + 64]
-        slopes.append(_slope(roi, 0.25, low=0.15, high=1.2))
+        slopes.append(fit_exponent(power_spectrum([roi], 0.25)))
     assert 2.8 <= np.mean(slopes) <= 3.5
 
 

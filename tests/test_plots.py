@@ -133,6 +133,13 @@ def test_area_against_length_names_the_unit():
     assert len(figure.axes[0].collections[0].get_offsets()) == 3
 
 
+def test_area_against_length_shows_every_set():
+    splits = ["train", "validation", "test", "quantification"]
+    table = pd.DataFrame({"bac_length_mm": [0, 10, 40, 50], "bac_area_mm2": [0, 90, 300, 400], "split": splits})
+    axes = plots.area_against_length(table, "bac_area_mm2", "", "mm2").axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == splits
+
+
 def test_rho_by_threshold():
     curve = pd.DataFrame({"threshold": [0.1, 0.3], "fixed scale": [0.8, 0.9], "own maximum": [0.5, 0.4]})
     words = texts(plots.rho_by_threshold(curve, 0.3, 0.88))

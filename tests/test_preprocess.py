@@ -243,6 +243,92 @@ def test_mirror_image_gives_the_same(view, shape):
     assert right.box == (*left.box[:2], shape[1] - left.box[3], shape[1] - left.box[2])
 
 
+def disc(height_mm, spacing, radius_mm=6.0):
+    """Return a left breast whose geometry is in mm, with a bright disc 26 mm deep and half way down."""
+    shape = (round(height_mm / spacing), round(0.75 * height_mm / spacing))
+    image, _ = synthetic(shape, label=False)
+    y, x = (np.indices(shape) + 0.5) * spacing
+    image[np.hypot(y - height_mm / 2, x - 26) < radius_mm] = 9000
+    return Mammogram(image, spacing_mm=(spacing, spacing))
+
+
+def bright(prepared):
+    """Return the number, rows and columns of the disc's pixels."""
+    found = prepared.pixels > 0.5 * prepared.pixels.max()
+    return found.sum(), np.ptp(np.flatnonzero(found.any(axis=1))) + 1, np.ptp(np.flatnonzero(found.any(axis=0))) + 1
+
+
+@pytest.mark.parametrize(("height_mm", "spacing"), [(180, 0.2), (180, 0.4), (140, 0.2), (240, 0.25)])
+def test_a_disc_in_mm_has_the_same_size_at_every_spacing_and_in_every_breast(height_mm, spacing):
+    prepared = prepare(disc(height_mm, spacing), (480, 240), 0.5)
+    count, rows, columns = bright(prepared)
+    assert count == pytest.approx(np.pi * 6**2 / 0.5**2, rel=0.04)
+    assert (rows, columns) == pytest.approx((24, 24), abs=1)
+    assert prepared.spacing_mm == pytest.approx((0.5, 0.5), rel=0.01)
+    # The breast, too: 0.66 of the height high and 0.32 of it deep.
+    top, bottom, left, right = prepared.inset
+    assert (bottom - top, right) == pytest.approx((0.66 * height_mm / 0.5, 0.32 * height_mm / 0.5), abs=6)
+    assert left == 0 and abs(top - (480 - bottom)) <= 1
+    outside = np.ones((480, 240), bool)
+    outside[top:bottom, :right] = False
+    assert not prepared.pixels[outside].any()
+    inside = prepared.pixels[prepared.mask].astype(float)
+    assert inside.mean() == pytest.approx(0, abs=1e-5) and inside.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_stretched_the_disc_is_larger_in_a_small_breast():
+    small, large = (bright(prepare(disc(height, 0.25), (480, 240)))[0] for height in (120, 240))
+    assert small == pytest.approx(4 * large, rel=0.1)
+    prepared = prepare(disc(120, 0.25), (480, 240))
+    assert prepared.inset == (0, 480, 0, 240)
+
+
+def test_unequal_spacings_are_evened_out():
+    tall = disc(180, 0.2)
+    squeezed = Mammogram(np.ascontiguousarray(tall.pixels[::2]), spacing_mm=(0.4, 0.2))
+    prepared = prepare(squeezed, (480, 240), 0.5)
+    assert prepared.spacing_mm == pytest.approx((0.5, 0.5), rel=0.01)
+    assert bright(prepared)[1:] == pytest.approx((24, 24), abs=1)
+
+
+def test_a_breast_too_large_for_the_matrix_is_shrunk_alike_both_ways():
+    view = disc(240, 0.25)  # about 158 mm x 77 mm
+    prepared = prepare(view, (192, 160), 0.5)
+    r0, r1, c0, c1 = prepared.box
+    top, bottom, left, right = prepared.inset
+    assert (top, bottom, left) == (0, 192, 0)
+    assert right == pytest.approx(192 * (c1 - c0) / (r1 - r0), abs=0.51)
+    assert prepared.spacing_mm == pytest.approx((0.25 * (r1 - r0) / 192, 0.25 * (c1 - c0) / right))
+    assert prepared.spacing_mm == pytest.approx((0.82, 0.82), abs=0.02)
+    area = bright(prepared)[0] * prepared.spacing_mm[0] * prepared.spacing_mm[1]
+    assert area == pytest.approx(np.pi * 6**2, rel=0.06)
+    # Too wide: the columns are full, and the rows lie half way down.
+    top, bottom, left, right = prepare(view, (480, 64), 0.5).inset
+    assert (left, right) == (0, 64)
+    assert bottom - top == pytest.approx(64 * (r1 - r0) / (c1 - c0), abs=0.51) and abs(top - (480 - bottom)) <= 1
+
+
+def test_without_a_spacing_the_longer_side_counts_as_240_mm():
+    known = disc(240, 0.25)
+    for pixels in (known.pixels, np.rot90(known.pixels)):
+        unknown = prepare(Mammogram(pixels), (480, 480), 0.5)
+        expected = prepare(Mammogram(pixels, spacing_mm=(0.25, 0.25)), (480, 480), 0.5)
+        assert unknown.spacing_mm is None and expected.spacing_mm is not None
+        assert unknown.inset == expected.inset != (0, 480, 0, 480)
+        np.testing.assert_array_equal(unknown.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+def test_mirror_image_gives_the_same_at_a_fixed_scale(view):
+    image, _ = synthetic((811, 633), view)
+    left = prepare(Mammogram(image, spacing_mm=(0.25, 0.25), laterality="L"), (500, 230), 0.5)
+    right = prepare(Mammogram(image[:, ::-1], spacing_mm=(0.25, 0.25), laterality="R"), (500, 230), 0.5)
+    assert not left.flipped and right.flipped
+    assert left.inset == right.inset and left.inset[2] == 0 and left.inset[1] < 500
+    np.testing.assert_array_equal(left.pixels, right.pixels)
+    assert right.box == (*left.box[:2], 633 - left.box[3], 633 - left.box[2])
+
+
 def test_pixels_win_over_the_stated_side():
     image, _ = synthetic()
     assert prepare(Mammogram(image, laterality="R"), (64, 32)).side_disagrees
@@ -271,17 +357,62 @@ def test_round_trip_of_a_blob(flip, shape):
     assert (nearest * columns).sum() / nearest.sum() == pytest.approx(blob[1], abs=1)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("pixel_mm", [0.3, 0.7, 0.1])  # with room, with much room, shrunk
+def test_round_trip_of_a_blob_at_a_fixed_scale(flip, pixel_mm):
+    image, _ = synthetic((900, 700))
+    row, column = 420, 130
+    cv2.circle(image, (column, row), 12, 8000.0, -1)
+    if flip:
+        image, column = np.ascontiguousarray(image[:, ::-1]), 699 - column
+    prepared = prepare(Mammogram(image, spacing_mm=(0.2, 0.2)), (480, 250), pixel_mm)
+    assert prepared.inset != (0, 480, 0, 250)
+    hot = prepared.pixels > 0.6 * prepared.pixels.max()
+    rows, columns = np.indices(image.shape)
+    for back in (to_original(hot.astype(np.float32), prepared), to_original(hot, prepared, order=0)):
+        assert back.shape == image.shape
+        assert (back * rows).sum() / back.sum() == pytest.approx(row, abs=1)
+        assert (back * columns).sum() / back.sum() == pytest.approx(column, abs=1)
+        size = back.sum() * 0.2 * 0.2, hot.sum() * np.prod(prepared.spacing_mm)
+        assert size[0] == pytest.approx(size[1], rel=0.05)  # mm2
+    assert to_original(hot, prepared, order=0).dtype == bool
+    # The whole inset comes back as the whole box.
+    top, bottom, left, right = prepared.inset
+    field = np.zeros((480, 250), np.int16)
+    field[top:bottom, left:right] = 7
+    r0, r1, c0, c1 = prepared.box
+    expected = np.zeros(image.shape, np.int16)
+    expected[r0:r1, c0:c1] = 7
+    np.testing.assert_array_equal(to_original(field, prepared, order=0), expected)
+    np.testing.assert_array_equal(to_original(field, prepared, order=1), expected)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_coarse_map_of_an_inset_view_lies_where_its_field_lies(order):
+    # 6 x 4 cells of 16 x 12 pixels; the breast's 64 x 24 pixels are rows 1 to 4 and columns 0 and 1 of them.
+    prepared = Prepared(np.zeros((96, 48), np.float32), None, (10, 74, 5, 29), (16, 80, 0, 24), False, (80, 60))
+    cells = np.arange(1.0, 25, dtype=np.float32).reshape(6, 4)
+    back = to_original(cells, prepared, order)
+    assert not back[:10].any() and not back[74:].any() and not back[:, :5].any() and not back[:, 29:].any()
+    if order == 0:
+        np.testing.assert_array_equal(back[10:74, 5:29], np.kron(cells[1:5, :2], np.ones((16, 12))))
+    else:  # linear between the cells' centres, so also by hand
+        rows, columns = (np.arange(16, 80) + 0.5) / 16 - 0.5, (np.arange(24) + 0.5) / 12 - 0.5
+        expected = 1 + 4 * np.clip(rows, 0, 5)[:, None] + np.clip(columns, 0, 3)
+        np.testing.assert_allclose(back[10:74, 5:29], expected, atol=0.01)
+
+
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("shape", [(24, 12), (300, 200)])
 def test_to_original_fills_the_box_alone(order, shape):
-    prepared = Prepared(np.zeros((96, 48), np.float32), None, (10, 70, 5, 45), True, (80, 60))
+    prepared = Prepared(np.zeros((96, 48), np.float32), None, (10, 70, 5, 45), (0, 96, 0, 48), True, (80, 60))
     back = to_original(np.full(shape, 0.25, np.float32), prepared, order)
     assert (back[10:70, 5:45] == 0.25).all()
     assert back.sum() == pytest.approx(0.25 * 60 * 40)
 
 
 def test_to_original_flips():
-    prepared = Prepared(np.zeros((2, 2), np.float32), None, (1, 3, 0, 2), True, (4, 3))
+    prepared = Prepared(np.zeros((2, 2), np.float32), None, (1, 3, 0, 2), (0, 2, 0, 2), True, (4, 3))
     back = to_original(np.array([[1, 2], [3, 4]]), prepared, order=0)
     np.testing.assert_array_equal(back, [[0, 0, 0], [2, 1, 0], [4, 3, 0], [0, 0, 0]])
 
@@ -291,6 +422,9 @@ def test_refuses_wrong_arguments():
     for shape in ((0, 5), (5,), (2.5, 3)):
         with pytest.raises(ValueError, match="shape: got"):
             prepare(Mammogram(image), shape)
+    for pixel_mm in (0, -0.3, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"pixel_mm: got {pixel_mm!r}, must be a positive number of mm, or None"):
+            prepare(Mammogram(image), (32, 16), pixel_mm)
     prepared = prepare(Mammogram(image), (32, 16))
     with pytest.raises(ValueError, match="map_: got shape"):
         to_original(np.zeros(3), prepared)

@@ -18,7 +18,7 @@ TINY = Recipe(
     first_epochs=1,
     epochs=1,
     view_women=2,
-    view_shape=(64, 32),
+    view_shape=(64, 64),
     view_epochs=1,
 )
 
@@ -35,8 +35,8 @@ def fake_patches(number, recipe):
 def fake_views(number, recipe):
     labels = np.arange(4) % 2
     views = np.random.default_rng(number).normal(0, 0.1, (4, *recipe.view_shape)) + 0.01
-    views[:, :32, :32] += labels[:, None, None] * 2 * np.eye(32)
-    return views.astype(np.float16), labels.astype(np.int8)
+    views += labels[:, None, None] * 2 * np.eye(64)
+    return views.astype(np.float16), labels[:, None, None] * np.eye(4, dtype=np.int8)
 
 
 def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeypatch):
@@ -49,11 +49,12 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     assert set(measured) == {"patch_auc_roc", "view_auc_roc", "views"}
     point = json.loads((tmp_path / "detector.json").read_text())
     assert point["threshold"] == 0.5
-    assert point["heatmap_scale"] > 0
+    assert point["heatmap_threshold"] == 0.3
     assert point["held_back"] == measured
     assert point["made_with"]["patch"] == 32
     detector = keras.models.load_model(tmp_path / "detector.keras")
-    assert detector.input_shape == (None, 64, 32, 1)
+    assert detector.input_shape == (None, 64, 64, 1)
+    assert point["pixel_mm"] == 240 / 64
     with h5py.File(tmp_path / "b.weights.h5") as file:
         assert file.attrs["bac_utils_input_scale"] == 1.0
 
@@ -94,12 +95,13 @@ def test_too_few_women_are_refused():
 
 
 def test_every_eighth_woman_is_held_back():
-    found = [(np.full((2, 4, 4), k, np.float16), np.array([0, 1], np.int8)) for k in range(16)]
-    pixels, labels, held, truth = pretraining._divide(found)
+    cells = np.array([[[0]], [[1]]], np.int8)
+    found = [(np.full((2, 16, 16), k, np.float16), cells) for k in range(16)]
+    pixels, kept, held, truth = pretraining._divide(found)
     assert sorted({int(v) for v in held.ravel()}) == [0, 8]
     assert not {0.0, 8.0} & set(pixels.ravel().tolist())
-    assert len(labels) == 28
-    assert truth.tolist() == [0, 1, 0, 1]
+    assert len(kept) == 28
+    assert truth.ravel().tolist() == [0, 1, 0, 1]
 
 
 def test_calibration_makes_the_logit_the_log_odds():

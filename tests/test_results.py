@@ -33,6 +33,12 @@ def test_lists_become_tuples():
     assert settings.age_limits == (50, 60, 70)
 
 
+def test_the_scale_is_a_number_or_stretched():
+    assert results.checked_settings("paper", view_pixel_mm=0.15).view_pixel_mm == 0.15
+    assert results.checked_settings("demo", view_pixel_mm=1).view_pixel_mm == 1
+    assert results.checked_settings("demo", view_pixel_mm="stretch").view_pixel_mm is None
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -48,6 +54,12 @@ def test_lists_become_tuples():
         ({"age_limits": "quartiles"}, TypeError, "age_limits: got 'quartiles'"),
         ({"split_fractions": [0.7, 0.2, 0.2]}, ValueError, "split_fractions: .*sum to 1"),
         ({"weights": 3}, TypeError, "weights: got 3, must be text"),
+        ({"view_pixel_mm": 0}, ValueError, "view_pixel_mm: got 0, must be a number from 0.02 to 5.0 or 'stretch'"),
+        ({"view_pixel_mm": 5.1}, ValueError, "view_pixel_mm: got 5.1, must be a number from 0.02 to 5.0"),
+        ({"view_pixel_mm": math.nan}, ValueError, "view_pixel_mm: got nan"),
+        ({"view_pixel_mm": "fit"}, TypeError, "view_pixel_mm: got 'fit', must be a number or 'stretch'"),
+        ({"view_pixel_mm": True}, TypeError, "view_pixel_mm: got True"),
+        ({"view_pixel_mm": [0.3, 0.3]}, TypeError, r"view_pixel_mm: got \(0.3, 0.3\)"),
         ({"epoch": 3}, ValueError, "unknown field 'epoch'"),
     ],
 )
@@ -126,6 +138,25 @@ def test_table_of_an_unfinished_run():
     table = results.results_table({"cohort": COHORT, "detection": None, "quantification": None, "timing": None})
     assert table.loc["test AUC-PR", "this run"] == "-"
     assert table.loc["seconds a view", "this run"] == "-"
+
+
+def test_the_sets_are_prepared_at_the_scale_that_is_asked_for(tmp_path, monkeypatch):
+    from bac_utils import cohort, dataset
+
+    names = ["test", "unused", "train", "validation", "train"]
+    views, asked = pd.DataFrame({"patient_id": list("abcde"), "split": names}), []
+
+    def prepare_views(*given):
+        asked.append(given[1:])
+        return dataset.PreparedViews(None, given[0])
+
+    monkeypatch.setattr(cohort, "read_views", lambda path: views)
+    monkeypatch.setattr(dataset, "prepare_views", prepare_views)
+    prepared, sets = results.prepared_sets(tmp_path, (96, 64), workers=2, pixel_mm=2.5)
+    assert prepared.table["patient_id"].tolist() == list("ceda")
+    assert sets == {"train": slice(0, 2), "validation": slice(2, 3), "test": slice(3, 4)}
+    results.prepared_sets(tmp_path, (96, 64))
+    assert asked == [(tmp_path / "cache", (96, 64), 2, 2.5), (tmp_path / "cache", (96, 64), 1, None)]
 
 
 def test_count_sets():

@@ -22,7 +22,7 @@ from bac_utils.scoring import COLUMNS, Detector, list_files, score_files
 from bac_utils.settings import preset
 
 ROOT = Path(__file__).resolve().parents[1]
-POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_scale": 0.05, "heatmap_threshold": 0.3}
+POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_threshold": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,9 @@ def test_every_file_gets_a_row(tmp_path, junk, model):
 
 
 def test_more_workers_give_the_same_rows(tmp_path, junk, model):
-    for workers in (1, 2):
+    for workers in (0, 2):
         score_files([junk], tmp_path / f"{workers}.csv", model, workers=workers)
-    one, two = (read(tmp_path / f"{n}.csv").drop(columns="elapsed_s") for n in (1, 2))
+    one, two = (read(tmp_path / f"{n}.csv").drop(columns="elapsed_s") for n in (0, 2))
     pd.testing.assert_frame_equal(one, two)
 
 
@@ -103,19 +103,59 @@ def test_scores_are_those_of_the_model(tmp_path, views, model):
     assert read(tmp_path / "scores.csv").loc[0, "score"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_measures_only_what_is_positive_and_has_a_spacing(views, model):
+def write_model(folder, model, **point):
+    """Copy the model, with another operating point."""
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(model.read_bytes())
+    (folder / "operating_point.json").write_text(json.dumps(POINT | point))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_views_are_prepared_at_the_scale_of_the_operating_point(tmp_path, views, model, workers):
+    from bac_utils.model import load_model, predict_scores
+
+    files = sorted(views.iterdir())[:2]
+    scaled = write_model(tmp_path / "scaled", model, pixel_mm=2.5)
+    score_files(files, tmp_path / "scores.csv", scaled, workers=workers)
+    found = read(tmp_path / "scores.csv")["score"]
+    network = load_model(model)
+    for pixel_mm, alike in ((2.5, True), (None, False)):
+        pixels = np.stack([prepare(read_mammogram(file), (96, 64), pixel_mm).pixels for file in files])
+        expected = predict_scores(network, pixels, 1)
+        assert np.allclose(found, expected, rtol=0, atol=1e-6) == alike
+
+
+def test_no_scale_and_null_mean_stretched(tmp_path, model):
+    assert Detector(model).pixel_mm is None
+    assert Detector(write_model(tmp_path / "null", model, pixel_mm=None)).pixel_mm is None
+    assert Detector(write_model(tmp_path / "number", model, pixel_mm=2)).pixel_mm == 2
+
+
+def test_scores_of_another_scale_are_not_gone_on_with(tmp_path, junk, model):
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    null, number = (write_model(tmp_path / str(value), model, pixel_mm=value) for value in (None, 2.5))
+    assert score_files([junk / "notes.txt"], tmp_path / "scores.csv", null) == {"done before": 1}
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk / "notes.txt"], tmp_path / "scores.csv", number)
+
+
+def test_measures_what_is_hot_and_has_a_spacing(views, model):
     import dataclasses
 
     prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
     detector = Detector(model)
-    detector.point |= {"threshold": 0.0, "heatmap_scale": 1e-6}
+    detector.point |= {"threshold": 0.0, "heatmap_threshold": 0.01}
     found = detector.measure(prepared)
     assert found["bac"] == 1
     row, column = prepared.spacing_mm
     assert 0 < found["bac_area_mm2"] <= prepared.mask.sum() * row * column + 1e-6
     assert found["bac_length_mm"] > 0
     detector.point |= {"threshold": 1.0}
-    assert detector.measure(prepared) == {"score": found["score"], "bac": 0, "bac_area_mm2": 0.0, "bac_length_mm": 0.0}
+    assert detector.measure(prepared) == found | {"bac": 0}
+    detector.point |= {"heatmap_threshold": 0.99}  # hotter than the score of an untrained model
+    cold = detector.measure(prepared)
+    assert cold["bac_area_mm2"] == cold["bac_length_mm"] == 0
     unknown = detector.measure(dataclasses.replace(prepared, spacing_mm=None))
     assert unknown["bac_area_mm2"] is None and unknown["bac_length_mm"] is None
 
@@ -128,7 +168,7 @@ def test_goes_on_where_it_stopped(tmp_path, junk, model, monkeypatch):
     output.write_text("".join(lines[:3]) + lines[3][:20], encoding="utf-8")  # killed while writing a row
     seen = []
     reads = scoring._read
-    monkeypatch.setattr(scoring, "_read", lambda file, shape: (seen.append(file.name), reads(file, shape))[1])
+    monkeypatch.setattr(scoring, "_read", lambda file, *form: (seen.append(file.name), reads(file, *form))[1])
     counts = score_files([junk], output, model)
     assert seen == ["broken.dcm", "b.dcm", "empty.dcm", "notes.txt"]
     assert counts["done before"] == 2
@@ -164,18 +204,19 @@ def test_output_inside_the_input_is_not_scored(junk, model):
     assert len(read(junk / "scores.csv")) == 6
 
 
-def test_a_file_that_kills_its_reader_is_one_row(tmp_path, junk, model, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_kills_its_reader_is_one_row(tmp_path, junk, model, monkeypatch, workers):
     monkeypatch.setattr(scoring, "_read", _read_or_die)
-    score_files([junk / "broken.dcm", junk / "a.dcm"], tmp_path / "scores.csv", model, workers=2)
+    score_files([junk / "broken.dcm", junk / "a.dcm"], tmp_path / "scores.csv", model, workers=workers)
     table = read(tmp_path / "scores.csv")
     assert table["status"].tolist() == ["skipped", "scored"]
     assert table.loc[0, "reason"] == "unreadable"
 
 
-def _read_or_die(file, shape, read=scoring._read):
+def _read_or_die(file, *form, read=scoring._read):
     if file.name == "broken.dcm":
         os._exit(1)
-    return read(file, shape)
+    return read(file, *form)
 
 
 def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
@@ -185,6 +226,54 @@ def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
     monkeypatch.setattr(scoring, "read_mammogram", explode)
     score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
     assert read(tmp_path / "scores.csv").loc[0, "reason"] == "unreadable"
+
+
+def test_an_error_is_told_without_its_text(tmp_path, junk, model, monkeypatch, capsys):
+    """The text of an unforeseen error may quote what the file says of a patient."""
+
+    def explode(path):
+        raise RuntimeError("PatientName Doe^Jane")
+
+    monkeypatch.setattr(scoring, "read_mammogram", explode)
+    score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
+    told = capsys.readouterr()
+    assert "RuntimeError while reading" in told.err
+    assert "Doe" not in told.err + told.out + (tmp_path / "scores.csv").read_text()
+
+
+def test_a_copy_is_not_scored_twice(tmp_path, junk, model):
+    """Also when the batch was stopped between the two, or between a digest and its row."""
+    for name in ("copy.dcm", "z.dcm"):
+        (junk / name).write_bytes((junk / "a.dcm").read_bytes())
+    output, journal = tmp_path / "scores.csv", tmp_path / "scores.csv.instances"
+    score_files([junk / "a.dcm", junk / "copy.dcm"], output, model)
+    assert read(output)["status"].tolist() == ["scored", "skipped"]
+    assert read(output).loc[1, "reason"] == "duplicate"
+    score_files([junk / "z.dcm"], output, model)
+    assert read(output).loc[2, "reason"] == "duplicate"
+    lines = output.read_text().splitlines(keepends=True)
+    output.write_text(lines[0])  # the digest of a.dcm is there, its row is not
+    journal.write_text(journal.read_text() + "cut o")
+    counts = score_files([junk / "a.dcm", junk / "copy.dcm"], output, model)
+    assert counts == {"scored": 1, "duplicate": 1}
+    assert read(output)["status"].tolist() == ["scored", "skipped"]
+
+
+def test_pseudonyms(tmp_path, junk, model):
+    """The digest is RFC 4231's first test case; no identifier is left in any file."""
+    assert scoring.pseudonym("Hi There", b"\x0b" * 20) == "b0344c61d8db3853"
+    with pytest.raises(ValueError, match="key: got 5 bytes, must be 16 or more"):
+        scoring.pseudonym("x", b"short")
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    options = ["score", str(junk / "a.dcm"), "--output", str(tmp_path / "scores.csv"), "--model", str(model)]
+    done = CliRunner().invoke(cli.app, [*options, "--key-file", str(key)])
+    assert done.exit_code == 0, done.output
+    assert read(tmp_path / "scores.csv").loc[0, "patient_id"] == scoring.pseudonym("S4-00001", key.read_bytes())
+    for path in tmp_path.glob("scores*"):
+        assert "S4-00001" not in path.read_text()
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk], tmp_path / "scores.csv", model)
 
 
 def test_list_files(tmp_path):
@@ -204,6 +293,16 @@ def test_list_files(tmp_path):
         (lambda f: (f / "operating_point.json").unlink(), FileNotFoundError, "no operating point beside"),
         (lambda f: (f / "operating_point.json").write_text("{}"), ValueError, "threshold is None, must be a number"),
         (lambda f: (f / "operating_point.json").write_text("?"), ValueError, "operating_point.json is no JSON"),
+        (
+            lambda f: (f / "operating_point.json").write_text(json.dumps(POINT | {"pixel_mm": 0})),
+            ValueError,
+            "pixel_mm is 0, must be a positive number or null",
+        ),
+        (
+            lambda f: (f / "operating_point.json").write_text(json.dumps(POINT | {"pixel_mm": "stretch"})),
+            ValueError,
+            "pixel_mm is 'stretch', must be a positive number or null",
+        ),
     ],
 )
 def test_incomplete_models_are_named(tmp_path, model, change, error, words):
@@ -216,8 +315,8 @@ def test_incomplete_models_are_named(tmp_path, model, change, error, words):
 
 
 def test_workers(tmp_path, model):
-    with pytest.raises(ValueError, match="workers: got 0"):
-        score_files([], tmp_path / "scores.csv", model, workers=0)
+    with pytest.raises(ValueError, match="workers: got -1"):
+        score_files([], tmp_path / "scores.csv", model, workers=-1)
 
 
 def test_command(tmp_path, junk, model):

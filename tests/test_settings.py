@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from bac_utils.settings import DEMO, PAPER, PRESETS, PUBLISHED, preset
+from bac_utils.settings import DEMO, PAPER, PRESETS, PUBLISHED, STRETCH, preset
 
 
 def test_the_paper_s_recipe():
@@ -19,6 +19,7 @@ def test_the_paper_s_recipe():
     assert (PAPER.minimum_age, PAPER.age_limits) == (45, (60, 70, 73))
     assert PAPER.split_fractions == (0.70, 0.15, 0.15)
     assert (PAPER.train_prevalence, PAPER.heatmap_threshold) == (0.30, 0.3)
+    assert PAPER.view_pixel_mm is None
 
 
 def test_the_demo_keeps_the_method():
@@ -32,6 +33,17 @@ def test_the_demo_keeps_the_method():
     ):
         assert getattr(DEMO, name) == getattr(PAPER, name)
     assert DEMO.women >= 500
+
+
+def test_the_demo_s_field_is_240_mm_high():
+    assert [n * DEMO.view_pixel_mm for n in DEMO.input_shape] == [240, 120]
+
+
+def test_none_leaves_the_scale_and_a_word_takes_it_away():
+    assert preset("demo", view_pixel_mm=None).view_pixel_mm == DEMO.view_pixel_mm
+    assert preset("demo", view_pixel_mm=0.5).view_pixel_mm == 0.5
+    assert preset("demo", view_pixel_mm=STRETCH).view_pixel_mm is None
+    assert preset("paper", view_pixel_mm=STRETCH) == PAPER
 
 
 def test_preset_changes_a_copy():

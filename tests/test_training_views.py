@@ -8,7 +8,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import bac_utils
 from bac_utils import phantom
-from bac_utils.training_views import Recipe, prepared_view, training_woman, view_patches, woman_patches, woman_views
+from bac_utils.training_views import (
+    Recipe,
+    artery_cells,
+    pixel_mm,
+    prepared_view,
+    training_woman,
+    view_patches,
+    woman_patches,
+    woman_views,
+)
 
 SMALL = Recipe(heights=(256,), patch=48, patches=2, view_shape=(256, 128), film_share=0.5)
 
@@ -63,11 +72,36 @@ def test_a_woman_gives_the_same_patches_again():
     assert len(first) == len(labels)
 
 
-def test_views_carry_the_simulators_labels():
-    views, labels = woman_views(4, SMALL)
+def test_zoom_makes_the_breast_larger_and_leaves_its_size_in_mm():
+    """At 0.5 mm a pixel a breast that is shown 1.2 times as large has 0.417 mm a pixel, and as many mm2."""
     woman = training_woman(4, SMALL)
-    assert views.shape[1:] == (256, 128)
-    assert labels.tolist() == [int(woman.bac and woman.length_mm(s, v) > 0) for s, v in phantom.VIEWS]
+    areas, sizes = [], []
+    for zoom in (1.0, 1.2):
+        pixels, _, pixel_mm2 = prepared_view(woman, "L", "CC", (480, 480), zoom)
+        areas.append(np.count_nonzero(pixels) * pixel_mm2)
+        sizes.append(pixel_mm2)
+    assert pixel_mm((480, 480)) == 0.5
+    assert sizes == pytest.approx([0.25, 0.25 / 1.44], rel=0.02)
+    assert areas[0] == pytest.approx(areas[1], rel=0.02)
+
+
+def test_cells_of_a_matrix_that_they_do_not_divide():
+    """36 x 20 pixels hold two cells; what is left over at the ends belongs to none."""
+    artery = np.zeros((36, 20), bool)
+    artery[16:20, :4] = True  # 16 pixels in the second cell
+    artery[34:, 17:] = True
+    assert artery_cells(artery, 0.2).tolist() == [[0], [1]]
+    assert artery_cells(artery, 0.1).tolist() == [[0], [-1]]
+
+
+def test_views_carry_the_simulators_labels():
+    for number in (3, 4):
+        views, cells = woman_views(number, SMALL)
+        woman = training_woman(number, SMALL)
+        assert views.shape[1:] == (256, 128)
+        assert cells.shape[1:] == (16, 8)
+        labels = (cells == 1).any(axis=(1, 2))
+        assert labels.tolist() == [bool(woman.bac and woman.length_mm(s, v) > 0) for s, v in phantom.VIEWS]
 
 
 def test_no_training_code_opens_the_real_films():
