@@ -92,7 +92,7 @@ DEMO = Settings(
     view_pixel_mm=0.3125,  # 240 mm, the height of the commonest detector field, on 768 rows; 120 mm on 384 columns
     width_divisor=8,
     weights="bundled",
-    epochs=4,
+    epochs=2,
     learning_rate=5e-4,
     bootstrap_samples=1000,
 )
