@@ -61,7 +61,7 @@ def read_mammogram(
         Skip: The file cannot be used; see `REASONS`.
     """
     _check_arguments(laterality, view, pixel_spacing_mm, require)
-    with _quiet():
+    with quiet():
         try:
             found = _read(Path(path), apply_voi)
         except Skip:
@@ -92,9 +92,9 @@ def _check_arguments(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the readers from warning of and logging odd values, which they quote, while a file is read."""
-    loggers, silent = [logging.getLogger(name) for name in ("pydicom", "openjpeg")], logging.NullHandler()
+def quiet() -> Iterator[None]:
+    """Keep the packages for DICOM from warning of and logging odd values, which they quote."""
+    loggers, silent = [logging.getLogger(n) for n in ("pydicom", "openjpeg", "highdicom")], logging.NullHandler()
     before = [logger.propagate for logger in loggers]
     try:
         for logger in loggers:
