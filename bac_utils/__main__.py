@@ -177,12 +177,22 @@ def score(
         Path | None,
         typer.Option(help="A file of 16 bytes or more: patient_id becomes a keyed hash.", exists=True, dir_okay=False),
     ] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write outline and measurements of views with BAC as DICOM; they name the patient: no --key-file.",
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Detect and measure BAC on any mammograms, a row a file."""
+    if dicom is not None and key_file is not None:
+        raise typer.BadParameter("--dicom and --key-file: DICOM results name the patient, which the key is to prevent")
     with _one_line_errors():
         from bac_utils.scoring import score_files
 
-        counts = score_files(paths, output, model, workers, key_file.read_bytes() if key_file else None)
+        counts = score_files(paths, output, model, workers, key_file.read_bytes() if key_file else None, dicom)
         told = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
         typer.echo(f"{sum(counts.values())} files ({told or 'none'}): {output}")
 

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
+from bac_utils.export_folder import ResultFolder
 from bac_utils.intake import Skip, read_mammogram
 from bac_utils.preprocess import Prepared, prepare
 from bac_utils.results import file_digest, write_json
@@ -97,6 +98,21 @@ class Detector:
             area, length = measured["area"], measured["length"]
         return found | {"bac_area_mm2": area, "bac_length_mm": length}
 
+    def outline(self, prepared: Prepared) -> np.ndarray:
+        """Outline BAC on one view: what `measure` measures.
+
+        Args:
+            prepared: A view of `shape` and `pixel_mm`.
+
+        Returns:
+            bool of `shape`.
+        """
+        from bac_utils.gradcam import heatmaps
+        from bac_utils.quantify import bac_region
+
+        _, _, heat = heatmaps(self._explain, prepared.pixels[None, :, :, None])
+        return bac_region(heat[0], self.shape, self.point["heatmap_threshold"], prepared.mask)
+
 
 def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
     """Find a model's file and its operating point; see `Detector`."""
@@ -150,6 +166,7 @@ def score_files(
     model: str | os.PathLike | None = None,
     workers: int = 0,
     key: bytes | None = None,
+    dicom: str | os.PathLike | None = None,
 ) -> Counter:
     """Score files and folders into a CSV file, row by row, so that a stopped call can go on.
 
@@ -164,6 +181,8 @@ def score_files(
         workers: Processes that read and prepare; the model works in this one. 0 reads in this process too: then a
             file that crashes its decoder ends the batch.
         key: Replaces each `patient_id` by a keyed hash (`pseudonym`); the same key gives the same pseudonyms.
+        dicom: A folder for the DICOM results of views with BAC (`export_folder`); nothing in it is scored. They belong
+            to the patient's study and name her, which a key is to prevent: the two exclude each other.
 
     Returns:
         Number of rows written: `scored`, `scored, no pixel spacing: no area`, by reason of skipping, and the number
@@ -171,24 +190,32 @@ def score_files(
 
     Raises:
         FileNotFoundError: A path, the model or its operating point is not there.
-        ValueError: The CSV file has other columns, or comes from another model or key; workers is below 0.
+        ValueError: The CSV file has other columns, or comes from another model, key or choice of `dicom`; workers is
+            below 0; both `key` and `dicom` are given.
     """
     if workers < 0:
         raise ValueError(f"workers: got {workers}, must be 0 or more")
+    if dicom is not None and key is not None:
+        raise ValueError("dicom: got a folder and a key, must be one of the two: DICOM results name the patient")
     output, note, seen = (Path(f"{os.fspath(output_csv)}{ending}") for ending in ("", ".json", ".instances"))
     own = {path.resolve() for path in (output, note, seen)}
-    files = [f for f in list_files(paths) if f.resolve() not in own]
+    if dicom is not None:
+        own.add(Path(dicom).resolve())
+    files = [f for f in list_files(paths) if own.isdisjoint((f.resolve(), *f.resolve().parents))]
     path, point = find_detector(model)
     used = {name: point[name] for name in (*_POINT, "pixel_mm")}
     origin = {"model_sha256": file_digest(path), "operating_point": used}
     if key is not None:
         origin["key"] = pseudonym("", key)
+    if dicom is not None:
+        origin["dicom"] = True
     done = _finished(output, note, origin)
     todo = [f for f in files if _name(f) not in done]
     counts = Counter({"done before": len(files) - len(todo)} if len(todo) < len(files) else {})
     detector = Detector(model) if todo else None
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, origin)
+    results = None if dicom is None else ResultFolder(dicom, {"model_sha256": origin["model_sha256"]} | used)
     instances = _known_instances(seen, done)
     with open(output, "a", newline="", encoding="utf-8") as stream, open(seen, "a", encoding="utf-8") as journal:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
@@ -203,6 +230,10 @@ def score_files(
                 journal.write(f"{read.instance} {_name(file)}\n")  # before the row: see `_known_instances`
                 journal.flush()
             row = _row(file, read, detector, key)
+            if results is not None and row.get("bac") == 1:  # before the row: a stopped batch does it again
+                mask = detector.outline(read.prepared)
+                if reason := results.add(file, _name(file), read.instance, read.prepared, mask, row):
+                    tqdm.write(f"no DICOM results of {file}: {reason}", file=sys.stderr)
             writer.writerow(row)
             stream.flush()
             without = row["status"] == "scored" and row["bac_area_mm2"] is None
@@ -311,7 +342,8 @@ def _finished(output: Path, note: Path, origin: dict) -> set[str]:
         if header != expected and (b"\n" in text or not expected.startswith(header)):
             raise ValueError(f"{output} has other columns ({header[:80]}): choose another --output")
         if note.exists() and json.loads(note.read_text(encoding="utf-8")) != origin:
-            raise ValueError(f"{output} was made with another model or operating point: choose another --output")
+            what = "another model or operating point, another key, or another choice of DICOM results"
+            raise ValueError(f"{output} was made with {what}: choose another --output")
         stream.truncate(text.rfind(b"\n") + 1)
     with open(output, newline="", encoding="utf-8") as stream:
         return {row["file"] for row in csv.DictReader(stream)}
