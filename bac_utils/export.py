@@ -280,7 +280,7 @@ def _side(laterality: str) -> Code | None:
 
 
 def _parameters(origin: Mapping[str, object] | None) -> dict[str, str]:
-    return {str(name): str(value) for name, value in (origin or {}).items()}
+    return {name: str(value) for name, value in (origin or {}).items() if value is not None}
 
 
 def _identity(series_number: int, description: str, origin: Mapping[str, object] | None) -> dict:

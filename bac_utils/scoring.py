@@ -73,6 +73,7 @@ class Detector:
         self.shape = tuple(int(n) for n in network.input_shape[1:3])
         self.pixel_mm = self.point["pixel_mm"]
         self._explain = GradCamPlusPlus(network)
+        self._last: tuple = (None, None)
 
     def measure(self, prepared: Prepared) -> dict:
         """Detect and quantify BAC on one view.
@@ -85,16 +86,14 @@ class Detector:
             above Th. The heatmap is at most as hot as the score, so that a view with a score below Th has 0.
             Without a pixel spacing both are None.
         """
-        from bac_utils.gradcam import heatmaps
         from bac_utils.quantify import measure
 
-        logits, _, heat = heatmaps(self._explain, prepared.pixels[None, :, :, None])
-        score = float(expit(np.float64(logits[0])))
+        score, heat = self._look(prepared)
         found = {"score": score, "bac": int(score >= self.point["threshold"])}
         area = length = None
         if prepared.spacing_mm is not None:
             th = self.point["heatmap_threshold"]
-            measured = measure(heat[0], self.shape, th, prepared.spacing_mm, prepared.mask)
+            measured = measure(heat, self.shape, th, prepared.spacing_mm, prepared.mask)
             area, length = measured["area"], measured["length"]
         return found | {"bac_area_mm2": area, "bac_length_mm": length}
 
@@ -107,11 +106,19 @@ class Detector:
         Returns:
             bool of `shape`.
         """
-        from bac_utils.gradcam import heatmaps
         from bac_utils.quantify import bac_region
 
-        _, _, heat = heatmaps(self._explain, prepared.pixels[None, :, :, None])
-        return bac_region(heat[0], self.shape, self.point["heatmap_threshold"], prepared.mask)
+        _, heat = self._look(prepared)
+        return bac_region(heat, self.shape, self.point["heatmap_threshold"], prepared.mask)
+
+    def _look(self, prepared: Prepared) -> tuple[float, np.ndarray]:
+        """Return score and heatmap of a view; those of the last one are kept."""
+        from bac_utils.gradcam import heatmaps
+
+        if self._last[0] is not prepared:
+            logits, _, heat = heatmaps(self._explain, prepared.pixels[None, :, :, None])
+            self._last = prepared, (float(expit(np.float64(logits[0]))), heat[0])
+        return self._last[1]
 
 
 def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:

@@ -107,6 +107,20 @@ def test_the_outline_is_what_is_measured(views, model):
     assert detector.measure(prepared)["bac_area_mm2"] == pytest.approx(area, rel=1e-9)
 
 
+def test_outline_and_measures_of_a_view_take_one_look(views, model, monkeypatch):
+    from bac_utils import gradcam
+
+    looks, heatmaps = [], gradcam.heatmaps
+    monkeypatch.setattr(gradcam, "heatmaps", lambda *words: looks.append(1) or heatmaps(*words))
+    detector = Detector(model)
+    first, second = (prepare(read_mammogram(path), (96, 64)) for path in sorted(views.iterdir())[:2])
+    for prepared in (first, second):
+        detector.measure(prepared)
+        detector.outline(prepared)
+    assert len(looks) == 2
+    assert (detector.outline(first) != detector.outline(second)).any()
+
+
 def test_views_without_bac_get_none(tmp_path, batch, model, monkeypatch):
     measure = Detector.measure
     monkeypatch.setattr(Detector, "measure", lambda self, prepared: measure(self, prepared) | {"bac": 0})
