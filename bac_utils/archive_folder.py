@@ -11,6 +11,7 @@ from bac_utils.archive_tables import check_folder, read_table
 from bac_utils.archive_views import OPTIONAL, Archive, Selection, finish
 from bac_utils.cohort import MAXIMUM_SPACING_MM
 from bac_utils.intake import Skip, describe_mammogram
+from bac_utils.listing import walk_files
 from bac_utils.scoring import pseudonym
 
 
@@ -52,7 +53,7 @@ def read_dicom_folder(
     source = check_folder("source", source)
     given = _read_labels(labels) if labels is not None else None
     tables = {os.path.abspath(path) for path in (labels, ages) if path is not None}
-    files = sorted(path for path in source.rglob("*") if path.is_file() and os.path.abspath(path) not in tables)
+    files = [path for path in walk_files([source]) if os.path.abspath(path) not in tables]
     described = [
         {"row": row, "image": file.relative_to(source).as_posix()} | _describe(file)
         for row, file in enumerate(tqdm(files, desc="reading", unit="file", disable=None), 1)

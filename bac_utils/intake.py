@@ -6,6 +6,7 @@ DICOM as vendors write it (see `dicom`), PNG and TIFF. Whatever cannot be used e
 
 import hashlib
 import logging
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -166,6 +167,8 @@ def _describe(path: Path) -> Description:
 def _holds_dicom(path: Path) -> bool:
     """Say whether a file is DICOM, or else a picture; raise `Skip` for any other."""
     try:
+        if path.is_dir():
+            os.listdir(path)  # a folder that cannot be opened is told as such
         if not path.is_file():
             raise Skip("not_found", "no such file")
         with path.open("rb") as file:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from bac_utils import scoring
 from bac_utils.intake import REASONS, read_mammogram
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.preprocess import prepare
-from bac_utils.scoring import COLUMNS, Detector, list_files, score_files
+from bac_utils.scoring import COLUMNS, Detector, score_files
 from bac_utils.settings import preset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -276,14 +277,44 @@ def test_pseudonyms(tmp_path, junk, model):
         score_files([junk], tmp_path / "scores.csv", model)
 
 
-def test_list_files(tmp_path):
-    for name in ("b/2.dcm", "b/10.dcm", "a.dcm"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert [p.relative_to(tmp_path).as_posix() for p in list_files([tmp_path])] == ["a.dcm", "b/10.dcm", "b/2.dcm"]
-    assert len(list_files([tmp_path, tmp_path / "a.dcm", tmp_path / "b" / ".." / "a.dcm"])) == 3
-    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
-        list_files([tmp_path / "nowhere"])
+def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
+    """A line end or a quote within a row would spoil the table of a batch that was killed in it."""
+    odd = junk / 'a\n"b\x1b[31m,\r.dcm'
+    ds = pydicom.dcmread(junk / "a.dcm")
+    with pydicom.config.disable_value_validation():
+        ds.PatientID, ds.SOPInstanceUID = "W\n1", "2.25.7"
+        ds.save_as(odd)
+    (junk / "c\nd").write_text("no mammogram")
+    (junk / "\udcff").write_text("no mammogram")  # a name that is not UTF-8
+    output = tmp_path / "scores.csv"
+    score_files([junk], output, model)
+    text = output.read_bytes()
+    assert text.count(b"\n") == 10 and b"\r" not in text
+    rows = read(output).set_index("file")
+    assert rows.loc[str(odd).replace("\n", "\\n").replace("\r", "\\r"), "patient_id"] == "W\\n1"
+    assert "\x1b" not in capsys.readouterr().err
+    for cut in range(text.index(b"b\x1b") - 6, text.index(b"b\x1b") + 30, 12):
+        output.write_bytes(text[:cut])
+        score_files([junk], output, model)
+        again = read(output).drop(columns="elapsed_s")
+        pd.testing.assert_frame_equal(again, rows.reset_index().drop(columns="elapsed_s"))
+
+
+def test_a_folder_that_cannot_be_opened_is_a_row(tmp_path, junk, model, monkeypatch):
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refuse_deeper(getattr(os, name)))
+    assert score_files([junk], tmp_path / "scores.csv", model, workers=0)["scored"] == 1
+    rows = read(tmp_path / "scores.csv").set_index("file")
+    assert rows.loc[str(junk / "deeper"), "reason"] == "unreadable"
+
+
+def refuse_deeper(function):
+    def refuse(path="."):
+        if os.path.basename(path) == "deeper":
+            raise PermissionError("no")
+        return function(path)
+
+    return refuse
 
 
 @pytest.mark.parametrize(
