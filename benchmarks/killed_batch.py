@@ -5,8 +5,9 @@
    number of rows in each third of the run, delayed by up to 0.2 s, so that it may come within a row. Then to the end.
 
 Every file must have one row in the end, none two, finished rows as they were, and the scores of the run in one go.
-Memory is what all processes of the batch hold together, sampled ten times a second: proportional set size (PSS: pages
-that processes share are counted once) on Linux, elsewhere resident set size (RSS). Needs SIGKILL (no Windows).
+Memory is the resident set size (RSS) of all processes of the batch, added up and sampled twenty times a second: pages
+that they share count for each of them. (Proportional set sizes would depend on what else runs on the machine.) Needs
+SIGKILL (no Windows).
 
     .venv/bin/python benchmarks/killed_batch.py [--views 2000] [--seed 1] [--spacing 0.5] [--workers 2] [--model M]
 
@@ -40,10 +41,9 @@ KILLS = 3
 
 
 class Part(NamedTuple):
-    """One call of `score`: its peak of memory in bytes, the kind of memory, and the seconds it took."""
+    """One call of `score`: its peak of memory in bytes, and the seconds it took."""
 
     peak: int
-    kind: str
     seconds: float
 
 
@@ -73,16 +73,14 @@ def make_model(folder: Path) -> Path:
     return folder / "model.keras"
 
 
-def memory(tree: psutil.Process) -> tuple[int, str]:
-    """Return what a process and all below it hold, in bytes, and its kind: `PSS`, or `RSS` where there is no PSS."""
-    total, kind = 0, "RSS"
+def memory(tree: psutil.Process) -> int:
+    """Return the resident set sizes of a process and of all below it, added up, in bytes."""
+    total = 0
     with suppress(psutil.Error):  # a process may end while it is looked at
         for process in (tree, *tree.children(recursive=True)):
             with suppress(psutil.Error):
-                full = process.memory_full_info()
-                kind = "PSS" if hasattr(full, "pss") else "RSS"
-                total += full.pss if kind == "PSS" else full.rss
-    return total, kind
+                total += process.memory_info().rss
+    return total
 
 
 def finished_rows(output: Path) -> bytes:
@@ -106,7 +104,7 @@ def score(views: Path, output: Path, model: Path | None, workers: int, kill: tup
     """
     command = [sys.executable, "-m", "bac_utils", "score", str(views), "--output", str(output)]
     command += ["--workers", str(workers), *(["--model", str(model)] if model else [])]
-    start, peak, kind, sampled = time.monotonic(), 0, "RSS", 0.0
+    start, peak, sampled = time.monotonic(), 0, 0.0
     process = subprocess.Popen(
         command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )  # a session of its own is a process group of its own
@@ -116,14 +114,13 @@ def score(views: Path, output: Path, model: Path | None, workers: int, kill: tup
             time.sleep(kill[1])
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return Part(peak, kind, time.monotonic() - start)
-        if time.monotonic() - sampled > 0.1:
-            held, kind = memory(tree)
-            peak, sampled = max(peak, held), time.monotonic()
+            return Part(peak, time.monotonic() - start)
+        if time.monotonic() - sampled > 0.05:
+            peak, sampled = max(peak, memory(tree)), time.monotonic()
         time.sleep(0.005)
     if process.returncode:
         raise RuntimeError(f"score ended with {process.returncode}, must be 0")
-    return Part(peak, kind, time.monotonic() - start)
+    return Part(peak, time.monotonic() - start)
 
 
 def main() -> None:
@@ -149,7 +146,7 @@ def main() -> None:
             return score(views, folder / table, model, options.workers, kill)
 
         few = run(tenth, "few.csv")
-        print(f"{options.views // 10} views in one go: {few.peak / 2**20:.0f} MiB {few.kind}, {few.seconds:.0f} s")
+        print(f"{options.views // 10} views in one go: {few.peak / 2**20:.0f} MiB, {few.seconds:.0f} s")
         parts = [run(whole, "all.csv")]
         print(f"{options.views} views in one go: {parts[0].peak / 2**20:.0f} MiB, {parts[0].seconds:.0f} s")
 
