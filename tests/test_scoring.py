@@ -12,6 +12,7 @@ import pandas as pd
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_files
 from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
@@ -277,6 +278,29 @@ def test_pseudonyms(tmp_path, junk, model):
         score_files([junk], tmp_path / "scores.csv", model)
 
 
+def test_nothing_else_that_identifies_is_written(tmp_path, junk, model, capsys):
+    values = {
+        "PatientName": "Doe^Jane", "PatientBirthDate": "19510203", "PatientID": "H-4711", "AccessionNumber": "A-4712",
+        "StudyInstanceUID": "1.2.99.1", "SeriesInstanceUID": "1.2.99.2", "SOPInstanceUID": "1.2.99.3",
+        "StudyDate": "20190405", "InstitutionName": "St. Elsewhere", "ReferringPhysicianName": "Roe^Rita",
+        "OtherPatientIDs": "H-4713", "PatientAddress": "Elm Street", "StudyDescription": "for Jane",
+    }  # fmt: skip
+    for name in ("a.dcm", "broken.dcm", "unfit.dcm"):
+        ds = pydicom.dcmread(junk / "a.dcm")
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+        with pydicom.config.disable_value_validation():
+            ds.ViewPosition = "Doe^Jane" if name == "unfit.dcm" else ds.ViewPosition
+            ds.save_as(junk / name)
+    whole = (junk / "broken.dcm").read_bytes()
+    (junk / "broken.dcm").write_bytes(whole[: len(whole) // 2])
+    score_files([junk], tmp_path / "scores.csv", model, key=bytes(16))
+    told = capsys.readouterr()
+    text = told.err + told.out + "".join(path.read_text() for path in tmp_path.glob("scores*"))
+    words = {word for value in values.values() for word in value.split("^")}
+    assert not any(word in text for word in words), text
+
+
 def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
     """A line end or a quote within a row would spoil the table of a batch that was killed in it."""
     odd = junk / 'a\n"b\x1b[31m,\r.dcm'
@@ -298,6 +322,15 @@ def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
         score_files([junk], output, model)
         again = read(output).drop(columns="elapsed_s")
         pd.testing.assert_frame_equal(again, rows.reset_index().drop(columns="elapsed_s"))
+
+
+def test_every_file_of_pydicom_gets_a_row(tmp_path, model):
+    """Its own test files are of all kinds but mammograms."""
+    files = sorted({file for file in map(Path, get_testdata_files()) if file.is_file()})
+    assert len(files) > 150
+    counts = score_files(files, tmp_path / "scores.csv", model, workers=0)
+    assert sum(counts.values()) == len(files) and set(counts) <= set(REASONS)
+    assert len(read(tmp_path / "scores.csv")) == len(files)
 
 
 def test_a_folder_that_cannot_be_opened_is_a_row(tmp_path, junk, model, monkeypatch):
