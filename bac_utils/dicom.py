@@ -49,6 +49,8 @@ MAGNIFIED = 1.4
 """A magnification from which on a view is no contact view: that of the middle of a thick breast is below 1.25."""
 AGES = (1, 120)
 """Plausible ages, years: anonymised headers hold `000Y`."""
+SPACINGS_MM = (0.005, 2.0)
+"""Plausible pixel spacings, mm: mammograms have 0.02 to 0.2, coarse copies more. Others count as absent."""
 
 
 def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
@@ -240,8 +242,9 @@ def _spacing(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
     A calibrated PixelSpacing comes first (stated so, or unlike ImagerPixelSpacing: DICOM PS3.3, 10.7.1.3),
     then ImagerPixelSpacing over the magnification: the estimated factor, else detector over patient distance.
     """
+    low, high = SPACINGS_MM
     pixel, imager, scanned = (
-        tuple(n) if len(n := numbers(header, k)) == 2 and all(0 < v < 10 for v in n) else None
+        tuple(n) if len(n := numbers(header, k)) == 2 and all(low <= v <= high for v in n) else None
         for k in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
     )
     calibrated = word(header, "PixelSpacingCalibrationType") in ("GEOMETRY", "FIDUCIAL")

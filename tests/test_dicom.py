@@ -53,6 +53,8 @@ def dicom(tmp_path):
         ),
         ({"ImagerPixelSpacing": None}, None, ""),
         ({"ImagerPixelSpacing": [0, 0]}, None, ""),
+        ({"ImagerPixelSpacing": ["1e-30", "0.1"]}, None, ""),  # no area is better than an absurd one
+        ({"ImagerPixelSpacing": ["9", "9"], "PixelSpacing": [0.2, 0.2]}, (0.2, 0.2), "pixel_spacing"),
         ({"ImagerPixelSpacing": "0.1"}, None, ""),
     ],
 )
