@@ -324,6 +324,15 @@ def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
         pd.testing.assert_frame_equal(again, rows.reset_index().drop(columns="elapsed_s"))
 
 
+@pytest.mark.parametrize("kept", [b"", b"a,b\n", b"a\n" * 40_000])
+@pytest.mark.parametrize("cut", [0, 1, 65_535, 65_536, 65_537, 200_000])
+def test_a_cut_off_line_is_dropped(tmp_path, kept, cut):
+    (tmp_path / "x").write_bytes(kept + b"z" * cut)
+    with open(tmp_path / "x", "rb+") as stream:
+        scoring._drop_cut_line(stream)
+    assert (tmp_path / "x").read_bytes() == kept
+
+
 def test_every_file_of_pydicom_gets_a_row(tmp_path, model):
     """Its own test files are of all kinds but mammograms."""
     files = sorted({file for file in map(Path, get_testdata_files()) if file.is_file()})
