@@ -109,15 +109,19 @@ def score(views: Path, output: Path, model: Path | None, workers: int, kill: tup
         command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )  # a session of its own is a process group of its own
     tree = psutil.Process(process.pid)
-    while process.poll() is None:
-        if kill and finished_rows(output).count(b"\n") > kill[0]:
-            time.sleep(kill[1])
+    try:
+        while process.poll() is None:
+            if kill and finished_rows(output).count(b"\n") > kill[0]:
+                time.sleep(kill[1])
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return Part(peak, time.monotonic() - start)
+            if time.monotonic() - sampled > 0.05:
+                peak, sampled = max(peak, memory(tree)), time.monotonic()
+            time.sleep(0.005)
+    finally:
+        if process.poll() is None:  # this benchmark itself is stopped
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return Part(peak, time.monotonic() - start)
-        if time.monotonic() - sampled > 0.05:
-            peak, sampled = max(peak, memory(tree)), time.monotonic()
-        time.sleep(0.005)
     if process.returncode:
         raise RuntimeError(f"score ended with {process.returncode}, must be 0")
     return Part(peak, time.monotonic() - start)
