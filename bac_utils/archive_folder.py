@@ -10,7 +10,8 @@ from tqdm import tqdm
 from bac_utils.archive_tables import check_folder, read_table
 from bac_utils.archive_views import OPTIONAL, Archive, Selection, finish
 from bac_utils.cohort import MAXIMUM_SPACING_MM
-from bac_utils.intake import Skip, read_mammogram
+from bac_utils.intake import Skip, describe_mammogram
+from bac_utils.listing import walk_files
 from bac_utils.scoring import pseudonym
 
 
@@ -25,9 +26,9 @@ def read_dicom_folder(
 ) -> Archive:
     """Read a folder of DICOM files of any depth: side, view, woman and age from their headers.
 
-    Each file is read as `run` will read it, so that every view in the table can be used; what cannot be is counted by
-    its code in `mammogram.REASONS`. PatientID may name a person, so women are numbered (`W0001`) in the order of
-    their files, unless there is a key or `keep_ids`.
+    Pixels are not read. What cannot be used by its header is counted by its code in `mammogram.REASONS`; a file whose
+    pixels are broken shows only when it is used, and `run` names it then. PatientID may name a person, so women are
+    numbered (`W0001`) in the order of their files, unless there is a key or `keep_ids`.
 
     Args:
         source: The folder.
@@ -52,7 +53,7 @@ def read_dicom_folder(
     source = check_folder("source", source)
     given = _read_labels(labels) if labels is not None else None
     tables = {os.path.abspath(path) for path in (labels, ages) if path is not None}
-    files = sorted(path for path in source.rglob("*") if path.is_file() and os.path.abspath(path) not in tables)
+    files = [path for path in walk_files([source]) if os.path.abspath(path) not in tables]
     described = [
         {"row": row, "image": file.relative_to(source).as_posix()} | _describe(file)
         for row, file in enumerate(tqdm(files, desc="reading", unit="file", disable=None), 1)
@@ -62,7 +63,8 @@ def read_dicom_folder(
     for code in selection.frame["reason"].unique():
         if code:
             selection.leave_out(code, selection.frame["reason"] == code)
-    selection.leave_out("duplicate", selection.frame["instance"].duplicated())
+    instances = selection.frame["instance"]
+    selection.leave_out("duplicate", instances.duplicated() & (instances != ""))
     selection.leave_out("no PatientID", selection.frame["patient_id"] == "")
     odd = [not name.isprintable() or name != name.strip() for name in selection.frame["image"]]
     selection.leave_out("path that no table can hold", pd.Series(odd, selection.frame.index, dtype=bool))
@@ -83,11 +85,11 @@ def read_dicom_folder(
 def _describe(file: Path) -> dict:
     """Return what a file's header says, or the reason why the file cannot be used."""
     try:
-        mammogram = read_mammogram(file, require=("laterality", "view"))
+        described = describe_mammogram(file, require=("laterality", "view"))
     except Skip as skip:
         return {"reason": skip.code, "patient_id": ""}
     names = ("patient_id", "age", "laterality", "view", "instance")
-    return {"reason": ""} | {name: getattr(mammogram, name) for name in names}
+    return {"reason": ""} | {name: getattr(described, name) for name in names}
 
 
 def _read_labels(path: str | os.PathLike) -> pd.DataFrame:

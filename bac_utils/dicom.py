@@ -12,10 +12,10 @@ from pydicom.uid import UID_dictionary
 
 from bac_utils.dicom_display import display
 from bac_utils.dicom_file import is_dicom, items, number, numbers, read_header, text, texts, word
-from bac_utils.dicom_pixels import check_layout, stored_values
-from bac_utils.mammogram import Mammogram, Skip, agree, check_grey_levels, read_words
+from bac_utils.dicom_pixels import check_layout, check_storage, stored_values
+from bac_utils.mammogram import Description, Mammogram, Skip, agree, check_grey_levels, read_words
 
-__all__ = ["FOR_PROCESSING", "MAMMOGRAPHY_CLASSES", "is_dicom", "read_dicom"]
+__all__ = ["FOR_PROCESSING", "MAMMOGRAPHY_CLASSES", "describe_dicom", "is_dicom", "read_dicom"]
 
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 MAMMOGRAPHY_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", FOR_PROCESSING)
@@ -49,6 +49,8 @@ MAGNIFIED = 1.4
 """A magnification from which on a view is no contact view: that of the middle of a thick breast is below 1.25."""
 AGES = (1, 120)
 """Plausible ages, years: anonymised headers hold `000Y`."""
+SPACINGS_MM = (0.005, 2.0)
+"""Plausible pixel spacings, mm: mammograms have 0.02 to 0.2, coarse copies more. Others count as absent."""
 
 
 def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
@@ -65,6 +67,33 @@ def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
         Skip: The file cannot be used.
     """
     header, source = read_header(path)
+    described, processing = _describe(header)
+    values = stored_values(source)
+    check_grey_levels(values)
+    pixels = display(values, header, processing, apply_voi)
+    return Mammogram(pixels, **vars(described)), text(header, "SOPInstanceUID")
+
+
+def describe_dicom(path: Path) -> tuple[Description, str]:
+    """Read one DICOM file's header, and no pixels.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it says, without a digest, and its SOP instance UID.
+
+    Raises:
+        Skip: The file cannot be used, as far as its header and its length show.
+    """
+    header, source = read_header(path)
+    described, _ = _describe(header)
+    check_storage(header, source)
+    return described, text(header, "SOPInstanceUID")
+
+
+def _describe(header: pydicom.Dataset) -> tuple[Description, bool]:
+    """Return what a header says, and whether the pixels are For Processing."""
     _check_kind(header)
     check_layout(header)
     _check_image_type(header)
@@ -72,10 +101,7 @@ def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
     processing = _for_processing(header)
     side, view = _side_and_view(header)
     spacing, rule = _spacing(header)
-    values = stored_values(source)
-    check_grey_levels(values)
-    mammogram = Mammogram(
-        pixels=display(values, header, processing, apply_voi),
+    described = Description(
         spacing_mm=spacing,
         spacing_rule=rule,
         laterality=side,
@@ -83,7 +109,7 @@ def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
         patient_id=text(header, "PatientID"),
         age=_age(header),
     )
-    return mammogram, text(header, "SOPInstanceUID")
+    return described, processing
 
 
 def _sop_class(header: pydicom.Dataset) -> str:
@@ -216,8 +242,9 @@ def _spacing(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
     A calibrated PixelSpacing comes first (stated so, or unlike ImagerPixelSpacing: DICOM PS3.3, 10.7.1.3),
     then ImagerPixelSpacing over the magnification: the estimated factor, else detector over patient distance.
     """
+    low, high = SPACINGS_MM
     pixel, imager, scanned = (
-        tuple(n) if len(n := numbers(header, k)) == 2 and all(0 < v < 10 for v in n) else None
+        tuple(n) if len(n := numbers(header, k)) == 2 and all(low <= v <= high for v in n) else None
         for k in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
     )
     calibrated = word(header, "PixelSpacingCalibrationType") in ("GEOMETRY", "FIDUCIAL")

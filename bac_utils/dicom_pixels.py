@@ -24,12 +24,14 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bac_utils.dicom_file import number, numbers, read_whole, word
-from bac_utils.mammogram import Skip, check_pixels
+from bac_utils.dicom_file import number, numbers, read_whole, text, word
+from bac_utils.mammogram import Skip, check_bytes, check_pixels
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+ENCAPSULATED = (RLELossless, *JPEG, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
 _ITEM = b"\xfe\xff\x00\xe0"
+_NO_SYNTAX = "the transfer syntax is none of those for single images"
 _END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
 
 
@@ -55,6 +57,26 @@ def check_layout(header: pydicom.Dataset) -> None:
         raise Skip("conflict", "the high bit is not the last of the bits stored")
     if number(header, "PixelRepresentation", -1) not in (0, 1):
         raise Skip("unreadable", "the pixel representation is neither 0 nor 1")
+
+
+def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
+    """Raise `Skip` where the pixels cannot be whole, or cannot be decoded, without a look at them.
+
+    Args:
+        header: One that `check_layout` lets pass.
+        source: As `dicom_file.read_header` returns it with the header.
+
+    Raises:
+        Skip: `too_large` or `truncated` by the number of bytes; `unreadable` for an unknown transfer syntax.
+    """
+    size = len(source.getbuffer()) if isinstance(source, BytesIO) else source.stat().st_size
+    check_bytes(size)
+    syntax = text(header.file_meta, "TransferSyntaxUID")
+    if syntax and syntax not in (*NATIVE, *ENCAPSULATED):
+        raise Skip("unreadable", _NO_SYNTAX)
+    pixels = number(header, "Rows", 0) * number(header, "Columns", 0)
+    if syntax not in ENCAPSULATED and size < pixels * number(header, "BitsAllocated", 0) / 8:
+        raise Skip("truncated", f"{size} bytes cannot hold the pixels that the header states")
 
 
 def stored_values(source: Path | BytesIO) -> np.ndarray:
@@ -124,8 +146,8 @@ def _check_pixel_data(dataset: pydicom.Dataset) -> None:
     if syntax in NATIVE:
         _check_native(dataset, data)
         return
-    if syntax not in (RLELossless, *JPEG, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes):
-        raise Skip("unreadable", "the transfer syntax is none of those for single images")
+    if syntax not in ENCAPSULATED:
+        raise Skip("unreadable", _NO_SYNTAX)
     if not data.startswith(_ITEM):
         raise Skip("unreadable", "the pixel data are not encapsulated as their transfer syntax demands")
     if struct.unpack("<I", data[4:8])[0] > 4 or len(dataset.get("ExtendedOffsetTable") or b"") > 8:

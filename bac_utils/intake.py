@@ -6,18 +6,21 @@ DICOM as vendors write it (see `dicom`), PNG and TIFF. Whatever cannot be used e
 
 import hashlib
 import logging
+import os
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from bac_utils.dicom import FOR_PROCESSING, MAMMOGRAPHY_CLASSES, is_dicom, read_dicom
+from bac_utils.dicom import FOR_PROCESSING, MAMMOGRAPHY_CLASSES, describe_dicom, is_dicom, read_dicom
 from bac_utils.mammogram import (
     REASONS,
+    Description,
     Mammogram,
     Skip,
     agree,
@@ -27,10 +30,14 @@ from bac_utils.mammogram import (
     read_words,
 )
 
-__all__ = ["FOR_PROCESSING", "MAMMOGRAPHY_CLASSES", "REASONS", "Mammogram", "Skip", "read_mammogram"]
+__all__ = [
+    "FOR_PROCESSING", "MAMMOGRAPHY_CLASSES", "REASONS", "Description", "Mammogram", "Skip", "describe_mammogram",
+    "read_mammogram",
+]  # fmt: skip
 
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UNKNOWN = {"laterality": ("unknown_side", "the side"), "view": ("unknown_view", "the view")}
+_Described = TypeVar("_Described", bound=Description)
 
 
 def read_mammogram(
@@ -61,17 +68,45 @@ def read_mammogram(
         Skip: The file cannot be used; see `REASONS`.
     """
     _check_arguments(laterality, view, pixel_spacing_mm, require)
+    found = _guarded(_read, Path(path), apply_voi)
+    if found.spacing_mm is None and pixel_spacing_mm is not None:
+        found = replace(found, spacing_mm=(float(pixel_spacing_mm),) * 2, spacing_rule="given")
+    side, position = agree("side", [laterality or "", found.laterality]), agree("view", [view or "", found.view])
+    return _required(replace(found, laterality=side, view=position), require)
+
+
+def describe_mammogram(path: str | Path, *, require: Collection[str] = ()) -> Description:
+    """Read what one file says of its view, and leave its pixels alone: to list an archive quickly.
+
+    Args:
+        path: A DICOM, PNG or TIFF file; of the latter two only the name is read.
+        require: As for `read_mammogram`.
+
+    Returns:
+        The description.
+
+    Raises:
+        ValueError: `require` is out of its values.
+        Skip: The file cannot be used, as far as can be told without its pixels; see `REASONS`. `read_mammogram`
+            may still refuse a file that passes here.
+    """
+    _check_arguments(None, None, None, require)
+    return _required(_guarded(_describe, Path(path)), require)
+
+
+def _guarded(read: Callable[..., _Described], *arguments: Any) -> _Described:
+    """Return what a reader returns, without warnings and logs; whatever it raises becomes a `Skip`."""
     with quiet():
         try:
-            found = _read(Path(path), apply_voi)
+            return read(*arguments)
         except Skip:
             raise
         except Exception as error:  # what nobody foresaw about a broken file is its reason, too
             raise Skip("unreadable", f"reading ended in {type(error).__name__}") from error
-    if found.spacing_mm is None and pixel_spacing_mm is not None:
-        found = replace(found, spacing_mm=(float(pixel_spacing_mm),) * 2, spacing_rule="given")
-    side, position = agree("side", [laterality or "", found.laterality]), agree("view", [view or "", found.view])
-    found = replace(found, laterality=side, view=position)
+
+
+def _required(found: _Described, require: Collection[str]) -> _Described:
+    """Return what was found; raise `Skip` where it lacks what the job needs."""
     for name in require:
         if not getattr(found, name):
             code, what = _UNKNOWN[name]
@@ -111,7 +146,29 @@ def quiet() -> Iterator[None]:
 
 def _read(path: Path, apply_voi: bool) -> Mammogram:
     """Read a file by the kind that its first bytes show."""
+    if _holds_dicom(path):
+        found, uid = read_dicom(path, apply_voi)
+    else:
+        found, uid = _read_picture(path), ""
+    return replace(found, instance=_digest(uid, found.pixels))
+
+
+def _describe(path: Path) -> Description:
+    """Read what a file says by the kind that its first bytes show."""
+    if not _holds_dicom(path):
+        check_bytes(path.stat().st_size)
+        return Description(**_read_name(path))
+    found, uid = describe_dicom(path)
+    stated = f"{uid} {found.patient_id} {found.laterality} {found.view}"
+    digest = hashlib.blake2b(stated.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    return replace(found, instance=digest if uid else "")
+
+
+def _holds_dicom(path: Path) -> bool:
+    """Say whether a file is DICOM, or else a picture; raise `Skip` for any other."""
     try:
+        if path.is_dir():
+            os.listdir(path)  # a folder that cannot be opened is told as such
         if not path.is_file():
             raise Skip("not_found", "no such file")
         with path.open("rb") as file:
@@ -119,12 +176,10 @@ def _read(path: Path, apply_voi: bool) -> Mammogram:
     except OSError as error:
         raise Skip("unreadable", f"the file cannot be opened ({type(error).__name__})") from error
     if is_dicom(head):
-        found, uid = read_dicom(path, apply_voi)
-    elif head.startswith(_PICTURES):
-        found, uid = _read_picture(path), ""
-    else:
+        return True
+    if not head.startswith(_PICTURES):
         raise Skip("not_an_image", "neither DICOM nor PNG nor TIFF" if head else "the file is empty")
-    return replace(found, instance=_digest(uid, found.pixels))
+    return False
 
 
 def _digest(uid: str, pixels: np.ndarray) -> str:
@@ -135,11 +190,9 @@ def _digest(uid: str, pixels: np.ndarray) -> str:
 
 
 def _read_picture(path: Path) -> Mammogram:
-    """Read a PNG or TIFF; side and view from words of the file's name, such as `0012_LEFT_CC` or `a-RMLO`."""
+    """Read a PNG or TIFF."""
     check_bytes(path.stat().st_size)
-    sides, views, codes, _ = read_words(path.stem)
-    if codes:
-        raise Skip(sorted(codes)[0], "the file's name says so")
+    stated = _read_name(path)
     try:
         pixels = _decode_picture(path)
     except Skip:
@@ -149,14 +202,22 @@ def _read_picture(path: Path) -> Mammogram:
     except Exception as error:
         code = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise Skip(code, f"the picture cannot be decoded ({type(error).__name__})") from error
-    return Mammogram(pixels, laterality=_only(sides), view=_only(views))
+    return Mammogram(pixels, **stated)
+
+
+def _read_name(path: Path) -> dict[str, str]:
+    """Return side and view from words of a picture's name, such as `0012_LEFT_CC` or `a-RMLO`; empty if unclear."""
+    sides, views, codes, _ = read_words(path.stem)
+    if codes:
+        raise Skip(sorted(codes)[0], "the file's name says so")
+    return {"laterality": _only(sides), "view": _only(views)}
 
 
 def _decode_picture(path: Path) -> np.ndarray:
     """Return the grey values of a PNG or TIFF, float32 (rows, columns), higher is brighter."""
     with Image.open(path, formats=("PNG", "TIFF")) as image:
-        if getattr(image, "n_frames", 1) > 1:
-            raise Skip("multi_frame", f"{image.n_frames} images in one file")
+        if getattr(image, "is_animated", False):  # not n_frames: counting a million of them takes hours
+            raise Skip("multi_frame", "several images in one file")
         check_pixels(image.height, image.width)
         # Pillow turns white-is-zero pictures round at 8 bits only.
         inverted = image.mode.startswith("I") and getattr(image, "tag_v2", {}).get(262) == 0

@@ -58,13 +58,11 @@ class Skip(ValueError):
         return f"{self.code}: {self.message}"
 
 
-@dataclass(frozen=True)
-class Mammogram:
-    """One view.
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file says of its view, without the pixels.
 
     Attributes:
-        pixels: float32 (rows, columns) in display polarity: higher is denser, calcium is bright. Padding has
-            the darkest value.
         spacing_mm: Row and column spacing at the breast, mm, or None where nothing states it.
         spacing_rule: Where the spacing comes from: `calibrated_pixel_spacing`, `imager_over_magnification`,
             `imager_over_distances`, `imager`, `pixel_spacing`, `scanned_pixel_spacing`, `given`, or empty.
@@ -72,12 +70,10 @@ class Mammogram:
         view: `CC`, `MLO`, or empty where nothing states it.
         patient_id: As in the file, empty if it has none.
         age: Years, or None.
-        instance: A digest that two copies of one SOP instance share, however their pixels are compressed without
-            loss, to find duplicates within a batch. It covers the SOP instance UID and the pixels together, so
-            that whoever lacks the image cannot compute it from the UID; files that wrongly share a UID differ.
+        instance: A digest that copies of one SOP instance share, to find duplicates within one reading: of its UID,
+            patient, side and view; empty where the file has no UID. It is not for writing down.
     """
 
-    pixels: np.ndarray
     spacing_mm: tuple[float, float] | None = None
     spacing_rule: str = ""
     laterality: str = ""
@@ -85,6 +81,21 @@ class Mammogram:
     patient_id: str = ""
     age: float | None = None
     instance: str = ""
+
+
+@dataclass(frozen=True)
+class Mammogram(Description):
+    """One view. What is not listed here is that of `Description`.
+
+    Attributes:
+        pixels: float32 (rows, columns) in display polarity: higher is denser, calcium is bright. Padding has
+            the darkest value.
+        instance: A digest that two copies of one SOP instance share, however their pixels are compressed without
+            loss, to find duplicates within a batch. It covers the SOP instance UID and the pixels together, so
+            that whoever lacks the image cannot compute it from the UID; files that wrongly share a UID differ.
+    """
+
+    pixels: np.ndarray
 
 
 def check_bytes(size: int) -> None:

@@ -7,14 +7,17 @@ import csv
 import hmac
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -22,6 +25,7 @@ from tqdm import tqdm
 
 from bac_utils.export_folder import ResultFolder
 from bac_utils.intake import Skip, read_mammogram
+from bac_utils.listing import walk_files
 from bac_utils.preprocess import Prepared, prepare
 from bac_utils.results import file_digest, write_json
 from bac_utils.workers import worker_pool
@@ -145,28 +149,6 @@ def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
     return path, point
 
 
-def list_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """List files, folders with all that lies below them, each file once, folders in the order of names.
-
-    Args:
-        paths: Files and folders.
-
-    Returns:
-        The files, spelled as their path was given.
-
-    Raises:
-        FileNotFoundError: A path is not there.
-    """
-    files: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is not there, must be a file or a folder")
-        found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in found:
-            files.setdefault(file.resolve(), file)
-    return list(files.values())
-
-
 def score_files(
     paths: Iterable[str | os.PathLike],
     output_csv: str | os.PathLike,
@@ -181,7 +163,8 @@ def score_files(
     `duplicate`.
 
     Args:
-        paths: Files and folders of mammograms; what is none becomes a row with status `skipped` and a reason.
+        paths: Files and folders of mammograms, as `listing.walk_files` goes through them; what is none becomes a row
+            with status `skipped` and a reason.
         output_csv: Gets `COLUMNS`; files that have a row keep it. `output_csv` + `.json` tells their model, and
             `output_csv` + `.instances` lists digests of the images scored.
         model: A .keras file or a run's folder; the bundled model by default.
@@ -205,10 +188,16 @@ def score_files(
     if dicom is not None and key is not None:
         raise ValueError("dicom: got a folder and a key, must be one of the two: DICOM results name the patient")
     output, note, seen = (Path(f"{os.fspath(output_csv)}{ending}") for ending in ("", ".json", ".instances"))
-    own = {path.resolve() for path in (output, note, seen)}
-    if dicom is not None:
-        own.add(Path(dicom).resolve())
-    files = [f for f in list_files(paths) if own.isdisjoint((f.resolve(), *f.resolve().parents))]
+    paths, own = list(paths), {path.resolve() for path in (output, note, seen)}
+    names = {path.name for path in own}
+
+    def in_results(file: Path) -> bool:
+        return dicom is not None and Path(dicom).resolve() in file.resolve().parents
+
+    def files() -> Iterator[Path]:
+        return (f for f in walk_files(paths) if not (f.name in names and f.resolve() in own or in_results(f)))
+
+    number = sum(1 for _ in files())
     path, point = find_detector(model)
     used = {name: point[name] for name in (*_POINT, "pixel_mm")}
     origin = {"model_sha256": file_digest(path), "operating_point": used}
@@ -217,9 +206,10 @@ def score_files(
     if dicom is not None:
         origin["dicom"] = True
     done = _finished(output, note, origin)
-    todo = [f for f in files if _name(f) not in done]
-    counts = Counter({"done before": len(files) - len(todo)} if len(todo) < len(files) else {})
-    detector = Detector(model) if todo else None
+    before = sum(_digest(_name(f)) in done for f in files()) if done else 0
+    todo = (f for f in files() if _digest(_name(f)) not in done)
+    counts = Counter({"done before": before} if before else {})
+    detector = Detector(model) if before < number else None
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, origin)
     results = None if dicom is None else ResultFolder(dicom, {"model_sha256": origin["model_sha256"]} | used)
@@ -229,12 +219,14 @@ def score_files(
         if not output.stat().st_size:
             writer.writeheader()
             stream.flush()
-        for file, read in tqdm(_read_all(todo, detector, workers), total=len(todo), desc="scoring", unit="file"):
-            if read.instance in instances:
+        for file, read in tqdm(_read_all(todo, detector, workers), total=number - before, desc="scoring", unit="file"):
+            instance = bytes.fromhex(read.instance)
+            if instance in instances:
                 read = read._replace(prepared=None, reason="duplicate", message="the same image has a row already")
-            elif read.prepared is not None and read.instance:
-                instances.add(read.instance)
-                journal.write(f"{read.instance} {_name(file)}\n")  # before the row: see `_known_instances`
+            elif read.prepared is not None and instance:
+                instances.add(instance)
+                # before the row: see `_known_instances`
+                journal.write(f"{read.instance} {_digest(_name(file)).hex()}\n")
                 journal.flush()
             row = _row(file, read, detector, key)
             if results is not None and row.get("bac") == 1:  # before the row: a stopped batch does it again
@@ -276,9 +268,10 @@ def _row(file: Path, read: _Read, detector: Detector, key: bytes | None) -> dict
     if read.prepared is not None:
         found |= {"status": "scored"} | detector.measure(read.prepared)
     else:
-        tqdm.write(f"skipped {file}: {read.message}", file=sys.stderr)
+        shown = "".join(c if c.isprintable() else "?" for c in _name(file))  # a terminal obeys some of them
+        tqdm.write(f"skipped {shown}: {read.message}", file=sys.stderr)
     found["elapsed_s"] = read.seconds + time.perf_counter() - start
-    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in found.items()}
+    return {k: f"{v:.6g}" if isinstance(v, float) else _line(v) for k, v in found.items()}
 
 
 def _read(file: Path, shape: tuple[int, int], pixel_mm: float | None) -> _Read:
@@ -296,14 +289,16 @@ def _read(file: Path, shape: tuple[int, int], pixel_mm: float | None) -> _Read:
     return _Read(header, prepared, reason, message, time.perf_counter() - start, instance)
 
 
-def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[tuple[Path, _Read]]:
+def _read_all(files: Iterator[Path], detector: Detector | None, workers: int) -> Iterator[tuple[Path, _Read]]:
     """Read the files in order, a few ahead of the model; a file that kills its process is skipped."""
-    form = (detector.shape, detector.pixel_mm) if files else ()
+    if detector is None:
+        return
+    form = (detector.shape, detector.pixel_mm)
     if workers == 0:
         for file in files:
             yield file, _read(file, *form)
         return
-    queue = deque(files)
+    queue = deque(islice(files, 1))  # the next file, if there is one
     while queue:
         ahead: deque = deque()
         try:
@@ -313,6 +308,7 @@ def _read_all(files: list[Path], detector: Detector, workers: int) -> Iterator[t
                     while queue and len(ahead) < 2 * workers:
                         ahead.append((queue[0], pool.submit(_read, queue[0], *form)))
                         queue.popleft()
+                        queue.extend(islice(files, 1))
                     read = ahead[0][1].result()
                     yield ahead.popleft()[0], read
         except BrokenProcessPool:  # one of those ahead did it: each gets a process of its own
@@ -339,24 +335,43 @@ def _read_alone(file: Path, *form: Any) -> _Read:
         return _Read({}, None, "unreadable", "reading it ended the process", 0.0)
 
 
-def _finished(output: Path, note: Path, origin: dict) -> set[str]:
-    """Return the files that have a row, after dropping a cut-off last line; refuse a foreign file."""
+def _digest(name: str) -> bytes:
+    """Return 16 bytes that stand for a file's name: millions of names would fill the memory."""
+    return blake2b(name.encode(), digest_size=16).digest()
+
+
+def _drop_cut_line(stream: BinaryIO) -> None:
+    """Cut a file after its last line's end; nothing is left of a file without one."""
+    end = stream.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - (1 << 16))
+        stream.seek(start)
+        place = stream.read(end - start).rfind(b"\n")
+        if place >= 0:
+            stream.truncate(start + place + 1)
+            return
+        end = start
+    stream.truncate(0)
+
+
+def _finished(output: Path, note: Path, origin: dict) -> set[bytes]:
+    """Return digests of the files that have a row, after dropping a cut-off last line; refuse a foreign file."""
     if not output.exists() or not output.stat().st_size:
         return set()
     with open(output, "rb+") as stream:
-        text = stream.read()
-        header, expected = text.split(b"\n", 1)[0].decode("utf-8", "replace").strip(), ",".join(COLUMNS)
-        if header != expected and (b"\n" in text or not expected.startswith(header)):
+        first, expected = stream.readline(1 << 16), ",".join(COLUMNS)
+        header = first.decode("utf-8", "replace").strip()
+        if header != expected and (first.endswith(b"\n") or not expected.startswith(header)):
             raise ValueError(f"{output} has other columns ({header[:80]}): choose another --output")
         if note.exists() and json.loads(note.read_text(encoding="utf-8")) != origin:
             what = "another model or operating point, another key, or another choice of DICOM results"
             raise ValueError(f"{output} was made with {what}: choose another --output")
-        stream.truncate(text.rfind(b"\n") + 1)
+        _drop_cut_line(stream)
     with open(output, newline="", encoding="utf-8") as stream:
-        return {row["file"] for row in csv.DictReader(stream)}
+        return {_digest(row["file"]) for row in csv.DictReader(stream)}
 
 
-def _known_instances(seen: Path, done: set[str]) -> set[str]:
+def _known_instances(seen: Path, done: Container[bytes]) -> set[bytes]:
     """Return the digests of images that have a row, after dropping a cut-off last line.
 
     A digest is written before its row. Where the batch ended between the two, the file has no row yet and its digest
@@ -365,12 +380,18 @@ def _known_instances(seen: Path, done: set[str]) -> set[str]:
     if not seen.exists():
         return set()
     with open(seen, "rb+") as stream:
-        text = stream.read()
-        stream.truncate(text.rfind(b"\n") + 1)
-    lines = (line.partition(" ") for line in text.decode("utf-8", "replace").split("\n")[:-1])
-    return {digest for digest, _, file in lines if file in done}
+        _drop_cut_line(stream)
+    with open(seen, encoding="ascii", errors="replace") as stream:
+        lines = (re.fullmatch(r"([0-9a-f]{32}) ([0-9a-f]{32})\n", line) for line in stream)
+        pairs = (map(bytes.fromhex, line.groups()) for line in lines if line)
+        return {instance for instance, file in pairs if file in done}
 
 
 def _name(file: Path) -> str:
-    """Return a path as UTF-8 can hold it."""
-    return str(file).encode("utf-8", "backslashreplace").decode()
+    """Return a path as a line of UTF-8 can hold it."""
+    return _line(str(file).encode("utf-8", "backslashreplace").decode())
+
+
+def _line(value: Any) -> Any:
+    """Return a value, text without line ends: a row is a line, so that a cut-off one is known."""
+    return value.replace("\n", "\\n").replace("\r", "\\r") if isinstance(value, str) else value

@@ -1,13 +1,22 @@
-"""Does a batch survive being killed? Scores many views, ends the process with SIGKILL at three random moments, goes on.
+"""Does a batch survive being killed, and does its memory stay as it is? Scores many views, kills, goes on, counts.
 
-Every file must have one row in the end, none two, and the memory at its peak must not grow with the number of files.
-The network is a tiny untrained one: the batch is what is measured. Needs a system with SIGKILL (no Windows).
+1. A tenth of the views, then all of them, each in one go: the memory of both at its peak, and scores to compare with.
+2. All of them again, with SIGKILL to the whole process group (workers too) at three random moments: one after a random
+   number of rows in each third of the run, delayed by up to 0.2 s, so that it may come within a row. Then to the end.
 
-    .venv/bin/python benchmarks/killed_batch.py [--views 2000] [--seed 1]
+Every file must have one row in the end, none two, finished rows as they were, and the scores of the run in one go.
+Memory is the resident set size (RSS) of all processes of the batch, added up and sampled twenty times a second: pages
+that they share count for each of them. (Proportional set sizes would depend on what else runs on the machine.) Needs
+SIGKILL (no Windows).
+
+    .venv/bin/python benchmarks/killed_batch.py [--views 2000] [--seed 1] [--spacing 0.5] [--workers 2] [--model M]
+
+Without `--model` the network is a small untrained one of 384 x 192 pixels: the batch is what is measured.
 """
 
 import argparse
 import json
+import os
 import random
 import signal
 import subprocess
@@ -17,6 +26,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import psutil
@@ -26,13 +36,25 @@ from pydicom.uid import generate_uid
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.settings import DEMO
 
+SHAPE, PIXEL_MM = (384, 192), 0.625
+KILLS = 3
 
-def make_views(folder: Path, number: int) -> Path:
+
+class Part(NamedTuple):
+    """One call of `score`: its peak of memory in bytes, and the seconds it took."""
+
+    peak: int
+    seconds: float
+
+
+def make_views(folder: Path, number: int, spacing_mm: float) -> Path:
     """Write views into folders of 100: a few simulated ones, each copy with an identity of its own."""
-    write_views(draw_women(5, seed=1, prevalence=0.5), folder / "drawn", 0.8, truth=False)
-    drawn = [dcmread(path) for path in sorted((folder / "drawn" / "images").iterdir())]
+    drawn = folder / "drawn"
+    if not drawn.exists():
+        write_views(draw_women(5, seed=1, prevalence=0.5), drawn, spacing_mm, truth=False)
+    originals = [dcmread(path) for path in sorted((drawn / "images").iterdir())]
     for k in range(number):
-        view = drawn[k % len(drawn)]
+        view = originals[k % len(originals)]
         view.SOPInstanceUID = view.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(k)])
         path = folder / f"{number}" / f"{k // 100:03d}" / f"{k:05d}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,32 +63,68 @@ def make_views(folder: Path, number: int) -> Path:
 
 
 def make_model(folder: Path) -> Path:
-    """Save a tiny untrained detector with its operating point."""
+    """Save a small untrained detector with its operating point."""
     from bac_utils.model import build_model
 
-    build_model(replace(DEMO, input_shape=(96, 64), width_divisor=32, weights="none")).save(folder / "model.keras")
-    (folder / "model.json").write_text(json.dumps({"threshold": 0.5, "heatmap_threshold": 0.3, "pixel_mm": 2.5}))
+    settings = replace(DEMO, input_shape=SHAPE, width_divisor=32, weights="none")
+    build_model(settings).save(folder / "model.keras")
+    point = {"threshold": 0.5, "heatmap_threshold": 0.3, "pixel_mm": PIXEL_MM}
+    (folder / "model.json").write_text(json.dumps(point))
     return folder / "model.keras"
 
 
-def score(views: Path, model: Path, output: Path, end_after_s: float | None = None) -> int:
-    """Run `score`; return the peak of its and its workers' resident memory in bytes. May kill it (SIGKILL)."""
-    command = [sys.executable, "-m", "bac_utils", "score", str(views), "--output", str(output), "--model", str(model)]
-    process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    tree, peak, start = psutil.Process(process.pid), 0, time.monotonic()
-    while process.poll() is None:
-        if end_after_s is not None and time.monotonic() - start > end_after_s:
-            workers = tree.children(recursive=True)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            for worker in workers:
-                if worker.is_running():
-                    worker.kill()
-            break
-        with suppress(psutil.Error):  # a process may end while it is looked at
-            peak = max(peak, sum(p.memory_info().rss for p in (tree, *tree.children(recursive=True))))
-        time.sleep(0.1)
-    return peak
+def memory(tree: psutil.Process) -> int:
+    """Return the resident set sizes of a process and of all below it, added up, in bytes."""
+    total = 0
+    with suppress(psutil.Error):  # a process may end while it is looked at
+        for process in (tree, *tree.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total
+
+
+def finished_rows(output: Path) -> bytes:
+    """Return the finished lines of a table, the header's included."""
+    text = output.read_bytes() if output.exists() else b""
+    return text[: text.rfind(b"\n") + 1]
+
+
+def score(views: Path, output: Path, model: Path | None, workers: int, kill: tuple[int, float] | None = None) -> Part:
+    """Run `score` once.
+
+    Args:
+        views: Folder of the views.
+        output: The table.
+        model: For `--model`; None is the bundled one.
+        workers: For `--workers`.
+        kill: Rows of the table, and seconds after them, at which the process group gets SIGKILL; None: never.
+
+    Returns:
+        What it took.
+    """
+    command = [sys.executable, "-m", "bac_utils", "score", str(views), "--output", str(output)]
+    command += ["--workers", str(workers), *(["--model", str(model)] if model else [])]
+    start, peak, sampled = time.monotonic(), 0, 0.0
+    process = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )  # a session of its own is a process group of its own
+    tree = psutil.Process(process.pid)
+    try:
+        while process.poll() is None:
+            if kill and finished_rows(output).count(b"\n") > kill[0]:
+                time.sleep(kill[1])
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return Part(peak, time.monotonic() - start)
+            if time.monotonic() - sampled > 0.05:
+                peak, sampled = max(peak, memory(tree)), time.monotonic()
+            time.sleep(0.005)
+    finally:
+        if process.poll() is None:  # this benchmark itself is stopped
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        raise RuntimeError(f"score ended with {process.returncode}, must be 0")
+    return Part(peak, time.monotonic() - start)
 
 
 def main() -> None:
@@ -74,32 +132,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--spacing", type=float, default=0.5, help="of the simulated views, mm")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", help="a .keras file, a run's folder, or `bundled`; by default a small untrained one")
     options = parser.parse_args()
-    moments = random.Random(options.seed)
+    if options.views < 30:
+        parser.error(f"--views: got {options.views}, must be 30 or more")
+    dice = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, views, few = (
-            make_model(folder),
-            make_views(folder, options.views),
-            make_views(folder, options.views // 10),
-        )
-        small = score(few, model, folder / "few.csv")
-        start = time.monotonic()
-        peaks = [score(views, model, folder / "all.csv")]
-        seconds = time.monotonic() - start
-        output = folder / "killed.csv"
-        for _ in range(3):
-            peaks.append(score(views, model, output, end_after_s=moments.uniform(0.1, 0.35) * seconds))
-            rows = len(output.read_text().splitlines()) if output.exists() else 0
-            print(f"killed with {max(rows - 1, 0)} rows")
-        peaks.append(score(views, model, output))
-        table = pd.read_csv(output)
-        print(
-            f"{len(table)} rows for {options.views} files, {table['file'].nunique()} different, {seconds:.0f} s whole"
-        )
-        print(f"scored: {(table['status'] == 'scored').sum()}")
-        print(f"peak memory: {small / 2**20:.0f} MiB for a tenth, {max(peaks) / 2**20:.0f} MiB for all")
+        model = None if options.model == "bundled" else Path(options.model) if options.model else make_model(folder)
+        whole, tenth = (make_views(folder, n, options.spacing) for n in (options.views, options.views // 10))
+        print(f"{options.views} views of {options.spacing} mm, {options.workers} workers")
+        print(f"model: {options.model or f'small, untrained, {SHAPE[0]} x {SHAPE[1]} pixels of {PIXEL_MM} mm'}")
+
+        def run(views: Path, table: str, kill: tuple[int, float] | None = None) -> Part:
+            return score(views, folder / table, model, options.workers, kill)
+
+        few = run(tenth, "few.csv")
+        print(f"{options.views // 10} views in one go: {few.peak / 2**20:.0f} MiB, {few.seconds:.0f} s")
+        parts = [run(whole, "all.csv")]
+        print(f"{options.views} views in one go: {parts[0].peak / 2**20:.0f} MiB, {parts[0].seconds:.0f} s")
+
+        output, rows = folder / "killed.csv", b""
+        for k in range(KILLS):
+            at = dice.randrange(k * options.views // KILLS + 1, (k + 1) * options.views // KILLS)
+            parts.append(run(whole, "killed.csv", (at, dice.uniform(0, 0.2))))
+            assert finished_rows(output).startswith(rows), "a finished row has changed"
+            rows = finished_rows(output)
+            cut = output.stat().st_size - len(rows)
+            print(f"killed at {rows.count(bytes([10])) - 1} rows and {cut} bytes: {parts[-1].peak / 2**20:.0f} MiB")
+        parts.append(run(whole, "killed.csv"))
+        assert finished_rows(output).startswith(rows), "a finished row has changed"
+        print(f"to the end: {parts[-1].peak / 2**20:.0f} MiB, {parts[-1].seconds:.0f} s")
+
+        table, reference = pd.read_csv(output), pd.read_csv(folder / "all.csv")
+        print(f"{len(table)} rows, {table['file'].nunique()} different, {(table['status'] == 'scored').sum()} scored")
         assert len(table) == table["file"].nunique() == options.views
+        columns = [column for column in table if column != "elapsed_s"]
+        pd.testing.assert_frame_equal(table[columns], reference[columns], rtol=1e-4)
+        highest = max(part.peak for part in parts)
+        print(f"peak of all: {highest / 2**20:.0f} MiB, {highest / few.peak - 1:+.1%} of that of a tenth")
+        assert highest < 1.1 * few.peak, "memory grows with the number of files"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bac_utils.intake import MAMMOGRAPHY_CLASSES, REASONS, Mammogram, Skip, read_mammogram
+from bac_utils.intake import MAMMOGRAPHY_CLASSES, REASONS, Mammogram, Skip, describe_mammogram, read_mammogram
 
 VALUES = np.arange(0, 3840, 3, dtype=np.uint16).reshape(32, 40)
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
@@ -104,13 +104,23 @@ def write(path, values=VALUES, syntax=ExplicitVRLittleEndian, bits=None, pixels=
 
 
 def outcome(path, **arguments):
-    """Return the `Mammogram`, or the code of the `Skip`; anything else fails the test."""
+    """Return the `Mammogram`, or the code of the `Skip`; anything else fails the test.
+
+    What `describe_mammogram` says without the pixels must agree.
+    """
+    try:
+        described = describe_mammogram(path)
+    except Skip as skip:
+        described = skip.code
     try:
         found = read_mammogram(path, **arguments)
     except Skip as skip:
         assert skip.code in REASONS and str(skip) == f"{skip.code}: {skip.message}" and skip.message
         return skip.code
     assert isinstance(found, Mammogram) and found.pixels.dtype == np.float32 and found.pixels.ndim == 2
+    names = ("spacing_mm", "spacing_rule", "laterality", "view", "patient_id", "age")
+    if not {"laterality", "view", "pixel_spacing_mm"} & set(arguments):
+        assert all(getattr(described, name) == getattr(found, name) for name in names), described
     assert np.isfinite(found.pixels).all() and found.laterality in ("L", "R", "") and found.view in ("CC", "MLO", "")
     return found
 

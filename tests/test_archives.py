@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mammogram_files import write as write_dicom
+from pydicom.uid import JPEGLosslessSV1
 from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
@@ -514,6 +515,33 @@ def test_dicom_folder(dicom_folder, tmp_path):
     without = read_dicom_folder(dicom_folder)
     assert rows(without, "patient_id image") == [("W0001", "b/1.dcm"), ("W0001", "b/2")]
     assert left_out(without)[NO_AGE] == (1, 1)
+
+
+def test_dicom_folder_reads_no_pixels(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("pixels were read")
+
+    for target in ("bac_utils.dicom.stored_values", "bac_utils.dicom_pixels.pixel_array", "PIL.Image.open"):
+        monkeypatch.setattr(target, refuse)
+    write_dicom(tmp_path / "a.dcm", PatientID="1")
+    broken = b"\xff\xd8" + bytes(200) + b"\xff\xd9"  # no JPEG, under a good header
+    write_dicom(tmp_path / "b.dcm", syntax=JPEGLosslessSV1, pixels=broken, PatientID="2", SOPInstanceUID="2.25.2")
+    write_dicom(tmp_path / "c.dcm", PatientID="3", SOPInstanceUID="2.25.3")
+    (tmp_path / "c.dcm").write_bytes((tmp_path / "c.dcm").read_bytes()[:-2000])  # of 2560 bytes of pixels
+    write_dicom(tmp_path / "d.dcm", syntax=JPEGLosslessSV1, PatientID="4", SOPInstanceUID="2.25.4")
+    whole = (tmp_path / "d.dcm").read_bytes()
+    (tmp_path / "d.dcm").write_bytes(whole.replace(JPEGLosslessSV1.encode(), b"1.2.840.10008.1.2.4.99"))  # no such
+    write_dicom(tmp_path / "e.dcm", PatientID="5", SOPInstanceUID="")
+    write_dicom(tmp_path / "f.dcm", PatientID="5", SOPInstanceUID="", ViewPosition="MLO")
+    (tmp_path / "L_CC.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    archive = read_dicom_folder(tmp_path)
+    assert rows(archive, "patient_id image") == [
+        ("W0001", "a.dcm"),
+        ("W0002", "b.dcm"),
+        ("W0003", "e.dcm"),
+        ("W0003", "f.dcm"),
+    ]
+    assert left_out(archive) == {"truncated": (0, 1), "unreadable": (0, 1), "no PatientID": (0, 1)}
 
 
 def test_dicom_folder_names_nobody(dicom_folder, tmp_path):

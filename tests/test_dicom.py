@@ -4,6 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 from mammogram_files import NO_TAGS, VALUES, code, item, reason, write
+from pydicom.sr._snomed_dict import mapping as snomed
+from pydicom.sr.codedict import codes
 
 from bac_utils import dicom as module
 from bac_utils.intake import MAMMOGRAPHY_CLASSES, REASONS, read_mammogram
@@ -51,6 +53,8 @@ def dicom(tmp_path):
         ),
         ({"ImagerPixelSpacing": None}, None, ""),
         ({"ImagerPixelSpacing": [0, 0]}, None, ""),
+        ({"ImagerPixelSpacing": ["1e-30", "0.1"]}, None, ""),  # no area is better than an absurd one
+        ({"ImagerPixelSpacing": ["9", "9"], "PixelSpacing": [0.2, 0.2]}, (0.2, 0.2), "pixel_spacing"),
         ({"ImagerPixelSpacing": "0.1"}, None, ""),
     ],
 )
@@ -86,6 +90,8 @@ def region(value):
         ({**NO_TAGS, "PatientOrientation": ["P", "R"]}, "", "CC"),
         ({**NO_TAGS, "PatientOrientation": ["P", "F"]}, "", ""),
         ({**NO_TAGS, "PatientOrientation": "MLO"}, "", "MLO"),
+        ({"PatientOrientation": ["P", "FL"]}, "L", "CC"),  # how the image is turned; tags say what it shows
+        ({"PatientOrientation": ["P", "FL"], "ViewPosition": None}, "L", "MLO"),
         ({**NO_TAGS}, "", ""),
     ],
 )
@@ -153,6 +159,9 @@ def test_age(dicom, age, changes, years):
         ({"PixelRepresentation": None}, "unreadable"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "STEREO_SCOUT"]}, "localiser"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO_SCOUT"]}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "BIOPSY"]}, "localiser"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "RECOMBINED"]}, "synthetic"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "POSTFIRE_PLUS"]}, "localiser"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "", "SPECIMEN"]}, "specimen"),
         ({"ViewCodeSequence": [code("127457009")]}, "specimen"),
@@ -186,6 +195,33 @@ def test_age(dicom, age, changes, years):
 )
 def test_reasons(dicom, changes, expected):
     assert reason(dicom(**changes)) == expected
+
+
+def older(value):
+    """The codes that stood for a SNOMED CT code before: those of SRT."""
+    return [old for old, new in snomed["SRT"].items() if new == value]
+
+
+def test_every_view_and_modifier_of_the_standard_is_judged():
+    """CID 4014 and 4015 as pydicom lists them: each view is taken or refused, in either coding scheme."""
+    taken = {"CranioCaudal": "CC", "MedioLateralObliqueProjection": "MLO"}
+    refused = {
+        "TissueSpecimenFromBreast": "specimen", "Magnification": "spot_or_magnification",
+        "SpotCompression": "spot_or_magnification", "ImplantDisplaced": "implant",
+    }  # fmt: skip
+    whole = ("AnteriorCompression", "InfraMammaryFold", "NippleInProfile")  # modifiers of a view of the whole breast
+    assert set(taken) < set(codes.cid4014.dir()) and {*refused, *whole} < {*codes.cid4014.dir(), *codes.cid4015.dir()}
+    for group in (codes.cid4014, codes.cid4015):
+        for name in group.dir():
+            value = getattr(group, name).value
+            assert older(value)
+            for form in (value, *older(value)):
+                expected = None if name in taken or name in whole else refused.get(name, "other_view")
+                assert module.VIEW_CODES.get(form) == taken.get(name), name
+                assert module.REFUSED_CODES.get(form) == expected, name
+    for name, side in (("Left", "L"), ("Right", "R")):
+        value = getattr(codes.cid244, name).value
+        assert {module.SIDE_CODES[form] for form in (value, *older(value))} == {side}
 
 
 def test_refusals_are_reasons():

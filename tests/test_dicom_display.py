@@ -177,6 +177,13 @@ def test_windows_by_hand(dicom):
     np.testing.assert_array_equal(odd, read_mammogram(dicom(values, **window)).pixels)
 
 
+def test_window_of_signed_values_by_hand(dicom):
+    values = np.array([[-120, -100, -80, 50]], np.int16)
+    window = dict(WindowCenter="-100", WindowWidth="80", VOILUTFunction="LINEAR_EXACT")
+    found = read_mammogram(dicom(values, **window)).pixels
+    np.testing.assert_allclose(found, [[0.25 * 4095, 0.5 * 4095, 0.75 * 4095, 4095]], atol=0.01)
+
+
 @pytest.mark.parametrize(
     "lut",
     [

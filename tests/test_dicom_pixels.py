@@ -43,14 +43,15 @@ def test_a_plain_view(dicom):
 
 
 FULL = np.random.default_rng(0).integers(0, 1 << 16, (33, 35)).astype(np.uint16)  # an odd number of pixels
+SIGNED = [(np.int8, 8), (np.int16, 10), (np.int16, 12), (np.int16, 16)]
 BITS = [(np.uint8, 8), (np.uint16, 9), (np.uint16, 10), (np.uint16, 12), (np.uint16, 14), (np.uint16, 16)]
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda s: s.name)
-@pytest.mark.parametrize(("dtype", "bits"), [*BITS, (np.int16, 12), (np.int16, 16)])
+@pytest.mark.parametrize(("dtype", "bits"), [*BITS, *SIGNED])
 def test_lossless_transfer_syntaxes(dicom, syntax, dtype, bits):
     values = (FULL >> (16 - bits)).astype(np.int32)
-    if dtype == np.int16:
+    if np.dtype(dtype).kind == "i":
         values = values - (1 << (bits - 1))
     values = values.astype(dtype)
     path = dicom(values, syntax, bits)

@@ -6,6 +6,7 @@ breast and say so three times, so that no mutation may end in a right one.
 
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -38,6 +39,7 @@ from malformed_files import (
 )
 from mammogram_files import LOSSLESS, NO_TAGS, VALUES, code, item, outcome, write
 from PIL import Image
+from pydicom.data import get_testdata_files
 from pydicom.uid import (
     JPEG2000,
     DeflatedExplicitVRLittleEndian,
@@ -52,7 +54,7 @@ from pydicom.uid import (
 )
 
 from bac_utils import mammogram
-from bac_utils.intake import REASONS
+from bac_utils.intake import MAMMOGRAPHY_CLASSES, REASONS
 
 VIEW = "view"  # a mammogram, of the left or of no stated side
 CORPUS = {}
@@ -340,6 +342,34 @@ def test_corpus(name, tmp_path, monkeypatch):
         assert found in expected
     else:
         assert VIEW in expected and found.laterality in ("L", "") and found.view in ("CC", "")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_files_of_pydicom_that_call_themselves_mammograms(tmp_path):
+    """Each ends in a reason, or in the values that pydicom decodes, rescaled and in display polarity."""
+    views, reasons = 0, set()
+    for file in sorted({file for file in map(Path, get_testdata_files()) if file.is_file()}):
+        try:
+            ds = pydicom.dcmread(file, force=True)
+            ds.Modality, ds.SOPClassUID, ds.ViewPosition = "MG", MAMMOGRAPHY_CLASSES[0], "CC"
+            ds.save_as(tmp_path / "view.dcm")
+        except Exception:
+            continue  # pydicom cannot write what it has read
+        found = outcome(tmp_path / "view.dcm", apply_voi=False)
+        if isinstance(found, str):
+            reasons.add(found)
+            continue
+        views += 1
+        stored = pydicom.dcmread(file).pixel_array
+        expected = stored * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
+        valid = stored != ds.get("PixelPaddingValue")
+        low, high = expected[valid].min(), expected[valid].max()
+        expected[~valid] = low
+        if ds.PhotometricInterpretation == "MONOCHROME1":
+            expected[valid] = low + high - expected[valid]
+        np.testing.assert_allclose(found.pixels, expected, rtol=1e-6, err_msg=file.name)
+    assert views > 30
+    assert reasons >= {"colour", "multi_frame", "truncated", "too_large", "unreadable", "localiser"}
 
 
 def good_files(folder):

@@ -409,6 +409,10 @@ def test_files_that_are_no_detector_are_refused(tmp_path):
     broken.write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"broken.keras cannot be loaded as a Keras model"):
         load_model(broken)
+    code = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x[:, 0, 0])])
+    code.save(tmp_path / "code.keras")  # Python code that would run on loading
+    with pytest.raises(ValueError, match=r"code.keras cannot be loaded as a Keras model"):
+        load_model(tmp_path / "code.keras")
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalMaxPooling2D()]).save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match=r"maps \(None, 8, 8, 3\) -> \(None, 3\), must map"):
         load_model(tmp_path / "other.keras")

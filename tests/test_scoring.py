@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_files
 from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
@@ -18,7 +20,7 @@ from bac_utils import scoring
 from bac_utils.intake import REASONS, read_mammogram
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.preprocess import prepare
-from bac_utils.scoring import COLUMNS, Detector, list_files, score_files
+from bac_utils.scoring import COLUMNS, Detector, score_files
 from bac_utils.settings import preset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -276,14 +278,85 @@ def test_pseudonyms(tmp_path, junk, model):
         score_files([junk], tmp_path / "scores.csv", model)
 
 
-def test_list_files(tmp_path):
-    for name in ("b/2.dcm", "b/10.dcm", "a.dcm"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert [p.relative_to(tmp_path).as_posix() for p in list_files([tmp_path])] == ["a.dcm", "b/10.dcm", "b/2.dcm"]
-    assert len(list_files([tmp_path, tmp_path / "a.dcm", tmp_path / "b" / ".." / "a.dcm"])) == 3
-    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
-        list_files([tmp_path / "nowhere"])
+def test_nothing_else_that_identifies_is_written(tmp_path, junk, model, capsys):
+    values = {
+        "PatientName": "Doe^Jane", "PatientBirthDate": "19510203", "PatientID": "H-4711", "AccessionNumber": "A-4712",
+        "StudyInstanceUID": "1.2.99.1", "SeriesInstanceUID": "1.2.99.2", "SOPInstanceUID": "1.2.99.3",
+        "StudyDate": "20190405", "InstitutionName": "St. Elsewhere", "ReferringPhysicianName": "Roe^Rita",
+        "OtherPatientIDs": "H-4713", "PatientAddress": "Elm Street", "StudyDescription": "for Jane",
+    }  # fmt: skip
+    for name in ("a.dcm", "broken.dcm", "unfit.dcm"):
+        ds = pydicom.dcmread(junk / "a.dcm")
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+        with pydicom.config.disable_value_validation():
+            ds.ViewPosition = "Doe^Jane" if name == "unfit.dcm" else ds.ViewPosition
+            ds.save_as(junk / name)
+    whole = (junk / "broken.dcm").read_bytes()
+    (junk / "broken.dcm").write_bytes(whole[: len(whole) // 2])
+    score_files([junk], tmp_path / "scores.csv", model, key=bytes(16))
+    told = capsys.readouterr()
+    text = told.err + told.out + "".join(path.read_text() for path in tmp_path.glob("scores*"))
+    words = {word for value in values.values() for word in value.split("^")}
+    assert not any(word in text for word in words), text
+
+
+def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
+    """A line end or a quote within a row would spoil the table of a batch that was killed in it."""
+    odd = junk / 'a\n"b\x1b[31m,\r.dcm'
+    ds = pydicom.dcmread(junk / "a.dcm")
+    with pydicom.config.disable_value_validation():
+        ds.PatientID, ds.SOPInstanceUID = "W\n1", "2.25.7"
+        ds.save_as(odd)
+    (junk / "c\nd").write_text("no mammogram")
+    (junk / "\udcff").write_text("no mammogram")  # a name that is not UTF-8
+    output = tmp_path / "scores.csv"
+    score_files([junk], output, model)
+    text = output.read_bytes()
+    assert text.count(b"\n") == 10 and b"\r" not in text
+    rows = read(output).set_index("file")
+    assert rows.loc[str(odd).replace("\n", "\\n").replace("\r", "\\r"), "patient_id"] == "W\\n1"
+    assert "\x1b" not in capsys.readouterr().err
+    for cut in range(text.index(b"b\x1b") - 6, text.index(b"b\x1b") + 30, 12):
+        output.write_bytes(text[:cut])
+        score_files([junk], output, model)
+        again = read(output).drop(columns="elapsed_s")
+        pd.testing.assert_frame_equal(again, rows.reset_index().drop(columns="elapsed_s"))
+
+
+@pytest.mark.parametrize("kept", [b"", b"a,b\n", b"a\n" * 40_000])
+@pytest.mark.parametrize("cut", [0, 1, 65_535, 65_536, 65_537, 200_000])
+def test_a_cut_off_line_is_dropped(tmp_path, kept, cut):
+    (tmp_path / "x").write_bytes(kept + b"z" * cut)
+    with open(tmp_path / "x", "rb+") as stream:
+        scoring._drop_cut_line(stream)
+    assert (tmp_path / "x").read_bytes() == kept
+
+
+def test_every_file_of_pydicom_gets_a_row(tmp_path, model):
+    """Its own test files are of all kinds but mammograms."""
+    files = sorted({file for file in map(Path, get_testdata_files()) if file.is_file()})
+    assert len(files) > 150
+    counts = score_files(files, tmp_path / "scores.csv", model, workers=0)
+    assert sum(counts.values()) == len(files) and set(counts) <= set(REASONS)
+    assert len(read(tmp_path / "scores.csv")) == len(files)
+
+
+def test_a_folder_that_cannot_be_opened_is_a_row(tmp_path, junk, model, monkeypatch):
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refuse_deeper(getattr(os, name)))
+    assert score_files([junk], tmp_path / "scores.csv", model, workers=0)["scored"] == 1
+    rows = read(tmp_path / "scores.csv").set_index("file")
+    assert rows.loc[str(junk / "deeper"), "reason"] == "unreadable"
+
+
+def refuse_deeper(function):
+    def refuse(path="."):
+        if os.path.basename(path) == "deeper":
+            raise PermissionError("no")
+        return function(path)
+
+    return refuse
 
 
 @pytest.mark.parametrize(
