@@ -209,7 +209,7 @@ with cli._one_line_errors():
         wait_for(lambda pid=pid: not is_running(pid))
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
