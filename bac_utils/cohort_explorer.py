@@ -14,7 +14,7 @@ from bac_utils import plots, svg
 from bac_utils.cohort import age_class, age_class_labels, women_table
 from bac_utils.statistics import describe, wilson
 from bac_utils.view_canvas import Picture
-from bac_utils.widget_base import WIDE, Panel, button, choice, row
+from bac_utils.widget_base import LINE, WIDE, Panel, button, choice, row
 
 BIN_YEARS = 5
 BURDEN = "length of calcified artery, a woman (mm)"
@@ -87,7 +87,7 @@ class CohortExplorer(Panel):
         low, high = int(np.floor(ages.min())), int(np.ceil(ages.max()))
         self.ages = ipywidgets.IntRangeSlider(
             value=(low, high), min=low, max=high, description="Age (years)", style=WIDE,
-            layout={"width": "540px", "max_width": "100%"},
+            layout=LINE,
         )  # fmt: skip
         self.ages.add_class("bac-ages")
         self.group = choice("Group by", "bac-group", list(self._groupings), "age class")

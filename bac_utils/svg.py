@@ -85,7 +85,8 @@ class Axes:
         px, py = self.at(x, y)
         self._parts.append(
             f'<g data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(label)}">'
-            f'<title>{escape(label)}</title><rect x="{px - 5:.1f}" y="{py - 5:.1f}" width="10" height="10" fill="#fff" stroke="{BLUE}" '
+            f"<title>{escape(label)}</title>"
+            f'<rect x="{px - 5:.1f}" y="{py - 5:.1f}" width="10" height="10" fill="#fff" stroke="{BLUE}" '
             f'stroke-width="2"/><text x="{px + 8:.1f}" y="{py + 15:.1f}">{escape(text)}</text></g>'
         )
 

@@ -21,15 +21,15 @@ from bac_utils.settings import PAPER
 from bac_utils.tuning import OUTCOMES, TH_GRID, TH_STEP, measure_view, nearest, outcome, outline
 from bac_utils.view_canvas import ViewCanvas
 from bac_utils.view_store import ViewStore
-from bac_utils.widget_base import WIDE, Panel, button, choice, row, slider
+from bac_utils.widget_base import LINE, WIDE, Panel, button, choice, row, slider
 
 HANGING = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 """Left to right: R and L back to back, chest walls in the middle, as seen facing the woman."""
 KEYS_HELP = (
     "Keys while the views have the focus: → or n next woman, ← or p previous, Home first, End last; "
     "1 to 4 select a view; + and − zoom, w a s d pan, 0 whole view; "
-    "[ ] narrow and widen the window, comma and point brighten and darken; h heatmap, o outline. Mouse: wheel zooms, drag pans, right drag (or Alt and drag) sets the window, double click "
-    "resets."
+    "[ ] narrow and widen the window, comma and point brighten and darken; h heatmap, o outline. "
+    "Mouse: wheel zooms, drag pans, right drag (or Alt and drag) sets the window, double click resets."
 )
 
 
@@ -133,9 +133,9 @@ class ViewBrowser(Panel):
         table = self._store.table.copy()
         table["outcome"] = outcome(table["bac"], table["score"], self._threshold)
         if "bac_length_mm" in table and table["bac_length_mm"].notna().any():
-            self._burden_label = "Length of calcified artery, a view (mm)"
+            self._burden_label = "Artery's calcified length, a view (mm)"
             return table.assign(burden=table["bac_length_mm"])
-        self._burden_label = "Area of the heatmap above Th, a view (mm²)"
+        self._burden_label = "Heatmap's area above Th, a view (mm²)"
         table["burden"] = np.nan
         for index in table.index[table["with_heat"]]:
             spacing = self._store.spacing_mm(index)
@@ -155,18 +155,16 @@ class ViewBrowser(Panel):
         self.outcomes.add_class("bac-outcome")
         ages = self._table["age"]
         low, high = int(np.floor(ages.min())), int(np.ceil(ages.max()))
-        wide = {"style": WIDE, "layout": {"width": "540px", "max_width": "100%"}}
+        wide = {"style": WIDE, "layout": LINE}
         self.ages = ipywidgets.IntRangeSlider(
             value=(low, high), min=low, max=high, description="Age (years)", continuous_update=False, **wide
         )
         self.ages.add_class("bac-ages")
         most = float(np.ceil(np.nanmax([*self._table["burden"], 1])))
-        words = self._burden_label.split(",")[0]
-        unit = self._burden_label.rsplit("(", 1)[1].rstrip(")")
         self.burden = ipywidgets.FloatRangeSlider(
             value=(0, most), min=0, max=most, step=1, readout_format=".0f",
-            description=f"{words.split(' above')[0]} ({unit})",
-            description_tooltip=self._burden_label, continuous_update=False, **wide,
+            description=self._burden_label.replace(", a view", ""),
+            tooltip=self._burden_label, continuous_update=False, **wide,
         )  # fmt: skip
         self.burden.add_class("bac-burden")
         for widget in (self.split, self.outcomes, self.ages, self.burden):
@@ -182,7 +180,7 @@ class ViewBrowser(Panel):
         self.where.add_class("bac-where")
         self.heat_threshold = slider("Outline above Th", "bac-th", TH_GRID[0], TH_GRID[-1], TH_STEP, th, ".2f")
         self.opacity = slider("Opacity of the heatmap", "bac-opacity", 0, 1, 0.05, 0.35, ".2f")
-        self.centre = slider("Window centre (SD above mean)", "bac-centre", -5, 10, 0.05, 1.0, ".2f")
+        self.centre = slider("Window centre (SD)", "bac-centre", -5, 10, 0.05, 1.0, ".2f")
         self.width = slider("Window width (SD)", "bac-width", 0.2, 20, 0.05, 6.0, ".2f")
         self.outlined = ipywidgets.Checkbox(value=True, description="Outline of the region above Th", indent=False)
         self.outlined.add_class("bac-outlined")
@@ -196,9 +194,7 @@ class ViewBrowser(Panel):
     def _make_notes(self) -> None:
         options = [("as in the table", ""), *((label.replace("-", "−"), label) for label in LABELS[1:])]
         self.label = choice("Corrected label", "bac-label", options, "")
-        self.note = ipywidgets.Textarea(
-            description="Note", rows=2, style=WIDE, layout={"width": "540px", "max_width": "100%"}
-        )
+        self.note = ipywidgets.Textarea(description="Note", rows=2, style=WIDE, layout=LINE)
         self.note.add_class("bac-note")
         self.noted = ipywidgets.HTML()
         self.noted.add_class("bac-noted")

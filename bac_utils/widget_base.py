@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 HEADLESS = "BAC_UTILS_HEADLESS"
 """Environment variable that the command line sets for its kernels: figures in place of widgets."""
-WIDE = {"description_width": "190px"}
+WIDE = {"description_width": "200px"}
+LINE = {"width": "500px", "max_width": "100%"}
 
 
 def headless() -> bool:
@@ -51,7 +52,7 @@ def slider(text: str, name: str, low: float, high: float, step: float, value: fl
     """Return a slider with a class by which a test finds it."""
     made = ipywidgets.FloatSlider(
         value=value, min=low, max=high, step=step, description=text, readout_format=form, style=WIDE,
-        layout={"width": "540px", "max_width": "100%"},
+        layout=LINE,
     )  # fmt: skip
     made.add_class(name)
     return made
@@ -59,16 +60,14 @@ def slider(text: str, name: str, low: float, high: float, step: float, value: fl
 
 def choice(text: str, name: str, options: Any, value: Any) -> ipywidgets.Dropdown:
     """Return a list to choose from, with a class by which a test finds it."""
-    made = ipywidgets.Dropdown(
-        options=options, value=value, description=text, style=WIDE, layout={"width": "540px", "max_width": "100%"}
-    )
+    made = ipywidgets.Dropdown(options=options, value=value, description=text, style=WIDE, layout=LINE)
     made.add_class(name)
     return made
 
 
 def row(*children: Any) -> ipywidgets.HBox:
     """Return widgets side by side, on several lines where the window is narrow."""
-    return ipywidgets.HBox(children, layout={"flex_flow": "row wrap", "align_items": "flex-start", "gap": "6px"})
+    return ipywidgets.HBox(children, layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "6px"})
 
 
 def heading(text: str) -> ipywidgets.HTML:

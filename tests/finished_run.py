@@ -1,6 +1,7 @@
-"""A run's folder as the notebooks leave it, made in a second: ellipses for breasts, lines of known length for arteries."""
+"""A run's folder as the notebooks leave it, made in a second: breasts are ellipses, arteries lines of known length."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.mammogram import Mammogram
 from bac_utils.preprocess import prepare
 from bac_utils.results import save_part, write_json
-from bac_utils.view_store import make_heatmaps, save_heatmaps
+from bac_utils.view_store import COLDEST, save_heatmaps
 
 SPACING_MM = 0.5
 VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
@@ -32,11 +33,11 @@ def draw_view(shape, length_mm, seed):
         start = np.array([0.25 * columns, rng.uniform(0.4, 0.6) * rows])
         end = start + size * np.array([np.cos(angle), np.sin(angle)])
         cv2.line(artery, start.astype(int).tolist(), end.astype(int).tolist(), 1, 2)
-    grey = grey + 1800 * artery * breast
+    grey = grey + 1800.0 * artery * breast
     return np.clip(grey, 0, 4095).astype(np.uint16), artery.astype(bool) & breast
 
 
-def make_run(folder: Path, women=12, shape=(192, 96), kinds=6, seed=0, subset=True) -> Path:
+def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=True) -> Path:
     """Fill a folder: `women` with four views each, of which `kinds` differ; the first kinds have BAC."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
@@ -59,7 +60,9 @@ def make_run(folder: Path, women=12, shape=(192, 96), kinds=6, seed=0, subset=Tr
     for woman in range(women):
         age = int(rng.integers(46, 88))
         for side, view in VIEWS:
-            length, prepared, name, heat = drawn[woman % kinds, side, view]
+            length, prepared, original, heat = drawn[woman % kinds, side, view]
+            name = f"images/W{woman:04d}_{side}_{view}.png"  # a file may come once only
+            shutil.copy(folder / original, folder / name)
             score = float(np.clip(rng.normal(0.75 if length else 0.3, 0.15), 0.01, 0.99))
             rows.append(
                 (f"W{woman:04d}", age, side, view, name, float(length > 0), length, SPACING_MM, sets[woman], score)
@@ -67,7 +70,18 @@ def make_run(folder: Path, women=12, shape=(192, 96), kinds=6, seed=0, subset=Tr
             heats.append(heat * score)
             pixels.append(prepared.pixels.astype(np.float16))
             spacing.append(prepared.spacing_mm)
-    columns = "patient_id age laterality view image bac bac_length_mm pixel_spacing_mm split score".split()
+    columns = [
+        "patient_id",
+        "age",
+        "laterality",
+        "view",
+        "image",
+        "bac",
+        "bac_length_mm",
+        "pixel_spacing_mm",
+        "split",
+        "score",
+    ]
     table = pd.DataFrame(rows, columns=columns)
     table["order"] = pd.Categorical(table["split"], ["train", "validation", "test"])
     (folder / "cache").mkdir()
@@ -77,7 +91,7 @@ def make_run(folder: Path, women=12, shape=(192, 96), kinds=6, seed=0, subset=Tr
     predictions = table[["patient_id", "laterality", "view", "split", "bac", "score"]].astype({"bac": int})
     predictions.to_csv(folder / "predictions.csv", index=False)
     wanted = table.index[table["split"] != "train"]
-    made = make_heatmaps(_Given(heats, pixels), np.stack(pixels), wanted, table["score"], 8)
+    made = np.stack([heats[i] * (table.loc[i, "score"] >= COLDEST) for i in wanted])
     save_heatmaps(folder, "detection", table.loc[wanted], made, [spacing[i] for i in wanted])
     if subset:
         _save_subset(folder, table, heats, pixels, spacing)
@@ -90,20 +104,13 @@ def make_run(folder: Path, women=12, shape=(192, 96), kinds=6, seed=0, subset=Tr
     return folder
 
 
-class _Given:
-    """Stands for Grad-CAM++: knows each view's heatmap."""
-
-    def __init__(self, heats, pixels):
-        self._known = {p.tobytes(): heat for p, heat in zip(pixels, heats, strict=True)}
-
-    def __call__(self, views):
-        return np.stack([self._known[view[..., 0].astype(np.float16).tobytes()] for view in views])
-
-
 def _save_subset(folder, table, heats, pixels, spacing):
     """Save six MLO views of three more BAC+ women, as notebook 04 does."""
     part = table[(table["view"] == "MLO") & (table["bac"] == 1)].head(6)
-    rows = part.assign(patient_id="Q" + part["patient_id"], split="quantification")
+    images = "images/Q" + part["image"].str.removeprefix("images/")
+    for old, new in zip(part["image"], images, strict=True):
+        shutil.copy(folder / old, folder / new)
+    rows = part.assign(patient_id="Q" + part["patient_id"], split="quantification", image=images)
     views = pd.read_csv(folder / "views.csv")
     pd.concat([views, rows.drop(columns=["score", "order"])]).to_csv(folder / "views.csv", index=False)
     columns = ["patient_id", "laterality", "view", "split", "bac", "bac_length_mm", "score"]
