@@ -210,7 +210,7 @@ class CohortExplorer(Panel):
         )  # fmt: skip
         known = [f["burden_iqr"][1] for f in found.values() if f["burden_median"] is not None]
         right = svg.Axes(
-            "Burden of BAC+ women, median and quartiles", (self.group.value, 0, count),
+            "Burden, median [quartiles]", (f"{self.group.value}; BAC+ women", 0, count),
             ("length of calcified artery (mm)", 0, _round_up(max(known, default=1))), size, ticks,
         )  # fmt: skip
         for place, (name, numbers) in enumerate(found.items()):
@@ -242,10 +242,10 @@ def _rank(name: str) -> tuple:
 
 
 def _round_up(value: float) -> float:
-    """Return the next 5 times 1, 2 or 5 times a power of ten, so that five steps have round numbers."""
+    """Return the next number above of which a fifth is round: an axis with five steps."""
     value = max(float(value), 1e-9)
     power = 10.0 ** np.floor(np.log10(value / 5))
-    return float(next(5 * s * power for s in (1, 2, 5, 10) if 5 * s * power >= value * 0.999))
+    return float(next(5 * s * power for s in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if 5 * s * power >= value * 0.999))
 
 
 @plots.styled
