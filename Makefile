@@ -39,8 +39,8 @@ test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headl
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-app: $(READY) ## Open the view browser, the thresholds and the cohort without code in Voila (NOTEBOOK=06_view_browser)
-	$(PY) -m voila notebooks/$(NOTEBOOK).ipynb $(ARGS)
+app: $(READY) ## Open the view browser in Voila, without code (NOTEBOOK=05_threshold_tuning: the tuner)
+	$(PY) -m voila notebooks/$(NOTEBOOK).ipynb --show_tracebacks=True $(ARGS)
 
 # All but the one with real films in it: nothing fetched goes into the repository.
 figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)

@@ -6,8 +6,9 @@ from bac_utils.cohort_explorer import CohortExplorer
 from bac_utils.threshold_tuner import ThresholdTuner
 from bac_utils.view_browser import ViewBrowser
 from bac_utils.view_store import ViewStore
+from bac_utils.widget_base import headless
 
-__all__ = ["CohortExplorer", "ThresholdTuner", "ViewBrowser", "ViewStore", "open_browser", "open_tuner"]
+__all__ = ["CohortExplorer", "ThresholdTuner", "ViewBrowser", "ViewStore", "headless", "open_browser", "open_tuner"]
 
 
 def open_tuner(folder: str | os.PathLike, samples: int = 1000, seed: int = 0) -> ThresholdTuner:

@@ -1,6 +1,7 @@
 """A JupyterLab and a Voila over a finished run, and a headless Chromium that opens their pages."""
 
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -229,6 +231,7 @@ def shoot(request):
         if folder:
             target = request.config.invocation_params.dir / folder / f"{name}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            locator.screenshot(path=str(target))
+            image = Image.open(io.BytesIO(locator.screenshot())).convert("RGB")
+            image.quantize(200, dither=Image.Dither.NONE).save(target, optimize=True)
 
     return shot

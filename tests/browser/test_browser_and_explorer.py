@@ -20,7 +20,7 @@ def views(request, page):
     else:
         page.goto(request.getfixturevalue("voila")(BROWSER))
     expect(page.locator(".bac-views canvas")).to_have_count(4, timeout=90_000)
-    page.kind = request.param
+    page.kind, page.ending = request.param, "" if request.param == "lab" else f"_{request.param}"
     return page
 
 
@@ -55,7 +55,7 @@ def test_outcome_filter_zoom_and_window(views, shoot):
     page = views
     page.locator(".bac-outcome button", has_text="TP").click()
     expect(page.locator(".bac-view.bac-selected canvas")).to_have_attribute("aria-label", re.compile("TP"))
-    shoot(page.locator(".jp-OutputArea-output:has(.bac-views)").first, f"view_browser_{page.kind}")
+    shoot(page.locator(".widget-vbox:has(> .bac-canvas)").first, "view_browser" + page.ending)
     canvas = page.locator(".bac-view.bac-selected canvas")
     expect(canvas).to_have_attribute("data-polygons", re.compile("^[1-9]"))
     page.locator(".bac-views").focus()
@@ -63,7 +63,7 @@ def test_outcome_filter_zoom_and_window(views, shoot):
         page.keyboard.press("+")
     expect(canvas).to_have_attribute("data-zoom", "5.06")
     expect(canvas).to_have_attribute("data-sharp", "1", timeout=20_000)
-    shoot(page.locator(".bac-views"), f"view_browser_zoomed_{page.kind}")
+    shoot(page.locator(".bac-views"), "view_browser_zoomed" + page.ending)
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 200)
     page.mouse.down()
@@ -131,7 +131,7 @@ def test_cohort_explorer(open_lab, root, shoot):
     picked = women[women["age"].between(60, 69)]
     expect(count).to_have_text(str(len(picked)))
     expect(page.locator(".bac-told .bac-bac-women")).to_have_text(str(int(picked["bac"].sum())))
-    shoot(page.locator(".jp-OutputArea-output:has(.bac-histogram)").first, "cohort_explorer")
+    shoot(page.locator(".widget-vbox:has(> .bac-told)").first, "cohort_explorer")
     bars.first.focus()
     page.keyboard.press("Enter")
     low = int(bars.first.get_attribute("data-key"))

@@ -56,7 +56,7 @@ def tuner(request, page):
     else:
         page.goto(request.getfixturevalue("voila")(NOTEBOOK))
     expect(page.locator(".bac-counts .bac-tp")).to_be_visible(timeout=90_000)
-    page.kind = request.param
+    page.kind, page.ending = request.param, "" if request.param == "lab" else f"_{request.param}"
     return page
 
 
@@ -90,7 +90,7 @@ def test_sliders_and_keep(tuner, root, shoot):
     page.wait_for_function("a => Number(document.querySelector('.bac-area').innerText) < a", arg=wide)
     expect(page.locator(".bac-rho-value")).to_contain_text("[")
     page.locator(".bac-threshold").scroll_into_view_if_needed()
-    shoot(page.locator(".jp-OutputArea-output:has(.bac-threshold)").first, f"threshold_tuner_{page.kind}")
+    shoot(page.locator(".widget-vbox:has(> .bac-threshold)").first, "threshold_tuner" + page.ending)
 
     (run / "kept_thresholds.json").unlink(missing_ok=True)
     page.locator(".bac-keep").click()
