@@ -147,10 +147,11 @@ class ViewBrowser(Panel):
     def _make_filters(self) -> None:
         sets = self._table["split"].unique().tolist()
         self.split = choice("Set", "bac-split", ["all", *sets], "test" if "test" in sets else "all")
-        counts = self._table["outcome"].value_counts()
-        names = [("all", "all"), *((f"{name} ({counts.get(name, 0)})", name) for name in OUTCOMES)]
         self.outcomes = ipywidgets.ToggleButtons(
-            options=names, value="all", description="Outcome (views)", style=WIDE | {"button_width": "auto"}
+            options=["all", *OUTCOMES],
+            value="all",
+            description="Outcome (views)",
+            style=WIDE | {"button_width": "auto"},
         )
         self.outcomes.add_class("bac-outcome")
         ages = self._table["age"]

@@ -17,7 +17,7 @@ from bac_utils.operating import (
     threshold_by_rule,
 )
 from bac_utils.results import file_digest
-from bac_utils.runner import OWN_FILES, check_parameters
+from bac_utils.runner import NOTEBOOKS, OWN_FILES, _asked, check_parameters
 from bac_utils.scoring import find_detector
 from bac_utils.statistics import ScoreCurve, choose_threshold
 
@@ -143,3 +143,12 @@ def test_a_file_without_thresholds(run):
 
 def test_run_knows_the_parameter():
     assert check_parameters("demo", {"thresholds": "kept_thresholds.json", "heatmap_sets": ""}).name == "demo"
+
+
+def test_a_run_takes_kept_thresholds_by_a_path_from_here(run, tmp_path, monkeypatch):
+    path = keep_thresholds(run, 0.625, 0.42, "validation")
+    monkeypatch.chdir(tmp_path)
+    asked = _asked("demo", None, {"thresholds": str(path.relative_to(tmp_path))}, NOTEBOOKS)
+    assert asked["parameters"]["thresholds"] == str(path.resolve())  # the notebooks run in another folder
+    with pytest.raises(FileNotFoundError, match="thresholds: .*none.json is not there"):
+        _asked("demo", None, {"thresholds": "none.json"}, NOTEBOOKS)

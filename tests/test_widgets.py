@@ -114,6 +114,17 @@ def test_the_test_set_is_no_choosing_set(store):
         ThresholdTuner(store, 10, chosen_on="test")
 
 
+def test_without_heatmaps(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
+    (run / "heatmaps.npz").unlink()
+    tuner, browser = open_tuner(run, samples=10), open_browser(run)
+    assert tuner.view.value is None and "no correlation" in tuner.rho.html
+    assert "no heatmap" in browser.canvas.views[0]["text"] and browser.canvas.outlines == [[]] * 4
+    tuner.heat_threshold.value = browser.heat_threshold.value = 0.5
+    monkeypatch.setenv(HEADLESS, "1")
+    assert all("image/png" in widget._repr_mimebundle_() for widget in (tuner, browser))
+
+
 def test_the_view_of_the_tuner(tuner):
     label, row = tuner.view.options[-1]
     tuner.view.value = row

@@ -196,6 +196,7 @@ def page(browser):
     context.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
     page = context.new_page()
     page.set_default_timeout(60_000)
+    page.set_default_navigation_timeout(180_000)  # Voila runs the notebook before it answers
     yield page
     context.close()
 
