@@ -5,11 +5,9 @@ import math
 from html import escape
 
 import ipywidgets
-import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 
-from bac_utils import plots, svg
+from bac_utils import svg
 from bac_utils.operating import (
     CHOOSING_SETS,
     KEPT_FILE,
@@ -21,12 +19,20 @@ from bac_utils.operating import (
 )
 from bac_utils.results import SETS, with_interval
 from bac_utils.settings import PAPER
+from bac_utils.tuner_charts import (
+    MARK,
+    cross,
+    curve_frames,
+    marked_curves,
+    metrics_table,
+    points_table,
+    rho_frame,
+    tuner_figure,
+)
 from bac_utils.tuning import TH_GRID, TH_STEP, DetectionTuner, LengthTuner, measure_view, nearest, outline
 from bac_utils.view_canvas import Picture, ViewCanvas
 from bac_utils.view_store import ViewStore
 from bac_utils.widget_base import Panel, button, choice, heading, row, slider
-
-_SHOWN = (("sensitivity (recall)", "recall"), ("specificity", "specificity"), ("precision", "precision"), ("F1", "f1"))
 
 
 class ThresholdTuner(Panel):
@@ -108,7 +114,14 @@ class ThresholdTuner(Panel):
 
     def figure(self) -> Figure:
         """Draw curves, rho over Th and the chosen view as they stand."""
-        return _figure(self)
+        view = None
+        if self.view.value is not None:
+            spacing = self._store.spacing_mm(self.view.value) or (1, 1)
+            view = {"pixels": self._pixels, "heat": self._heat, "aspect": spacing[0] / spacing[1]}
+            view["title"] = self.view.label.split(",")[0]
+        thresholds = self.threshold.value, self._th
+        lengths = self.lengths(), self.length_set.value
+        return tuner_figure(self._detection, self.points, self.shown_set.value, thresholds, lengths, view)
 
     @property
     def _th(self) -> float:
@@ -136,7 +149,7 @@ class ThresholdTuner(Panel):
         self.counts = Picture()
         self.counts.add_class("bac-counts")
         self.curves.add_class("bac-curves")
-        self.table = ipywidgets.HTML(self._points_table())
+        self.table = ipywidgets.HTML(points_table(self.points, self._chosen_on))
         self.table.add_class("bac-points")
         self.shown_set.observe(lambda _: self._change_set(self.shown_set.value), "value")
         self.threshold.observe(lambda _: self._move_threshold(), "value")
@@ -148,8 +161,9 @@ class ThresholdTuner(Panel):
         self.view.value = self.view.options[0][1] if self.view.options else None
         known = ("validation", "quantification", "test")
         sets = [name for name in known if self._store.measured_rows(name)]
-        names = [(f"{n}{'' if n == self._chosen_on else ' (to look only)'}", n) for n in sets]
-        self.length_set = choice("Lengths of the set", "bac-length-set", names, sets[0] if sets else None)
+        names = [("none", None), *((f"{n}{'' if n == self._chosen_on else ' (to look only)'}", n) for n in sets)]
+        first = self._chosen_on if self._chosen_on in sets else None
+        self.length_set = choice("Lengths of the set", "bac-length-set", names, first)
         self.canvas = ViewCanvas(panel_width=330, opacity=0.35, label="The chosen view. Plus and minus zoom, 0 resets.")
         self.canvas.add_class("bac-canvas")
         self.measured = ipywidgets.HTML()
@@ -207,44 +221,18 @@ class ThresholdTuner(Panel):
         self._tell()
 
     def _change_lengths(self) -> None:
-        self._seen.add(self.length_set.value)
+        self._seen |= {self.length_set.value} - {None}
         self._show_lengths()
         self._tell()
 
     def _show_detection(self) -> None:
         name, threshold = self.shown_set.value, self.threshold.value
         found = self._detection.at(name, threshold)
-        left, right = self._frames(name)
-        marks = []
-        for frame, y in ((left, "recall"), (right, "precision")):
-            x = 1 - found["specificity"] if frame is left else found["recall"]
-            marks.append(frame.replace("<!--mark-->", _mark(x, found[y] if found["tp"] + found["fp"] else math.nan)))
-        self.curves.html = "".join(marks)
+        if name not in self._parts:
+            self._parts[name] = curve_frames(self._detection, self.points, name)
+        self.curves.html = marked_curves(self._parts[name], found)
         caption = f"{name} set, views; called BAC+ from a score of {threshold:.3f} on"
-        shown = "".join(f"<tr><th>{t}</th><td class='bac-{k}'>{_share(found[k])}</td></tr>" for t, k in _SHOWN)
-        auc = f"<tr><th>AUC-ROC</th><td>{_share(found['auc_roc'])}</td></tr>"
-        auc += f"<tr><th>AUC-PR</th><td>{_share(found['auc_pr'])}</td></tr>"
-        table = svg.confusion_table(found, caption)
-        self.counts.html = f"{table}<table style='margin-top:8px'>{shown}{auc}</table>"
-
-    def _frames(self, name: str) -> tuple[str, str]:
-        """Return the ROC and the PR curve of a set, without the mark of the threshold."""
-        if name in self._parts:
-            return self._parts[name]
-        curve = self._detection.curve(name)
-        roc = svg.Axes(f"ROC, {name} set", ("false positive rate (1 − specificity)", 0, 1), ("sensitivity", 0, 1))
-        roc.line([0, 1], [0, 1], svg.GREY, "3 4", 1)
-        roc.line([0, *curve["false_positive_rate"]], [0, *curve["recall"]])
-        pr = svg.Axes(f"Precision and recall, {name} set", ("recall (sensitivity)", 0, 1), ("precision", 0, 1))
-        pr.line(curve["recall"], curve["precision"])
-        for rule, point in self.points.items():
-            there = self._detection.at(name, point.threshold)
-            label = f"{RULES[rule]}: threshold {point.threshold:.3f}"
-            roc.spot(1 - there["specificity"], there["recall"], rule, label)
-            if there["tp"] + there["fp"]:
-                pr.spot(there["recall"], there["precision"], rule, label)
-        self._parts[name] = tuple(f.svg().replace("</svg>", "<!--mark--></svg>") for f in (roc, pr))
-        return self._parts[name]
+        self.counts.html = svg.confusion_table(found, caption) + metrics_table(found)
 
     def _measure(self) -> None:
         index = self.view.value
@@ -271,41 +259,19 @@ class ThresholdTuner(Panel):
     def _show_lengths(self) -> None:
         tuner = self.lengths()
         if tuner is None:
-            self.rho.html = "no view with a heatmap and a known length: no correlation"
+            self.rho.html = "no set chosen with heatmaps and known lengths: no correlation"
             return
         key = ("rho", self.length_set.value)
         if key not in self._parts:
-            axes = svg.Axes(
-                "Area against length, over Th", ("heatmap threshold Th", 0, 1), ("Spearman's ρ", 0, 1), (300, 190)
-            )
-            lines = tuner.table.clip(lower=0)
-            axes.band(lines["threshold"], lines["low"], lines["high"])
-            axes.line(lines["threshold"], lines["rho"])
-            self._parts[key] = axes, axes.svg().replace("</svg>", "<!--mark--></svg>")
+            self._parts[key] = rho_frame(tuner)
         axes, frame = self._parts[key]
         at = tuner.table.iloc[nearest(self._th)]
         place = axes.at(self._th, max(at["rho"], 0))
         words = with_interval(at["rho"], [at["low"], at["high"]])
         self.rho.html = (
             f"ρ = <b class='bac-rho-value'>{escape(words)}</b> over {len(tuner.rows)} MLO views of BAC+ women, "
-            f"{escape(self.length_set.value)} set (95 %, bootstrap of women)<br>"
-            + frame.replace("<!--mark-->", _cross(*place))
+            f"{escape(self.length_set.value)} set (95 %, bootstrap of women)<br>" + frame.replace(MARK, cross(*place))
         )
-
-    def _points_table(self) -> str:
-        lines = []
-        for rule, point in self.points.items():
-            cells = [with_interval(point.threshold, point.threshold_ci, 3)]
-            names = ("recall", "specificity", "precision", "f1")
-            cells += [with_interval(point.metrics[n], point.intervals[n]) for n in names]
-            inside = "".join(f"<td style='padding:2px 8px'>{c}</td>" for c in cells)
-            lines.append(
-                f"<tr title='{escape(MEANINGS[rule])}'><th style='text-align:left'>{RULES[rule]}</th>{inside}</tr>"
-            )
-        head = "".join(f"<th style='padding:2px 8px'>{t}</th>" for t in ("threshold", *(t for t, _ in _SHOWN)))
-        words = f"Operating points on the {self._chosen_on} set [95 % interval, bootstrap of women]"
-        caption = f"<caption style='text-align:left'>{words}</caption>"
-        return f"<table style='line-height:1.4'>{caption}<tr><th></th>{head}</tr>{''.join(lines)}</table>"
 
     def _tell(self, words: str = "") -> None:
         """Say what a reader has to know, and whether the thresholds may be kept."""
@@ -315,64 +281,3 @@ class ThresholdTuner(Panel):
         if others:
             words = f"To keep thresholds show the {self._chosen_on} set: they are not chosen on {' or '.join(others)}."
         self.status.value = f"<span role='status' aria-live='polite'>{escape(words)}</span>"
-
-
-def _mark(x: float, y: float) -> str:
-    """Return the mark of the threshold in a square frame."""
-    if not np.isfinite([x, y]).all():
-        return ""
-    left, _, _, top = svg.MARGIN
-    return _cross(left + x * svg.SIZE, top + svg.SIZE - y * svg.SIZE)
-
-
-def _cross(x: float, y: float) -> str:
-    if not np.isfinite([x, y]).all():
-        return ""
-    return (
-        f'<g class="bac-mark" data-x="{x:.1f}" data-y="{y:.1f}" pointer-events="none">'
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{svg.ORANGE}" stroke="#000"/>'
-        f'<path d="M{x - 4:.1f} {y:.1f}h8M{x:.1f} {y - 4:.1f}v8" stroke="#000" stroke-width="1.5"/></g>'
-    )
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-@plots.styled
-def _figure(tuner: ThresholdTuner) -> Figure:
-    figure, (roc, pr, rho, view) = plt.subplots(
-        1, 4, figsize=(15, 4.2), layout="constrained", width_ratios=(3, 3, 3, 2)
-    )
-    name, threshold, th = tuner.shown_set.value, tuner.threshold.value, tuner._th
-    curve, at = tuner._detection.curve(name), tuner._detection.at(name, threshold)
-    roc.step([0, *curve["false_positive_rate"]], [0, *curve["recall"]], where="post", color=svg.BLUE)
-    pr.plot(curve["recall"], curve["precision"], color=svg.BLUE)
-    for marker, (rule, point) in zip("s^vD*", tuner.points.items(), strict=True):
-        there = tuner._detection.at(name, point.threshold)
-        label = f"{RULES[rule]}: {point.threshold:.3f}"
-        roc.plot(1 - there["specificity"], there["recall"], marker, color="white", mec="black", ms=8, label=label)
-        if there["tp"] + there["fp"]:
-            pr.plot(there["recall"], there["precision"], marker, color="white", mec="black", ms=8)
-    roc.plot(1 - at["specificity"], at["recall"], "o", color=svg.ORANGE, mec="black", label=f"now: {threshold:.3f}")
-    roc.set(xlabel="False positive rate", ylabel="Sensitivity", title=f"{name} set, thresholds", xlim=(-0.02, 1.02))
-    pr.set(xlabel="Recall", ylabel="Precision", title="TP {tp}, FN {fn}, FP {fp}, TN {tn} views".format(**at))
-    if at["tp"] + at["fp"]:
-        pr.plot(at["recall"], at["precision"], "o", color=svg.ORANGE, mec="black")
-    roc.legend(loc="lower right", fontsize=8)
-    lengths = tuner.lengths()
-    rho.set(xlabel="Heatmap threshold Th", ylabel="Spearman's ρ, area and length", xlim=(0, 1), ylim=(0, 1.02))
-    if lengths is not None:
-        rho.fill_between(*(lengths.table[k] for k in ("threshold", "low", "high")), color=svg.BLUE, alpha=0.2)
-        rho.plot(lengths.table["threshold"], lengths.table["rho"], color=svg.BLUE)
-        rho.set_title(f"{len(lengths.rows)} views, {tuner.length_set.value} set")
-    rho.axvline(th, color="black", linestyle=":", label=f"Th = {th:.2f}")
-    rho.legend(loc="lower right", fontsize=9)
-    view.set_axis_off()
-    if tuner.view.value is not None:
-        aspect = tuner._store.spacing_mm(tuner.view.value) or (1, 1)
-        plots._show_view(view, tuner._pixels, aspect[0] / aspect[1])
-        for polygon in outline(tuner._pixels, tuner._heat, th):
-            view.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
-        view.set_title(tuner.view.label.split(",")[0], fontsize=9)
-    return figure
