@@ -13,15 +13,16 @@ HAS_UV := $(VENV)/.uv-$(UV_VERSION)
 UV := UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
 
 DEMO := runs/demo
+NOTEBOOK ?= 06_view_browser
 WEIGHTS := bac_utils/weights/backbone.weights.h5
 CODE := bac_utils tests notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab figures lint format lock weights clean
+.PHONY: help setup demo test test-browser lab app figures lint format lock weights clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments']"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY) ## Make .venv with the locked packages and this package (does nothing when that is done)
 
@@ -31,8 +32,15 @@ demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a 
 test: $(READY) ## Run the tests
 	$(PY) -m pytest -q --durations=10 $(ARGS)
 
+test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headless Chromium (installs nothing)
+	$(PY) tests/browser/needs.py
+	$(PY) -m pytest -q tests/browser $(ARGS)
+
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+app: $(READY) ## Open the view browser in Voila, without code (NOTEBOOK=05_threshold_tuning: the tuner)
+	$(PY) -m voila notebooks/$(NOTEBOOK).ipynb --show_tracebacks=True $(ARGS)
 
 # All but the one with real films in it: nothing fetched goes into the repository.
 figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)
@@ -50,7 +58,7 @@ format: $(READY) ## Repair style and strip the notebooks' outputs
 	$(PY) -m nbstripout --keep-id notebooks/*.ipynb
 
 lock: $(HAS_UV) ## Bring requirements.lock in line with pyproject.toml (ARGS=--upgrade for newer versions)
-	$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+	$(UV) pip compile pyproject.toml --extra test --extra app --extra browser --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
 		--output-file requirements.lock $(ARGS)
 

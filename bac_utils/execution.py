@@ -138,6 +138,7 @@ def kernel_environment(log: Path) -> Iterator[None]:
             "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel python3 of this environment, not one of the user's
             "TMPDIR": scratch,  # what a killed kernel leaves goes with it
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+            "BAC_UTILS_HEADLESS": "1",  # figures in place of widgets (widget_base)
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
             "TQDM_MININTERVAL": os.environ.get("TQDM_MININTERVAL", "1"),
         }

@@ -39,6 +39,9 @@ OWN_FILES = (
     "detection.csv",
     "quantification.csv",
     "operating_point.json",
+    "kept_thresholds.json",
+    "heatmaps.npz",
+    "heatmaps_quantification.npz",
     "summary.json",
     "manifest.json",
 )
@@ -152,6 +155,11 @@ def _declared(notebooks: Path) -> dict[Path, dict]:
 def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path) -> dict:
     """Check what the run is asked for, and return it in the form that the manifest keeps."""
     settings = check_parameters(preset_name, parameters, notebooks)
+    if parameters.get("thresholds"):  # the notebooks run in a folder of their own
+        from bac_utils.operating import kept_thresholds
+
+        parameters = parameters | {"thresholds": str(Path(parameters["thresholds"]).resolve())}
+        kept_thresholds("", parameters["thresholds"])
     path, digest = "", ""
     if cohort:
         from bac_utils.cohort import read_views

@@ -233,7 +233,7 @@ def detection_metrics(labels: Sequence[int], scores: Sequence[float], threshold:
     Raises:
         ValueError: Labels and scores do not pair up, are empty, or hold other values.
     """
-    curve = _Curve(labels, scores)
+    curve = ScoreCurve(labels, scores)
     tn, tp, fn, fp = (int(n) for n in curve.counts(np.ones(len(curve.labels)), threshold))
     return {"tn": tn, "tp": tp, "fn": fn, "fp": fp, **curve.metrics(np.ones(len(curve.labels)), threshold)}
 
@@ -254,7 +254,7 @@ def choose_threshold(labels: Sequence[int], scores: Sequence[float]) -> float:
     Raises:
         ValueError: As `detection_metrics`; a class has no view.
     """
-    curve = _Curve(labels, scores)
+    curve = ScoreCurve(labels, scores)
     positives = int(curve.labels.sum())
     if positives in (0, len(curve.labels)):
         raise ValueError(f"labels: got {positives} positives of {len(curve.labels)}, must hold both classes")
@@ -415,10 +415,16 @@ def evans(r: float) -> str:
     return next((word for limit, word in _EVANS if abs(r) < limit), "very strong")
 
 
-class _Curve:
-    """Counts at every threshold for weighted views, sorted once so that a resample costs two sums."""
+class ScoreCurve:
+    """Counts at every threshold for weighted views, sorted once so that a resample costs two sums.
+
+    Attributes:
+        labels: float64 (N,), 0 or 1, from the highest score to the lowest.
+        cuts: float64 (k,), the distinct scores, falling.
+    """
 
     def __init__(self, labels: Sequence[int], scores: Sequence[float]) -> None:
+        """Sort the views; `labels` and `scores` as `detection_metrics` takes them."""
         labels, scores = np.asarray(labels, dtype=float), _finite(scores, "scores")
         if labels.shape != scores.shape:
             raise ValueError(f"labels: got {labels.size} for {scores.size} scores, must be one each")
@@ -456,7 +462,7 @@ class _Curve:
 
 def _detection_draws(predictions: pd.DataFrame, threshold: float, samples: int, seed: int) -> np.ndarray:
     """Return the METRICS, (samples, 8), of the resamples."""
-    curve = _Curve(predictions["bac"], predictions["score"])
+    curve = ScoreCurve(predictions["bac"], predictions["score"])
 
     def statistic(_: pd.DataFrame, weights: np.ndarray) -> list[float | None]:
         metrics = curve.metrics(weights, threshold)

@@ -47,9 +47,9 @@ def read_lock(text):
 
 
 def direct_requirements():
-    """Return what `make setup` has to find in the lock: to run, to test and to build the package."""
-    run, test = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
-    return [Requirement(text) for text in run + test + PYPROJECT["build-system"]["requires"]]
+    """Return what `make setup` has to find in the lock: to run, to test, to show and to build the package."""
+    extras = sum(PROJECT["optional-dependencies"].values(), [])
+    return [Requirement(text) for text in PROJECT["dependencies"] + extras + PYPROJECT["build-system"]["requires"]]
 
 
 @pytest.mark.parametrize("platform_system", PLATFORMS)
@@ -103,8 +103,7 @@ def test_conda_environment_takes_its_packages_from_pyproject():
     (pip,) = [entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict)]
     assert {requirement.name for requirement in conda} == {"python", "pip"}
     assert {requirement.name: requirement.specifier for requirement in conda}["python"] == SUPPORTED
-    assert pip == ["-e .[test]"]
-    assert "test" in PROJECT["optional-dependencies"]
+    assert pip == [f"-e .[{','.join(PROJECT['optional-dependencies'])}]"]
 
 
 def test_python_versions_agree():
@@ -115,6 +114,17 @@ def test_python_versions_agree():
     tested = workflow["jobs"]["test"]["strategy"]["matrix"]["python-version"]
     assert [tested[0], tested[-1]] == [PYTHONS[0], PYTHONS[-1]]
     assert PYPROJECT["tool"]["ruff"]["target-version"] == "py" + PYTHONS[0].replace(".", "")
+
+
+def test_the_browser_tests_run_apart():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "browser" in PYPROJECT["tool"]["pytest"]["ini_options"]["norecursedirs"]
+    assert "-m pytest -q tests/browser" in makefile
+    assert all(f"--extra {name} " in makefile for name in PROJECT["optional-dependencies"])
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = [step.get("run", "") for step in workflow["jobs"]["browser"]["steps"]]
+    assert any("--no-install-recommends chromium" in command for command in commands)
+    assert any("make test-browser" in command for command in commands)
 
 
 def test_release_files_agree_with_the_version():

@@ -13,10 +13,12 @@ from bac_utils.cohort import read_views
 from bac_utils.execution import declared_parameters, execute, kernel_environment
 from bac_utils.intake import read_mammogram
 from bac_utils.model import load_model, predict_scores
+from bac_utils.operating import keep_thresholds
 from bac_utils.preprocess import prepare
 from bac_utils.results import SETS
 from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
 from bac_utils.statistics import METRICS, counts_metrics
+from bac_utils.view_store import ViewStore
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {
@@ -177,6 +179,27 @@ def test_operating_point(finished):
     assert point["pixel_mm"] == TINY["view_pixel_mm"]
 
 
+def test_widgets_are_figures_and_read_what_was_saved(finished):
+    folder, _ = finished
+    for name in ("01_cohort_statistics", "05_threshold_tuning", "06_view_browser"):
+        executed = json.loads((folder / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        outputs = [output for cell in executed["cells"] for output in cell.get("outputs", [])]
+        shown = [output.get("data", {}) for output in outputs]
+        assert any("image/png" in data for data in shown)
+        assert not any("application/vnd.jupyter.widget-view+json" in data for data in shown)
+    store = ViewStore(folder)
+    tables = [pd.read_csv(folder / f"{name}.csv") for name in ("predictions", "quantification")]
+    assert len(store.table) == sum(map(len, tables))
+    assert (store.table["with_heat"] == (store.table["split"] != "train")).all()
+    views = read_views(folder / "views.csv").set_index(["patient_id", "laterality", "view"])
+    for row in [store.table.index[0], store.table.index[-1]]:
+        what = store.table.loc[row]
+        mammogram = read_mammogram(views.loc[(what["patient_id"], what["laterality"], what["view"]), "image_path"])
+        expected = prepare(mammogram, TINY["input_shape"], TINY["view_pixel_mm"])
+        np.testing.assert_allclose(store.pixels(row), expected.pixels, atol=0.01)
+        assert store.spacing_mm(row) == pytest.approx(expected.spacing_mm)
+
+
 def test_views_have_the_scale_of_the_run_in_every_notebook(finished):
     folder, _ = finished
     prepared = json.loads((folder / "cache" / "views.json").read_text(encoding="utf-8"))
@@ -213,12 +236,15 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     views["image"] = views["patient_id"] + "_" + views["laterality"] + ".png"
     views.drop(columns="image_path").to_csv(folder / "views.csv", index=False)
     values = {"output": str(folder), "seed": TINY["seed"], "bootstrap_samples": 50}
+    keep_thresholds(folder, 0.45, 0.4, "validation", "youden")
     with kernel_environment(tmp_path / "kernels.log"):
         execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
     table = pd.read_csv(folder / "quantification.csv")
     assert "bac_area_px" in table and "bac_area_mm2" not in table and "bac_length_mm" not in table
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["quantification"]["spearman_rho"] is None
+    point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
+    assert (point["threshold"], point["heatmap_threshold"], point["rule"]) == (0.45, 0.4, "youden")  # as kept
     assert summary["quantification"]["views"] == len(table)
 
 

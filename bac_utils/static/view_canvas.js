@@ -1,0 +1,343 @@
+// Mammograms side by side: window, zoom, pan, heatmap and outline are drawn here, so that they follow the hand.
+// Python sends grey levels (16 bit), heat (8 bit) and outlines; when a view is zoomed it is asked for the
+// original pixels of what is visible.
+const MAX_ZOOM = 40;
+
+function bytesOf(sent) {
+  return new Uint8Array(sent.buffer ?? sent, sent.byteOffset ?? 0, sent.byteLength);
+}
+
+function words(sent) {
+  return new Uint16Array(bytesOf(sent).slice().buffer); // a copy, since the part of a message may lie at an odd byte
+}
+
+// Grey levels through the window, onto a canvas of their own size.
+function toned(grey, rows, columns, centre, width, levels, canvas) {
+  canvas = canvas ?? document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
+  const [low, high] = levels; // of grey 0 and 65535, in deviations
+  const scale = (high - low) / 65535;
+  const start = centre - width / 2;
+  for (let i = 0; i < grey.length; i++) {
+    const value = Math.max(0, Math.min(255, ((low + grey[i] * scale - start) / width) * 255));
+    pixels[i] = 0xff000000 | ((value << 16) | (value << 8) | value);
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function coloured(heat, rows, columns, colours) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  for (let i = 0; i < heat.length; i++) {
+    for (let k = 0; k < 3; k++) image.data[4 * i + k] = colours[3 * heat[i] + k];
+    image.data[4 * i + 3] = Math.sqrt(heat[i] / 255) * 255;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "bac-views";
+  root.tabIndex = 0;
+  root.dataset.lmSuppressShortcuts = "true"; // keys are this widget's here, not the notebook's
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", model.get("label"));
+  el.appendChild(root);
+  let panels = [];
+  let waiting = 0;
+
+  const drawAll = () => panels.forEach(draw);
+
+  function build() {
+    root.replaceChildren();
+    root.setAttribute("aria-label", model.get("label"));
+    const views = model.get("views");
+    const tiles = model.get("tiles");
+    const heats = model.get("heats");
+    const colours = bytesOf(model.get("colours"));
+    root.style.gridTemplateColumns = `repeat(${Math.max(1, views.length)}, minmax(0, ${model.get("panel_width")}px))`;
+    panels = views.map((view, index) => {
+      const canvas = document.createElement("canvas");
+      canvas.dataset.view = view.key;
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `${view.title}. ${view.text}`);
+      const frame = document.createElement("div");
+      frame.className = "bac-view";
+      frame.appendChild(canvas);
+      root.appendChild(frame);
+      const panel = { view, index, canvas, frame, sharp: null, zoom: 1, x: view.columns / 2, y: view.rows / 2 };
+      if (view.tile) {
+        panel.grey = words(tiles[view.tile.place]);
+        panel.base = null;
+      }
+      if (view.heat) {
+        panel.heat = coloured(bytesOf(heats[view.heat.place]), view.heat.rows, view.heat.columns, colours);
+      }
+      listen(panel);
+      watcher.observe(canvas);
+      return panel;
+    });
+    tone();
+  }
+
+  function tone() {
+    const centre = model.get("centre"), width = model.get("width");
+    for (const panel of panels) {
+      const { tile, levels } = panel.view;
+      if (tile) panel.base = toned(panel.grey, tile.rows, tile.columns, centre, width, levels, panel.base);
+      if (panel.sharp) {
+        const s = panel.sharp;
+        s.canvas = toned(s.grey, s.rows, s.columns, centre, width, levels, s.canvas);
+      }
+    }
+    drawAll();
+  }
+
+  // Canvas pixels a pixel of the prepared view, down and across, and where its corner lies.
+  function geometry(panel) {
+    const { rows, columns, aspect } = panel.view;
+    const { width, height } = panel.canvas;
+    const fit = Math.min(width / columns, height / (rows * aspect)) * panel.zoom;
+    const sx = fit, sy = fit * aspect;
+    return { sx, sy, left: width / 2 - panel.x * sx, top: height / 2 - panel.y * sy };
+  }
+
+  function draw(panel) {
+    const { canvas, view } = panel;
+    const ratio = window.devicePixelRatio || 1;
+    const wide = Math.round(canvas.clientWidth * ratio), tall = Math.round(canvas.clientHeight * ratio);
+    if (!wide || !tall) return;
+    if (canvas.width !== wide || canvas.height !== tall) { canvas.width = wide; canvas.height = tall; }
+    const context = canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, wide, tall);
+    const { sx, sy, left, top } = geometry(panel);
+    const place = (image, x0, y0, x1, y1) =>
+      context.drawImage(image, left + x0 * sx, top + y0 * sy, (x1 - x0) * sx, (y1 - y0) * sy);
+    context.imageSmoothingEnabled = true;
+    context.imageSmoothingQuality = "high";
+    if (panel.base) place(panel.base, 0, 0, view.columns, view.rows);
+    if (panel.sharp && panel.zoom > 1) place(panel.sharp.canvas, ...panel.sharp.rect);
+    const polygons = model.get("outlines")[panel.index] ?? [];
+    if (panel.heat && model.get("opacity") > 0) {
+      context.globalAlpha = model.get("opacity");
+      place(panel.heat, 0, 0, view.columns, view.rows);
+      context.globalAlpha = 1;
+    }
+    if (model.get("show_outline") && polygons.length) {
+      context.setTransform(sx, 0, 0, sy, left, top);
+      const path = new Path2D();
+      for (const polygon of polygons) {
+        polygon.forEach((value, i) => {
+          if (i % 2) return;
+          if (i) path.lineTo(value, polygon[i + 1]);
+          else path.moveTo(value, polygon[i + 1]);
+        });
+        path.closePath();
+      }
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      const placed = new Path2D();
+      placed.addPath(path, new DOMMatrix([sx, 0, 0, sy, left, top]));
+      context.lineJoin = "round";
+      for (const [colour, thick] of [["#000", 3.5], ["#ffd24d", 1.7]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = thick * ratio;
+        context.stroke(placed);
+      }
+    }
+    annotate(context, panel, ratio, sy);
+    canvas.dataset.zoom = panel.zoom.toFixed(2);
+    canvas.dataset.sharp = panel.sharp && panel.zoom > 1 ? "1" : "0";
+    canvas.dataset.polygons = String(polygons.length);
+    panel.frame.classList.toggle("bac-selected", model.get("selected") === panel.index && panels.length > 1);
+  }
+
+  function annotate(context, panel, ratio, sy) {
+    const { view, canvas } = panel;
+    const line = (text, x, y, align) => {
+      context.font = `${12 * ratio}px system-ui, sans-serif`;
+      context.textAlign = align;
+      context.lineWidth = 3 * ratio;
+      context.strokeStyle = "rgba(0,0,0,.8)";
+      context.fillStyle = "#fff";
+      context.strokeText(text, x, y);
+      context.fillText(text, x, y);
+    };
+    const side = view.mirror ? "left" : "right"; // away from the chest wall
+    const x = view.mirror ? 8 * ratio : canvas.width - 8 * ratio;
+    line(view.title, x, 18 * ratio, side);
+    view.text.split("\n").forEach((text, i) => line(text, x, (35 + 16 * i) * ratio, side));
+    if (view.missing) line(view.missing, canvas.width / 2, canvas.height / 2, "center");
+    if (!view.row_mm) return;
+    const perMm = sy / view.row_mm;
+    const length = [50, 20, 10, 5, 2, 1].find((mm) => mm * perMm < 0.4 * canvas.width) ?? 1;
+    const y = canvas.height - 10 * ratio;
+    const x0 = view.mirror ? 10 * ratio : canvas.width - 10 * ratio - length * perMm;
+    context.fillStyle = "#fff";
+    context.fillRect(x0, y, length * perMm, 2 * ratio);
+    line(`${length} mm`, x0 + (length * perMm) / 2, y - 5 * ratio, "center");
+  }
+
+  // Ask for the original's pixels once the hand rests.
+  function ask() {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      const ratio = window.devicePixelRatio || 1;
+      for (const panel of panels) {
+        if (panel.zoom <= 1 || !panel.view.tile) continue;
+        const { sx, sy, left, top } = geometry(panel);
+        const { columns, rows } = panel.view;
+        const rect = [
+          Math.max(0, -left / sx), Math.max(0, -top / sy),
+          Math.min(columns, (panel.canvas.width - left) / sx), Math.min(rows, (panel.canvas.height - top) / sy),
+        ];
+        const key = rect.map((v) => v.toFixed(1)).join();
+        if (panel.asked === key || rect[2] <= rect[0] || rect[3] <= rect[1]) continue;
+        panel.asked = key;
+        const size = [Math.ceil((rect[3] - rect[1]) * sy / ratio), Math.ceil((rect[2] - rect[0]) * sx / ratio)];
+        model.send({ type: "sharpen", view: panel.view.key, index: panel.index, rect, size });
+      }
+    }, 150);
+  }
+
+  function keepInside(panel) {
+    panel.zoom = Math.max(1, Math.min(MAX_ZOOM, panel.zoom));
+    if (panel.zoom === 1) { panel.x = panel.view.columns / 2; panel.y = panel.view.rows / 2; }
+    panel.x = Math.max(0, Math.min(panel.view.columns, panel.x));
+    panel.y = Math.max(0, Math.min(panel.view.rows, panel.y));
+  }
+
+  function zoom(panel, factor, at) {
+    const before = geometry(panel);
+    const [px, py] = at ?? [panel.canvas.width / 2, panel.canvas.height / 2];
+    const x = (px - before.left) / before.sx, y = (py - before.top) / before.sy;
+    panel.zoom *= factor;
+    panel.zoom = Math.max(1, Math.min(MAX_ZOOM, panel.zoom));
+    const after = geometry(panel);
+    panel.x = x - (px - panel.canvas.width / 2) / after.sx;
+    panel.y = y - (py - panel.canvas.height / 2) / after.sy;
+    keepInside(panel);
+    draw(panel);
+    ask();
+  }
+
+  function reset(panel) {
+    panel.zoom = 1;
+    panel.asked = null;
+    keepInside(panel);
+    draw(panel);
+  }
+
+  function select(index) {
+    if (index < 0 || index >= panels.length || index === model.get("selected")) return;
+    model.set("selected", index);
+    model.save_changes();
+    drawAll();
+  }
+
+  function listen(panel) {
+    const { canvas } = panel;
+    let drag = null;
+    const at = (event) => {
+      const box = canvas.getBoundingClientRect();
+      const ratio = window.devicePixelRatio || 1;
+      return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+    };
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      zoom(panel, Math.exp(-event.deltaY / 400), at(event));
+    }, { passive: false });
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    canvas.addEventListener("dblclick", () => reset(panel));
+    canvas.addEventListener("pointerdown", (event) => {
+      root.focus({ preventScroll: true });
+      select(panel.index);
+      canvas.setPointerCapture(event.pointerId);
+      drag = { x: event.clientX, y: event.clientY, right: event.button === 2 || event.altKey };
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!drag) return;
+      const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
+      drag.x = event.clientX;
+      drag.y = event.clientY;
+      if (drag.right) { setWindow(dx / 60, dy / 60); return; }
+      const ratio = window.devicePixelRatio || 1;
+      const { sx, sy } = geometry(panel);
+      panel.x -= (dx * ratio) / sx;
+      panel.y -= (dy * ratio) / sy;
+      keepInside(panel);
+      draw(panel);
+    });
+    canvas.addEventListener("pointerup", () => { drag = null; ask(); });
+    canvas.addEventListener("pointercancel", () => { drag = null; });
+  }
+
+  function setWindow(wider, brighter) {
+    model.set("width", Math.round(100 * Math.max(0.2, Math.min(20, model.get("width") + wider))) / 100);
+    model.set("centre", Math.round(100 * Math.max(-5, Math.min(10, model.get("centre") + brighter))) / 100);
+    model.save_changes();
+  }
+
+  const pan = (panel, dx, dy) => {
+    const { sx, sy } = geometry(panel);
+    panel.x += (dx * panel.canvas.width) / sx / 8;
+    panel.y += (dy * panel.canvas.height) / sy / 8;
+    keepInside(panel);
+    draw(panel);
+    ask();
+  };
+  const shown = () => panels[model.get("selected")] ?? panels[0];
+  const here = {
+    "+": () => zoom(shown(), 1.5), "=": () => zoom(shown(), 1.5), "-": () => zoom(shown(), 1 / 1.5),
+    "0": () => panels.forEach(reset),
+    "a": () => pan(shown(), -1, 0), "d": () => pan(shown(), 1, 0), "w": () => pan(shown(), 0, -1), "s": () => pan(shown(), 0, 1),
+    "[": () => setWindow(-0.25, 0), "]": () => setWindow(0.25, 0), ",": () => setWindow(0, -0.25), ".": () => setWindow(0, 0.25),
+    "o": () => { model.set("show_outline", !model.get("show_outline")); model.save_changes(); },
+    "h": () => { model.set("opacity", model.get("opacity") > 0 ? 0 : 0.5); model.save_changes(); },
+  };
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^[1-9]$/.test(event.key)) select(Number(event.key) - 1);
+    else if (here[event.key]) here[event.key]();
+    else if (["ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End", "n", "p"].includes(event.key)) model.send({ type: "key", key: event.key });
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  const watcher = new ResizeObserver(() => requestAnimationFrame(drawAll));
+  const onSharp = (message, buffers) => {
+    if (message?.type !== "sharp") return;
+    const panel = panels[message.index];
+    if (!panel || panel.view.key !== message.view) return;
+    const [rows, columns] = message.size;
+    panel.sharp = { rect: message.rect, rows, columns, grey: words(buffers[0]) };
+    tone();
+  };
+  model.on("msg:custom", onSharp);
+  model.on("change:views", build);
+  const redraw = ["outlines", "opacity", "show_outline", "selected"].map((name) => `change:${name}`);
+  redraw.forEach((name) => model.on(name, drawAll));
+  const retone = ["change:centre", "change:width"];
+  retone.forEach((name) => model.on(name, tone));
+  build();
+  return () => {
+    watcher.disconnect();
+    clearTimeout(waiting);
+    model.off("msg:custom", onSharp);
+    model.off("change:views", build);
+    redraw.forEach((name) => model.off(name, drawAll));
+    retone.forEach((name) => model.off(name, tone));
+  };
+}
+export default { render };

@@ -1,0 +1,178 @@
+"""Pictures of the widgets as SVG and HTML text: written in a millisecond, so that they follow a slider.
+
+Colours are seaborn's colour-blind palette; whatever a colour says is said by a shape or a word as well.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+BLUE, ORANGE, GREEN, GREY = "#0173b2", "#de8f05", "#029e73", "#6b6b6b"
+SIZE, MARGIN = 230, (52, 12, 44, 26)  # of the square; left, right, bottom, top
+
+
+class Axes:
+    """A frame with linear axes, to which lines and points are added."""
+
+    def __init__(
+        self,
+        title: str,
+        x: tuple[str, float, float],
+        y: tuple[str, float, float],
+        size: tuple[int, int] = (SIZE, SIZE),
+        ticks: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
+    ) -> None:
+        """Make a frame.
+
+        Args:
+            title: Above it; also read aloud.
+            x: Label with unit, low end, high end.
+            y: The same of the vertical axis.
+            size: Width and height of the inside, pixels.
+            ticks: Values to be written at the axes; None: six even ones.
+        """
+        self._x, self._y, self._size = x, y, size
+        left, right, bottom, top = MARGIN
+        width, height = size[0] + left + right, size[1] + bottom + top
+        self._parts = [
+            f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="group" '
+            f'aria-label="{escape(title)}"><text x="{left}" y="16" font-weight="600">{escape(title)}</text>'
+        ]
+        self._frame(ticks)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a value lies, pixels."""
+        (_, x0, x1), (_, y0, y1), (width, height) = self._x, self._y, self._size
+        return MARGIN[0] + (x - x0) / (x1 - x0) * width, MARGIN[3] + height - (y - y0) / (y1 - y0) * height
+
+    def line(
+        self, x: Sequence[float], y: Sequence[float], colour: str = BLUE, dash: str = "", width: float = 2
+    ) -> None:
+        """Add a line; it breaks where a value is not finite."""
+        pieces, pen = [], "M"
+        for place in zip(x, y, strict=True):
+            if not np.isfinite(place).all():
+                pen = "M"
+                continue
+            pieces.append("{}{:.1f} {:.1f}".format(pen, *self.at(*place)))
+            pen = "L"
+        style = f' stroke-dasharray="{dash}"' if dash else ""
+        path = "".join(pieces)
+        self._parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{style}/>')
+
+    def band(self, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str = BLUE) -> None:
+        """Fill between two lines, where both are finite."""
+        known = np.isfinite(low) & np.isfinite(high)
+        places = list(zip(np.asarray(x)[known], np.asarray(low)[known], strict=True))
+        places += list(zip(np.asarray(x)[known][::-1], np.asarray(high)[known][::-1], strict=True))
+        if places:
+            path = " ".join("{:.1f},{:.1f}".format(*self.at(*place)) for place in places)
+            self._parts.append(f'<polygon points="{path}" fill="{colour}" opacity="0.18"/>')
+
+    def point(self, x: float, y: float, name: str = "", colour: str = ORANGE) -> None:
+        """Add a large point with a cross in it."""
+        if not np.isfinite([x, y]).all():
+            return
+        px, py = self.at(x, y)
+        self._parts.append(
+            f'<g class="{name}"><circle cx="{px:.1f}" cy="{py:.1f}" r="7" fill="{colour}" stroke="#000"/>'
+            f'<path d="M{px - 4:.1f} {py:.1f}h8M{px:.1f} {py - 4:.1f}v8" stroke="#000" stroke-width="1.5"/></g>'
+        )
+
+    def spot(self, x: float, y: float, key: str, label: str, text: str = "") -> None:
+        """Add a small square that can be picked."""
+        px, py = self.at(x, y)
+        self._parts.append(
+            f'<g data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(label)}">'
+            f"<title>{escape(label)}</title>"
+            f'<rect x="{px - 5:.1f}" y="{py - 5:.1f}" width="10" height="10" fill="#fff" stroke="{BLUE}" '
+            f'stroke-width="2"/><text x="{px + 8:.1f}" y="{py + 15:.1f}">{escape(text)}</text></g>'
+        )
+
+    def bar(self, x0: float, x1: float, y: float, colour: str, low: float = 0, pattern: str = "") -> None:
+        """Add a bar from `low` to `y`; a pattern's name hatches it."""
+        left, top = self.at(x0, y)
+        right, bottom = self.at(x1, low)
+        shape = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{max(bottom - top, 0):.1f}"'
+        self._parts.append(f'<rect {shape} fill="{colour}"/>')
+        if pattern:
+            self._parts.append(f'<rect {shape} fill="url(#{pattern})"/>')
+
+    def region(self, x0: float, x1: float, key: str, label: str, picked: bool) -> None:
+        """Add a full-height region that can be picked; a picked one has a frame."""
+        left, top = self.at(x0, self._y[2])
+        right, bottom = self.at(x1, self._y[1])
+        frame = f'stroke="#000" stroke-width="2" fill="{ORANGE}" fill-opacity="0.10"' if picked else 'fill-opacity="0"'
+        self._parts.append(
+            f'<rect data-key="{escape(key)}" tabindex="0" role="button" aria-pressed="{str(picked).lower()}" '
+            f'aria-label="{escape(label)}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
+            f'height="{bottom - top:.1f}" {frame}><title>{escape(label)}</title></rect>'
+        )
+
+    def whisker(self, x: float, low: float, high: float) -> None:
+        """Add an interval."""
+        if np.isfinite([low, high]).all():
+            (px, bottom), (_, top) = self.at(x, low), self.at(x, high)
+            self._parts.append(
+                f'<path d="M{px:.1f} {bottom:.1f}V{top:.1f}M{px - 5:.1f} {bottom:.1f}h10M{px - 5:.1f} {top:.1f}h10" '
+                'stroke="#000" stroke-width="1.5" fill="none"/>'
+            )
+
+    def text(self, x: float, y: float, words: str, anchor: str = "middle", below: float = 0) -> None:
+        """Write words at a place; `below` moves them down by pixels."""
+        px, py = self.at(x, y)
+        self._parts.append(f'<text x="{px:.1f}" y="{py + below:.1f}" text-anchor="{anchor}">{escape(words)}</text>')
+
+    def define(self, pattern: str) -> None:
+        """Define a hatching by its name."""
+        self._parts.append(
+            f'<defs><pattern id="{pattern}" width="6" height="6" patternUnits="userSpaceOnUse" '
+            'patternTransform="rotate(45)"><path d="M0 0v6" stroke="#000" stroke-width="1.4"/></pattern></defs>'
+        )
+
+    def svg(self) -> str:
+        """Return the picture."""
+        return "".join(self._parts) + "</svg>"
+
+    def _frame(self, ticks: tuple) -> None:
+        (xlabel, x0, x1), (ylabel, y0, y1), (width, height) = self._x, self._y, self._size
+        left, _, _, top = MARGIN
+        base = top + height
+        parts = [f'<path d="M{left} {top}V{base}H{left + width}" fill="none" stroke="#000"/>']
+        for value in np.linspace(x0, x1, 6) if ticks[0] is None else ticks[0]:
+            px, _ = self.at(value, y0)
+            parts.append(f'<path d="M{px:.1f} {base}v4" stroke="#000"/>')
+            parts.append(f'<text x="{px:.1f}" y="{base + 17}" text-anchor="middle">{value:g}</text>')
+        for value in np.linspace(y0, y1, 6) if ticks[1] is None else ticks[1]:
+            _, py = self.at(x0, value)
+            parts.append(f'<path d="M{left - 4} {py:.1f}h4" stroke="#000"/>')
+            parts.append(f'<text x="{left - 7}" y="{py + 4:.1f}" text-anchor="end">{value:g}</text>')
+        parts.append(f'<text x="{left + width / 2}" y="{base + 36}" text-anchor="middle">{escape(xlabel)}</text>')
+        middle = top + height / 2
+        parts.append(
+            f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{escape(ylabel)}</text>'
+        )
+        self._parts += parts
+
+
+def confusion_table(counts: dict, caption: str) -> str:
+    """Write a confusion matrix as an HTML table; its cells have the classes `bac-tp`, `bac-fn`, ...
+
+    Args:
+        counts: `tp, fp, fn, tn`.
+        caption: Above the table.
+    """
+    positive, negative = counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]
+
+    def cell(name: str, total: int) -> str:
+        share = counts[name] / total if total else 0
+        shade = f"rgba(1,115,178,{0.08 + 0.45 * share:.2f})"
+        inside = f'<b class="bac-{name}">{counts[name]}</b> {name.upper()}<br>{share:.1%}'
+        return f'<td style="background:{shade}">{inside}</td>'
+
+    return (
+        f"<table><caption>{escape(caption)}</caption><tr><th>label</th><th>called BAC+</th><th>called BAC−</th></tr>"
+        f"<tr><th>BAC+ ({positive})</th>{cell('tp', positive)}{cell('fn', positive)}</tr>"
+        f"<tr><th>BAC− ({negative})</th>{cell('fp', negative)}{cell('tn', negative)}</tr></table>"
+    )

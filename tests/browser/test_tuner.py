@@ -1,0 +1,132 @@
+"""The threshold tuner in JupyterLab and in Voila: sliders, operating points, what is kept, and how fast it answers."""
+
+import json
+import re
+import statistics
+
+import pandas as pd
+import pytest
+from playwright.sync_api import expect
+
+NOTEBOOK = "05_threshold_tuning.ipynb"
+LIMIT_MS = 100  # a move must show in this time
+
+# Time from a key to the frame after the last change that it brought about, for each key.
+WATCH = """([key, ...watched]) => {
+  window.moves = [];
+  let start = null;
+  addEventListener("keydown", () => { start = performance.now(); window.moves.push(null); }, true);
+  const changed = () => requestAnimationFrame(() => {
+    if (start !== null) window.moves[window.moves.length - 1] = performance.now() - start;
+  });
+  const options = { subtree: true, childList: true, characterData: true, attributes: true };
+  for (const name of watched) new MutationObserver(changed).observe(document.querySelector(name), options);
+}"""
+
+
+def views(root, split):
+    table = pd.read_csv(root / "runs" / "demo" / "predictions.csv")
+    return table[table["split"] == split]
+
+
+def counts(table, threshold):
+    called = table["score"] >= threshold
+    return {
+        "tp": int((called & (table["bac"] == 1)).sum()), "fn": int((~called & (table["bac"] == 1)).sum()),
+        "fp": int((called & (table["bac"] == 0)).sum()), "tn": int((~called & (table["bac"] == 0)).sum()),
+    }  # fmt: skip
+
+
+def shown(page):
+    return {name: int(page.locator(f".bac-counts .bac-{name}").inner_text()) for name in ("tp", "fn", "fp", "tn")}
+
+
+def set_slider(page, name, text):
+    readout = page.locator(f".{name} .widget-readout")
+    readout.fill(text)
+    readout.press("Enter")
+    expect(readout).to_have_text(text)
+
+
+@pytest.fixture(params=["lab", "voila"])
+def tuner(request, page):
+    """Return the page with the tuner, in JupyterLab and in Voila."""
+    if request.param == "lab":
+        request.getfixturevalue("open_lab")(NOTEBOOK)
+    else:
+        page.goto(request.getfixturevalue("voila")(NOTEBOOK))
+    expect(page.locator(".bac-counts .bac-tp")).to_be_visible(timeout=90_000)
+    page.kind, page.ending = request.param, "" if request.param == "lab" else f"_{request.param}"
+    return page
+
+
+def test_sliders_and_keep(tuner, root, shoot):
+    page, run, validation = tuner, root / "runs" / "demo", views(root, "validation")
+    set_slider(page, "bac-threshold", "0.600")
+    expect(page.locator(".bac-counts caption")).to_contain_text("0.600")
+    assert shown(page) == counts(validation, 0.6)
+    handle = page.locator(".bac-threshold .noUi-handle")
+    handle.focus()
+    for _ in range(5):
+        handle.press("ArrowRight")
+    expect(page.locator(".bac-counts caption")).to_contain_text("0.605")
+    assert shown(page) == counts(validation, 0.605)
+    mark = page.locator(".bac-curves .bac-mark").first.get_attribute("data-x")
+
+    page.locator(".bac-rule-sensitivity").click()
+    expect(page.locator(".bac-counts caption")).not_to_contain_text("0.605")
+    page.wait_for_function("x => document.querySelector('.bac-curves .bac-mark').dataset.x !== x", arg=mark)
+    found = shown(page)
+    assert found["tp"] / (found["tp"] + found["fn"]) >= 0.9
+
+    expect(page.locator(".bac-canvas canvas")).to_have_attribute("data-polygons", re.compile("[1-9]"))
+    set_slider(page, "bac-th", "0.20")
+    wide = float(page.locator(".bac-area").inner_text())
+    handle = page.locator(".bac-th .noUi-handle")
+    handle.focus()
+    for _ in range(10):
+        handle.press("ArrowRight")
+    expect(page.locator(".bac-th .widget-readout")).to_have_text("0.40")
+    page.wait_for_function("a => Number(document.querySelector('.bac-area').innerText) < a", arg=wide)
+    expect(page.locator(".bac-rho-value")).to_contain_text("[")
+    page.locator(".bac-threshold").scroll_into_view_if_needed()
+    shoot(page.locator(".widget-vbox:has(> .bac-threshold)").first, "threshold_tuner" + page.ending)
+
+    (run / "kept_thresholds.json").unlink(missing_ok=True)
+    page.locator(".bac-keep").click()
+    expect(page.locator(".bac-status")).to_contain_text("kept in kept_thresholds.json")
+    kept = json.loads((run / "kept_thresholds.json").read_text(encoding="utf-8"))
+    point = json.loads((run / "operating_point.json").read_text(encoding="utf-8"))
+    assert kept["chosen_on"] == "validation" and kept["heatmap_threshold"] == 0.4
+    assert kept["threshold"] == pytest.approx(point["threshold"]) and point["heatmap_threshold"] == 0.4
+    assert counts(validation, kept["threshold"]) == found
+
+
+def test_the_test_set_is_for_looking_only(tuner):
+    page = tuner
+    page.locator(".bac-set select").select_option(label="test (to look only)")
+    expect(page.locator(".bac-counts caption")).to_contain_text("test set")
+    expect(page.locator(".bac-keep")).to_be_disabled()
+    page.locator(".bac-set select").select_option(label="validation")
+    expect(page.locator(".bac-keep")).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    "slider, watched",
+    [("bac-threshold", (".bac-counts", ".bac-curves")), ("bac-th", (".bac-measured", ".bac-rho", ".bac-canvas"))],
+)
+def test_a_move_shows_in_time(tuner, slider, watched, record_property, capsys):
+    page = tuner
+    handle = page.locator(f".{slider} .noUi-handle")
+    handle.focus()
+    page.evaluate(WATCH, [slider, *watched])
+    for k in range(30):
+        handle.press("ArrowRight" if k < 15 else "ArrowLeft")
+        page.wait_for_timeout(250)
+    times = [t for t in page.evaluate("window.moves") if t is not None][2:]
+    assert len(times) >= 25, f"{len(times)} of 28 moves showed"
+    median, worst = statistics.median(times), max(times)
+    record_property("median_ms", median)
+    with capsys.disabled():
+        print(f"\n{page.kind}, {slider}: median {median:.0f} ms, largest {worst:.0f} ms of {len(times)} moves")
+    assert median <= LIMIT_MS
