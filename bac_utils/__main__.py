@@ -113,7 +113,7 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder for views.csv, images/ and truth/.", file_okay=False)],
     women: Annotated[int, typer.Option(min=1, help="Number of women, four views each.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same women.")] = 2023,
-    spacing: Annotated[float, typer.Option(min=0.03, max=2.0, help="Pixel spacing in mm.")] = 0.25,
+    spacing: Annotated[float, typer.Option(min=0.03, max=2.0, help="Pixel spacing in mm.")] = 0.15,
     prevalence: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of BAC+ women; the paper's by default.")
     ] = None,

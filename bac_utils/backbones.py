@@ -25,7 +25,10 @@ INPUT_SCALES = {
     **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), TORCH),
 }
 SCALE_ATTRIBUTE = "bac_utils_input_scale"
-"""Where a weights file of `save_backbone` keeps the scale of its input."""
+"""Where a weights file of `save_weights` keeps the scale of its input."""
+
+UNITS_ATTRIBUTE = "bac_utils_dense_units"
+"""Where it keeps the number of dense units of the head."""
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -61,21 +64,49 @@ def build_backbone(settings: Settings) -> keras.Model:
     return backbone
 
 
-def save_backbone(model: keras.Model, path: str | Path) -> None:
-    """Save the backbone's weights of a model of `build_model`, for `weights=PATH` or the bundled file.
+def save_weights(model: keras.Model, path: str | Path) -> None:
+    """Save the weights of a model of `build_model`, for `weights=PATH` or the bundled file.
 
     Args:
-        model: The model; everything before its layer `pooling` is saved, with the scale of the input.
-        path: A file whose name ends in `.weights.h5`.
+        model: The model.
+        path: A file whose name ends in `.weights.h5`; with the weights it keeps the scale of the input and the number
+            of dense units.
     """
-    keras.Model(model.inputs[0], model.get_layer("pooling").input).save_weights(path)
+    model.save_weights(path)
     rescaling = [layer.scale for layer in model.layers if layer.name == "input_scale"]
     with h5py.File(path, "a") as file:
         file.attrs[SCALE_ATTRIBUTE] = rescaling[0] if rescaling else 1.0
+        file.attrs[UNITS_ATTRIBUTE] = model.get_layer("dense_1").units
+
+
+def load_head(model: keras.Model, settings: Settings) -> None:
+    """Fill the head of a new model too, where the settings' weights file has one with as many dense units.
+
+    Args:
+        model: From `build_model`; its backbone is filled already.
+        settings: Uses `weights` and `dense_units`.
+    """
+    path = _file(settings)
+    if path is None:
+        return
+    with h5py.File(path) as file:
+        units = file.attrs.get(UNITS_ATTRIBUTE)
+    if units == settings.dense_units:
+        model.load_weights(path)
+
+
+def _file(settings: Settings) -> Path | None:
+    """Return the file that the weights come from, if they come from one."""
+    if settings.weights in ("none", "imagenet"):
+        return None
+    return BUNDLED_BACKBONE if settings.weights == "bundled" else Path(settings.weights)
 
 
 def _vgg16(x: Any, divisor: int) -> Any:
-    """Return the output of VGG16's convolutions, all widths divided (Simonyan and Zisserman 2014, model D)."""
+    """Return the output of VGG16's convolutions, all widths divided (Simonyan and Zisserman 2014, model D).
+
+    The pooling after the last one is left out: what follows pools the whole map, and the cells stay half as large.
+    """
     for block, (width, number) in enumerate(VGG16_BLOCKS, 1):
         for n in range(1, number + 1):
             name = f"block{block}_conv{n}"
@@ -83,7 +114,8 @@ def _vgg16(x: Any, divisor: int) -> Any:
             x = layers.Conv2D(
                 width // divisor, 3, padding="same", activation="relu", kernel_initializer="he_uniform", name=name
             )(x)
-        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+        if block < len(VGG16_BLOCKS):
+            x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     return x
 
 
@@ -127,7 +159,7 @@ def _load_weights(backbone: keras.Model, settings: Settings) -> None:
             ) from error
         backbone.set_weights(source.get_weights())
         return
-    path = BUNDLED_BACKBONE if settings.weights == "bundled" else Path(settings.weights)
+    path = _file(settings)
     backbone.set_weights([np.full(w.shape, np.nan) for w in backbone.weights])  # so that what stays unfilled shows
     try:
         backbone.load_weights(path)

@@ -70,8 +70,10 @@ def stroke(
         line: (n, 2) x, y in mm.
         diameter_mm: (n,) or one number.
         share: Share of the cylinder that is of the material.
-        step_mm: Distance of the points that make it up.
+        step_mm: Largest distance of the points that make it up; at least two lie in each pixel, lest a line on a
+            coarse grid become a row of beads.
     """
+    step_mm = min(step_mm, canvas.spacing_mm / 2)
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     if arc[-1] < step_mm:
         return

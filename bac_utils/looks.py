@@ -14,6 +14,10 @@ from scipy.special import expit
 
 from bac_utils.tissue import Tissue
 
+SHOULDER, FILM_SHOULDER = 1.5, 2.0
+"""Largest argument of the logistic curve at the breast's 98th percentile: dense tissue keeps at least 0.6 (film: 0.4)
+of the curve's steepest contrast, as a window is set for it to be read. The values are assumptions."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -78,13 +82,13 @@ def draw_look(rng: np.random.Generator, film_share: float = 0.0) -> Look:
     edges = (
         (rng.uniform(0.12, 0.45), crisp * rng.uniform(0.2, 2.5)),
         (rng.uniform(0.6, 1.5), crisp * rng.uniform(0.2, 1.8)),
-        (rng.uniform(2.5, 7.0), rng.uniform(0.0, 1.5)),
+        (rng.uniform(2.5, 7.0), rng.uniform(0.0, 1.0)),
     )
     boost = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
     local = rng.uniform(0.2, 0.8) if rng.random() < 0.3 else 0.0
     return Look(
         False, rng.uniform(0.04, 0.12), rng.uniform(0.006, 0.03), 0.0,
-        rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.8), edges, boost, local,
+        rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
         rng.normal(0.35, 0.4), rng.uniform(0.5, 1.6), rng.uniform(0.7, 1.4),
         rng.random() < 0.8, False, rng.random() < 0.15,
     )  # fmt: skip
@@ -123,8 +127,9 @@ def expose(tissue: Tissue, look: Look, columns: int, seed: list[int]) -> np.ndar
     inside = detail[mask]
     low, high = map(float, np.percentile(inside[::37], [2, 98]))
     scaled = (detail - (low + high) / 2) / max((high - low) / 4, 1e-3)
-    grey = expit(look.slope * (scaled - look.centre))
-    floor = float(expit(-look.slope * (3.2 + look.centre)))
+    centre = max(look.centre, 2 - (FILM_SHOULDER if look.film else SHOULDER) / look.slope)  # 2: the 98th percentile
+    grey = expit(look.slope * (scaled - centre))
+    floor = float(expit(-look.slope * (3.2 + centre)))
     grey = np.clip((grey - floor) / (0.985 - floor), 0, 1) ** look.gamma
     if look.local > 0:
         grey += look.local * (_equalised(grey, spacing) - grey)

@@ -24,7 +24,7 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.backbones import build_backbone
+from bac_utils.backbones import build_backbone, load_head
 from bac_utils.dataset import batches, training_batches
 from bac_utils.settings import Settings
 
@@ -59,11 +59,12 @@ class LogSumExpPooling(layers.Layer):
 def build_model(settings: Settings) -> keras.Model:
     """Build the network of the paper (its Fig. 2b), with the weights and the frozen part that the settings name.
 
-    The grey level enters three times, and the backbone's last map becomes a vector by its soft maximum
-    (`LogSumExpPooling`): one short calcified artery on a large view still counts, where an average would dilute it,
-    and the head has the same size for every input shape. Two dense layers with LeakyReLU and dropout, and the logit,
-    follow. The last `trainable_convolutions` convolutions and what comes after them are trained; layers before them
-    are frozen, batch normalisation among them then works in inference mode.
+    The grey level enters three times. Two dense layers with LeakyReLU and dropout look at each cell of the backbone's
+    last map, and give it a logit of its own (layer `cells`); the view's logit is the cells' soft maximum
+    (`LogSumExpPooling`), scaled and shifted. So one short calcified artery on a large view counts, the head fits every
+    input shape, and where the network sees BAC stands in `cells`, on one scale for all views. The last
+    `trainable_convolutions` convolutions and what comes after them are trained; layers before them are frozen, batch
+    normalisation among them then works in inference mode.
 
     Sets the global seeds of Python, NumPy and Keras to `settings.seed`, so that equal settings give equal weights.
 
@@ -73,7 +74,8 @@ def build_model(settings: Settings) -> keras.Model:
 
     Returns:
         An uncompiled model, (N, H, W, 1) -> (N, 1) float32 logits, the layers of the backbone on its top level
-        under their names in `keras.applications`, then `pooling`, `dense_1` ... `logit`.
+        under their names in `keras.applications`, then `dense_1` ... `cells`, `pooling`, `logit`. A weights file that
+        `save_weights` wrote fills the head too, if that has as many dense units; else it starts at random.
 
     Raises:
         ValueError: A setting is unknown or out of range, or the weights file is not there or does not fit.
@@ -81,12 +83,17 @@ def build_model(settings: Settings) -> keras.Model:
     """
     keras.utils.set_random_seed(settings.seed)
     backbone = build_backbone(settings)
-    x = LogSumExpPooling(name="pooling")(backbone.output)
+    x = backbone.output
     for n in (1, 2):
         x = layers.Dense(settings.dense_units, name=f"dense_{n}")(x)
         x = layers.LeakyReLU(negative_slope=settings.leaky_slope, name=f"leaky_{n}")(x)
         x = layers.Dropout(settings.dropout, name=f"dropout_{n}")(x)
-    return keras.Model(backbone.inputs[0], layers.Dense(1, dtype="float32", name="logit")(x), name="bac_detector")
+    cells = layers.Dense(1, dtype="float32", name="cells")(x)
+    pooled = LogSumExpPooling(dtype="float32", name="pooling")(cells)
+    logit = layers.Dense(1, kernel_initializer="ones", dtype="float32", name="logit")(pooled)
+    model = keras.Model(backbone.inputs[0], logit, name="bac_detector")
+    load_head(model, settings)
+    return model
 
 
 def load_model(path: str | Path) -> keras.Model:

@@ -369,6 +369,12 @@ def _dicom(woman: Woman, side: str, view: str, image: np.ndarray, spacing: float
     item.CodingSchemeDesignator = "SCT"
     item.ViewModifierCodeSequence = []
     ds.ViewCodeSequence = [item]
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "76752008", "SCT", "Breast"
+    ds.AnatomicRegionSequence, ds.AcquisitionContextSequence = [region], []
+    ds.OrganExposed, ds.PositionerType, ds.DetectorType = "BREAST", "MAMMOGRAPHIC", ""
+    ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", -1  # bright = less intensity
+    ds.LossyImageCompression = "00"
     ds.BreastImplantPresent, ds.PartialView, ds.BurnedInAnnotation = "NO", "NO", "NO"
     ds.BodyPartThickness = str(round(woman.breasts[side].outlines[view].thickness_mm, 1))
     ds.ImagerPixelSpacing, ds.EstimatedRadiographicMagnificationFactor = [spacing, spacing], "1.0"

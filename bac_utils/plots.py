@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_curve
+from statsmodels.graphics.agreement import mean_diff_plot
 
 from bac_utils.results import SETS, with_interval
 
@@ -310,14 +311,15 @@ def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Fig
 
 
 @styled
-def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) -> Figure:
-    """Draw the heatmap's area against the length of the calcified arteries, as the paper's figure 6b.
+def measure_against_length(table: pd.DataFrame, measure: str, note: str, label: str) -> Figure:
+    """Draw a measure against the true length of the calcified arteries, as the paper's figure 6b.
 
     Args:
-        table: One row a view: `bac_length_mm`, `split` and the column named by `area`.
-        area: Column with the area.
+        table: One row a view: `bac_length_mm`, `split` and the column named by `measure`. Where the column's name ends
+            in `length_mm`, the line of equal lengths is drawn.
+        measure: Column.
         note: The correlation in words; the title.
-        unit: Of the area, as it is to be printed.
+        label: Of the measure's axis, with its unit.
 
     Returns:
         The figure.
@@ -325,13 +327,37 @@ def area_against_length(table: pd.DataFrame, area: str, note: str, unit: str) ->
     figure, axes = plt.subplots(figsize=(6.5, 4.8), layout="constrained")
     used = [name for name in (*SETS, "quantification") if (table["split"] == name).any()]
     colours = SET_COLOURS | {"quantification": PALETTE[4]}
-    sns.scatterplot(table, x="bac_length_mm", y=area, hue="split", style="split", hue_order=used,
+    sns.scatterplot(table, x="bac_length_mm", y=measure, hue="split", style="split", hue_order=used,
                     style_order=used, palette=colours, s=45, alpha=0.85, ax=axes)  # fmt: skip
-    axes.set(
-        xlabel="Length of calcified artery (mm)", ylabel=f"Area of the heatmap above Th ({unit.replace('mm2', 'mm²')})"
-    )
+    if measure.endswith("length_mm"):
+        top = float(table[["bac_length_mm", measure]].max().max())
+        axes.plot([0, top], [0, top], ":", color="grey", lw=1, label="equal")
+    axes.set(xlabel="True length of calcified artery (mm)", ylabel=label)
     axes.set_title(note, fontsize=10)
     axes.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+@styled
+def bland_altman(table: pd.DataFrame, measured: str, true: str, quantity: str) -> Figure:
+    """Draw the difference of two measurements over their mean (Bland & Altman, Lancet 1986).
+
+    Args:
+        table: One row a view, with two columns of numbers.
+        measured: The one column.
+        true: The other.
+        quantity: What they are, with the unit.
+
+    Returns:
+        The figure: differences, their mean and the mean -+ 1.96 deviations.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 4.2))  # mean_diff_plot lays it out
+    style = {"color": PALETTE[0], "alpha": 0.8, "s": 30}
+    mean_diff_plot(table[measured].to_numpy(), table[true].to_numpy(), ax=axes, scatter_kwds=style)
+    axes.set_xlabel(f"Mean of measured and true {quantity}", fontsize=10)
+    axes.set_ylabel("Measured minus true", fontsize=10)
+    axes.tick_params(labelsize=9)
     sns.despine(figure)
     return figure
 
@@ -342,7 +368,7 @@ def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) ->
 
     Args:
         curve: Columns `threshold` and one of rho for each form of the heatmap, named as in the legend.
-        threshold: The Th that was used; marked.
+        threshold: The Th that is used; marked.
         published: The paper's rho; marked.
 
     Returns:

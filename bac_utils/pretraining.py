@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.settings import DEMO
+from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
 from bac_utils.training_views import Recipe, pixel_mm, woman_patches, woman_views
 from bac_utils.workers import worker_pool
 
@@ -28,13 +28,14 @@ CELL_WEIGHT = 4.0
 
 
 def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) -> dict:  # noqa: B008 (frozen)
-    """Make the bundled weights: `output` (the backbone) and, beside it, `detector.keras` with `detector.json`.
+    """Make the bundled weights: `output`, to start from, and beside it `detector.keras` with `detector.json`.
 
-    The detector's logit is scaled on women held back (Platt), so that a score of 0.5 means even odds where half of
-    the views have BAC.
+    Both have learnt from the same patches and then from whole views, `output` from views at half the matrix (768 x 384,
+    the demo's), the detector at the full one. Their logits are scaled on women held back (Platt), so that a score of
+    0.5 means even odds where half of the views have BAC.
 
     Args:
-        output: The backbone's file, `.weights.h5`.
+        output: File of the first, `.weights.h5`.
         recipe: Sizes and numbers.
         workers: Processes that simulate.
 
@@ -48,35 +49,41 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     if not output.name.endswith(".weights.h5"):
         raise ValueError(f"output: got {output.name}, must end in .weights.h5")
     output.parent.mkdir(parents=True, exist_ok=True)
-    from bac_utils.backbones import save_backbone
+    from bac_utils.backbones import save_weights
     from bac_utils.model import build_model
 
     settings = replace(
         DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
     )
     found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
-    network = _with_cells(build_model(settings))
+    network = build_model(settings)
     patch_auc = _train_patches(network, found, recipe)
-    save_backbone(network, output)
 
     last = recipe.women + recipe.view_women
     found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
-    detector = build_model(replace(settings, input_shape=recipe.view_shape, trainable_convolutions=5))
-    both = _with_cells(detector)
-    both.set_weights(network.get_weights())
-    logits, labels = _train_views(both, found, recipe)
-    calibrated = _calibrate(detector, logits, labels)
-    detector.save(output.with_name("detector.keras"))
+    measured = {}
+    for name, shape in (("coarse", tuple(n // 2 for n in recipe.view_shape)), ("fine", recipe.view_shape)):
+        detector = build_model(replace(settings, input_shape=shape, trainable_convolutions=5))
+        detector.set_weights(network.get_weights())
+        logits, labels = _train_views(detector, found if name == "fine" else [_halve(*pair) for pair in found], recipe)
+        calibrated = _calibrate(detector, logits, labels)
+        measured[name] = float(roc_auc_score(labels, logits))
+        if name == "coarse":
+            save_weights(detector, output)
+        else:
+            detector.save(output.with_name("detector.keras"))
     point = {
         "threshold": 0.5,
         "chosen_on": "fixed: the logit is calibrated on simulated women held back" if calibrated else "fixed",
-        "heatmap_threshold": DEMO.heatmap_threshold,
+        "heatmap": "cells",
+        "heatmap_threshold": DEFAULT_THRESHOLD,
         "input_shape": list(recipe.view_shape),
         "pixel_mm": pixel_mm(recipe.view_shape),
         "made_with": asdict(recipe),
         "held_back": {
             "patch_auc_roc": patch_auc,
-            "view_auc_roc": float(roc_auc_score(labels, logits)),
+            "view_auc_roc": measured["fine"],
+            "coarse_view_auc_roc": measured["coarse"],
             "views": len(labels),
         },
     }
@@ -90,6 +97,21 @@ def _gather(job: Callable, numbers: range, workers: int, what: str) -> list:
     """Run a job for each woman in worker processes, in order, with a progress bar."""
     with worker_pool(workers) as pool:
         return list(tqdm(pool.map(job, numbers), total=len(numbers), desc=what, unit="woman"))
+
+
+def _halve(views: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bring prepared views and their cells to half the rows and columns, float16 and int8.
+
+    A cell has artery if one of its four has, and no opinion if one of them has none and no other has artery.
+    """
+    shape = (len(views), views.shape[1] // 2, 2, views.shape[2] // 2, 2)
+    breast = (views != 0).reshape(shape).mean(axis=(2, 4)) > 0.5
+    small = np.where(breast, views.astype(np.float32).reshape(shape).mean(axis=(2, 4)), 0)
+    for view, inside in zip(small, breast, strict=True):
+        view[inside] = (view[inside] - view[inside].mean()) / max(float(view[inside].std()), 1e-6)
+    quarters = cells.reshape(len(cells), cells.shape[1] // 2, 2, cells.shape[2] // 2, 2)
+    artery, unsure = (quarters == 1).any(axis=(2, 4)), (quarters == -1).any(axis=(2, 4))
+    return small.astype(np.float16), np.where(artery, 1, np.where(unsure, -1, 0)).astype(np.int8)
 
 
 def _divide(found: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -139,11 +161,10 @@ def _cell_targets(cells: Any) -> tuple[tuple, tuple]:
 
 
 def _with_cells(model: Any) -> Any:
-    """Return a model with the logit and, before it, the last map's cells: each one's logit of having artery."""
+    """Return the same network with two outputs, each cell's logit and the picture's."""
     import keras
 
-    cells = keras.layers.Conv2D(1, 1, name="cells")(model.get_layer("block5_conv3").output)
-    return keras.Model(model.inputs, [cells, model.outputs[0]])
+    return keras.Model(model.inputs, [model.get_layer("cells").output, model.outputs[0]])
 
 
 def _fit(model: Any, data: Any, epochs: int, rate: float, check: Callable[[], float], anneal: bool = True) -> None:
@@ -179,21 +200,23 @@ def _train_patches(network: Any, found: list, recipe: Recipe) -> float:
     The first block, half of the work, learns in the first epochs only.
     """
     pixels, cells, held, truth = _divide(found)
-    check, _, _ = _checker(network, held, truth, 64)
+    both = _with_cells(network)
+    check, _, _ = _checker(both, held, truth, 64)
     share = (cells == 1).any(axis=(1, 2)).mean()
     print(f"{len(cells)} patches, {share:.0%} with artery; {len(truth)} held back", flush=True)
     data = _batches(pixels, cells, 32, recipe.seed, _cell_targets)
-    _fit(network, data, recipe.first_epochs, 1e-3, check, anneal=False)
+    _fit(both, data, recipe.first_epochs, 1e-3, check, anneal=False)
     for layer in network.layers:
         if layer.name.startswith("block1"):
             layer.trainable = False
-    _fit(network, data, recipe.epochs, 1e-3, check)
+    _fit(both, data, recipe.epochs, 1e-3, check)
     return check()
 
 
-def _train_views(both: Any, found: list, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def _train_views(detector: Any, found: list, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Fine-tune on whole views. Return logits and labels of the views held back."""
     pixels, cells, held, truth = _divide(found)
+    both = _with_cells(detector)
     check, logits, labels = _checker(both, held, truth, 4)
     share = (cells == 1).any(axis=(1, 2)).mean()
     print(f"{len(cells)} views, {share:.0%} BAC+; {len(labels)} held back, before: {check():.4f}", flush=True)

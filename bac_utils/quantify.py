@@ -1,13 +1,19 @@
-"""From a heatmap to numbers: area above a threshold and length along its middle.
+"""From a heatmap to numbers: the paper's area above a threshold, and the arteries themselves in mm.
 
 Spacings are (row, column) in mm of the prepared view. Where the breast's rectangle is stretched to the matrix they
 differ, from each other and from breast to breast; at a fixed scale (`prepare` with `pixel_mm`) they are equal but for
 the rounding to whole pixels, and larger in a breast that had to be shrunk.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+from skimage.filters import threshold_otsu
 from skimage.morphology import skeletonize
+
+from bac_utils.refine import refine_mask
+from bac_utils.vessels import Vessels, check_spacing, trace_vessels
 
 
 def upsample_map(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -120,7 +126,7 @@ def measure(
     spacing_mm: tuple[float, float] | None,
     mask: np.ndarray,
 ) -> dict[str, float | str]:
-    """Measure area and length of one heatmap.
+    """Measure the region of one heatmap above Th, as it is: area, and length along its middle. Fast, and coarse.
 
     Args:
         map01: Heatmap (h, w) in [0, 1].
@@ -138,6 +144,69 @@ def measure(
     area, unit = bac_area(map01, shape, threshold, spacing_mm, mask)
     length = bac_length(bac_region(map01, shape, threshold, mask), spacing_mm)
     return {"area": area, "area_unit": unit, "length": length, "length_unit": "mm" if unit == "mm2" else "px"}
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured on one view.
+
+    Attributes:
+        mask: The calcified artery, as wide as the vessel, bool on the grid of the prepared view (`refine.refine_mask`).
+        vessels: Its centre lines (`vessels.trace_vessels`).
+    """
+
+    mask: np.ndarray
+    vessels: Vessels
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the arteries, lumen included."""
+        return self.vessels.area_mm2
+
+    @property
+    def length_mm(self) -> float:
+        """Length of their centre lines, short gaps included."""
+        return self.vessels.length_mm
+
+
+def measure_arteries(
+    map01: np.ndarray, pixels: np.ndarray, threshold: float, spacing_mm: tuple[float, float], mask: np.ndarray
+) -> Measures:
+    """Measure the calcified arteries of one view: the heatmap says where, the pixels say how far they reach.
+
+    Args:
+        map01: Heatmap (h, w) in [0, 1].
+        pixels: The prepared view, float32 (H, W).
+        threshold: Th in (0, 1).
+        spacing_mm: (row, column) of the prepared view.
+        mask: The breast, bool (H, W).
+
+    Returns:
+        The arteries; none where the heatmap stays below Th.
+
+    Raises:
+        ValueError: The threshold, the spacing or a shape is out of range.
+    """
+    spacing = check_spacing(spacing_mm)
+    pixels, mask = np.asarray(pixels, np.float32), np.asarray(mask, bool)
+    if mask.shape != pixels.shape:
+        raise ValueError(f"mask: got shape {mask.shape}, must be {pixels.shape}")
+    heat = np.clip(upsample_map(map01, pixels.shape), 0, 1)
+    artery = refine_mask(np.where(mask, pixels, 0), heat, threshold, spacing)
+    return Measures(artery, trace_vessels(artery, spacing))
+
+
+def dense_share(pixels: np.ndarray) -> float:
+    """Return the share of the breast above Otsu's threshold of its own pixels, a rough measure of density.
+
+    Args:
+        pixels: The prepared view, 0 outside the breast.
+
+    Returns:
+        0 to 1; 0 without a breast.
+    """
+    inside = np.asarray(pixels)[np.asarray(pixels) != 0]
+    return float((inside > threshold_otsu(inside)).mean()) if inside.size and np.ptp(inside) > 0 else 0.0
 
 
 def _check_spacing(spacing: tuple[float, float] | None) -> tuple[float, float]:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils import __version__
-from bac_utils.settings import PUBLISHED, STRETCH, Settings, preset
+from bac_utils.settings import HEATMAPS, PUBLISHED, STRETCH, Settings, preset
 
 SETS = ("train", "validation", "test")
 SUMMARY_KEYS = ("cohort", "splits", "threshold", "detection", "quantification", "timing")
@@ -70,7 +70,7 @@ def checked_settings(preset_name: str, **changes: Any) -> Settings:
     settings = preset(preset_name, **changes)
     for name, (kind, low, high) in _RANGES.items():
         value = getattr(settings, name)
-        if name == "view_pixel_mm" and value is None:  # stretched
+        if name in ("view_pixel_mm", "heatmap_threshold") and value is None:  # stretched; chosen on the validation set
             continue
         word = "a whole number" if kind is Integral else "a number"
         other = f" or {STRETCH!r}" if name == "view_pixel_mm" else ""
@@ -78,6 +78,8 @@ def checked_settings(preset_name: str, **changes: Any) -> Settings:
             raise TypeError(f"{name}: got {value!r}, must be {word}{other}")
         if not low <= value <= high:
             raise ValueError(f"{name}: got {value!r}, must be {word} from {low} to {high}{other}")
+    if settings.heatmap not in (None, *HEATMAPS):
+        raise ValueError(f"heatmap: got {settings.heatmap!r}, must be one of {', '.join(HEATMAPS)}, or None")
     for name in ("backbone", "weights"):
         if not isinstance(getattr(settings, name), str):
             raise TypeError(f"{name}: got {getattr(settings, name)!r}, must be text")
@@ -302,6 +304,8 @@ def results_table(summary: dict) -> pd.DataFrame:
     quantified, timing = summary["quantification"] or {}, summary["timing"] or {}
     rho = with_interval(quantified.get("spearman_rho"), quantified.get("spearman_ci"))
     rows.append(("Spearman rho, area and length", rho, f"{published['spearman_rho']:.2f}"))
+    recipe = with_interval(quantified.get("paper_recipe_rho"), None)
+    rows.append(("the same, paper's recipe", recipe, f"{published['spearman_rho']:.2f}"))
     seconds = "{:.2f} ± {:.2f}"
     mean, sd = timing.get("elaboration_mean_s"), timing.get("elaboration_sd_s")
     paper_time = seconds.format(published["elaboration_mean_s"], published["elaboration_sd_s"])

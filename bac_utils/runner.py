@@ -38,6 +38,8 @@ OWN_FILES = (
     "predictions.csv",
     "detection.csv",
     "quantification.csv",
+    "quantification_by_breast.csv",
+    "quantification_by_woman.csv",
     "operating_point.json",
     "kept_thresholds.json",
     "heatmaps.npz",

@@ -27,13 +27,17 @@ from bac_utils.export_folder import ResultFolder
 from bac_utils.intake import Skip, read_mammogram
 from bac_utils.listing import walk_files
 from bac_utils.preprocess import Prepared, prepare
+from bac_utils.quantify import Measures, bac_region, measure_arteries
+from bac_utils.refine import MARGIN_MM
 from bac_utils.results import file_digest, write_json
+from bac_utils.vessels import grow
 from bac_utils.workers import worker_pool
 
 COLUMNS = (
     "file", "patient_id", "laterality", "view", "status", "reason",
-    "score", "bac", "bac_area_mm2", "bac_length_mm", "elapsed_s",
+    "score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "elapsed_s",
 )  # fmt: skip
+MEASURES = ("bac_area_mm2", "bac_length_mm", "bac_width_mm")
 BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
 _POINT = ("threshold", "heatmap_threshold")
 
@@ -55,7 +59,7 @@ class Detector:
     Attributes:
         shape: (rows, columns) of the views that the model takes.
         pixel_mm: Side of their pixels, mm; None stretches the breast to `shape`.
-        point: `threshold` of the score, `heatmap_threshold` (Th).
+        point: `threshold` of the score, `heatmap` (its form, see `heat`) and `heatmap_threshold` (Th).
     """
 
     def __init__(self, model: str | os.PathLike | None = None) -> None:
@@ -70,14 +74,14 @@ class Detector:
             ValueError: The operating point lacks a number, or its `pixel_mm` is not a positive one.
         """
         self.path, self.point = find_detector(model)
-        from bac_utils.gradcam import GradCamPlusPlus
+        from bac_utils.heat import Explainer, default_form
         from bac_utils.model import load_model
 
         network = load_model(self.path)
         self.shape = tuple(int(n) for n in network.input_shape[1:3])
         self.pixel_mm = self.point["pixel_mm"]
-        self._explain = GradCamPlusPlus(network)
-        self._last: tuple = (None, None)
+        self._explain = Explainer(network, [self.point["heatmap"] or default_form(network)])
+        self._last: tuple = (None,) * 4
 
     def measure(self, prepared: Prepared) -> dict:
         """Detect and quantify BAC on one view.
@@ -86,43 +90,45 @@ class Detector:
             prepared: A view of `shape` and `pixel_mm`.
 
         Returns:
-            `score` (sigmoid of the logit), `bac` (0 or 1), `bac_area_mm2` and `bac_length_mm` of the heatmap
-            above Th. The heatmap is at most as hot as the score, so that a view with a score below Th has 0.
-            Without a pixel spacing both are None.
+            `score` (sigmoid of the logit), `bac` (0 or 1), and of the calcified arteries that the heatmap shows above
+            Th and the pixels confirm (`quantify.measure_arteries`) `bac_area_mm2`, `bac_length_mm` and `bac_width_mm`
+            (mean; 0 where there is none). Without a pixel spacing the three are None.
         """
-        from bac_utils.quantify import measure
-
-        score, heat = self._look(prepared)
-        found = {"score": score, "bac": int(score >= self.point["threshold"])}
-        area = length = None
-        if prepared.spacing_mm is not None:
-            th = self.point["heatmap_threshold"]
-            measured = measure(heat, self.shape, th, prepared.spacing_mm, prepared.mask)
-            area, length = measured["area"], measured["length"]
-        return found | {"bac_area_mm2": area, "bac_length_mm": length}
+        score, found, _ = self._look(prepared)
+        row = {"score": score, "bac": int(score >= self.point["threshold"])}
+        if found is None:
+            return row | dict.fromkeys(MEASURES)
+        return row | dict(zip(MEASURES, (found.area_mm2, found.length_mm, found.vessels.width_mm), strict=True))
 
     def outline(self, prepared: Prepared) -> np.ndarray:
-        """Outline BAC on one view: what `measure` measures.
+        """Outline BAC on one view: what `measure` measures, with a margin (`refine.MARGIN_MM`).
 
         Args:
             prepared: A view of `shape` and `pixel_mm`.
 
         Returns:
-            bool of `shape`.
+            bool of `shape`; without a pixel spacing the region of the heatmap above Th.
         """
-        from bac_utils.quantify import bac_region
+        _, found, map01 = self._look(prepared)
+        if found is None:
+            return bac_region(map01, self.shape, self.point["heatmap_threshold"], prepared.mask)
+        return grow(found.mask, prepared.spacing_mm, MARGIN_MM) & prepared.mask
 
-        _, heat = self._look(prepared)
-        return bac_region(heat, self.shape, self.point["heatmap_threshold"], prepared.mask)
+    def heat(self, prepared: Prepared) -> np.ndarray:
+        """Return the heatmap that is measured, float32 (h, w) in [0, 1], over the whole prepared view."""
+        return self._look(prepared)[2]
 
-    def _look(self, prepared: Prepared) -> tuple[float, np.ndarray]:
-        """Return score and heatmap of a view; those of the last one are kept."""
-        from bac_utils.gradcam import heatmaps
-
+    def _look(self, prepared: Prepared) -> tuple[float, Measures | None, np.ndarray]:
+        """Return score, measures and heatmap of a view; those of the last one are kept."""
         if self._last[0] is not prepared:
-            logits, _, heat = heatmaps(self._explain, prepared.pixels[None, :, :, None])
-            self._last = prepared, (float(expit(np.float64(logits[0]))), heat[0])
-        return self._last[1]
+            logits, heat = self._explain(prepared.pixels[None, :, :, None])
+            (map01,) = next(iter(heat.values()))
+            found = None
+            if prepared.spacing_mm is not None:
+                th = self.point["heatmap_threshold"]
+                found = measure_arteries(map01, prepared.pixels, th, prepared.spacing_mm, prepared.mask)
+            self._last = prepared, float(expit(np.float64(logits[0]))), found, map01
+        return self._last[1:]
 
 
 def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
@@ -143,6 +149,7 @@ def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, dict]:
     for name in _POINT:
         if not isinstance(point.get(name), int | float):
             raise ValueError(f"{found}: {name} is {point.get(name)!r}, must be a number")
+    point.setdefault("heatmap", None)  # absent or null: the model's default
     pixel_mm = point.setdefault("pixel_mm", None)  # absent or null: stretched
     if pixel_mm is not None and not (isinstance(pixel_mm, int | float) and 0 < pixel_mm < np.inf):
         raise ValueError(f"{found}: pixel_mm is {pixel_mm!r}, must be a positive number or null")
@@ -199,7 +206,7 @@ def score_files(
 
     number = sum(1 for _ in files())
     path, point = find_detector(model)
-    used = {name: point[name] for name in (*_POINT, "pixel_mm")}
+    used = {name: point[name] for name in (*_POINT, "heatmap", "pixel_mm")}
     origin = {"model_sha256": file_digest(path), "operating_point": used}
     if key is not None:
         origin["key"] = pseudonym("", key)

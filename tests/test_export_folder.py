@@ -17,8 +17,11 @@ from bac_utils.export_folder import COLUMNS, ResultFolder
 from bac_utils.intake import read_mammogram
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.preprocess import mask_to_original, prepare
+from bac_utils.quantify import measure_arteries
+from bac_utils.refine import MARGIN_MM
 from bac_utils.scoring import Detector, score_files
 from bac_utils.settings import preset
+from bac_utils.vessels import grow
 
 ORIGIN = {"model_sha256": "ab" * 32}
 ROW = {"laterality": "L", "score": "0.9", "bac_area_mm2": "120.5", "bac_length_mm": "", "file": "x"}
@@ -93,25 +96,27 @@ def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
     (group,) = hd.sr.srread(out / first["report"]).content.get_planar_roi_measurement_groups()
     found = {m.name.meaning: m.value for m in group.get_measurements()}
     assert found == {
-        "Length": row["bac_length_mm"], "Area": row["bac_area_mm2"],
+        "Length": row["bac_length_mm"], "Area": row["bac_area_mm2"], "Width": row["bac_width_mm"],
         "Certainty of Finding": pytest.approx(100 * row["score"], rel=1e-12),
     }  # fmt: skip
     algorithm = outline.SegmentSequence[0].algorithm_identification
     assert algorithm.parameters["heatmap_threshold"] == "0.01"
 
 
-def test_the_outline_is_what_is_measured(views, model):
+def test_the_outline_is_what_is_measured_with_a_margin(views, model):
     prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
     detector = Detector(model)
-    area = detector.outline(prepared).sum() * np.prod(prepared.spacing_mm)
-    assert detector.measure(prepared)["bac_area_mm2"] == pytest.approx(area, rel=1e-9)
+    found = measure_arteries(detector.heat(prepared), prepared.pixels, 0.01, prepared.spacing_mm, prepared.mask)
+    assert detector.measure(prepared)["bac_area_mm2"] == found.area_mm2 > 0
+    expected = grow(found.mask, prepared.spacing_mm, MARGIN_MM) & prepared.mask
+    np.testing.assert_array_equal(detector.outline(prepared), expected)
 
 
 def test_outline_and_measures_of_a_view_take_one_look(views, model, monkeypatch):
-    from bac_utils import gradcam
+    from bac_utils.heat import Explainer
 
-    looks, heatmaps = [], gradcam.heatmaps
-    monkeypatch.setattr(gradcam, "heatmaps", lambda *words: looks.append(1) or heatmaps(*words))
+    looks, explain = [], Explainer.__call__
+    monkeypatch.setattr(Explainer, "__call__", lambda *words: looks.append(1) or explain(*words))
     detector = Detector(model)
     first, second = (prepare(read_mammogram(path), (96, 64)) for path in sorted(views.iterdir())[:2])
     for prepared in (first, second):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from bac_utils.gradcam import GradCamPlusPlus, heatmaps, scale_maps
+from bac_utils.gradcam import GradCamPlusPlus, scale_maps
 from bac_utils.model import build_model
 
 
@@ -178,27 +178,3 @@ def test_scales():
     np.testing.assert_array_equal(scale_maps(maps), [[[0, 1]], [[0.25, 1]], [[0, 0]]])
     with pytest.raises(ValueError, match=r"maps: got shape \(2,\)"):
         scale_maps(np.ones(2))
-
-
-def test_heatmaps_are_the_mean_of_a_view_and_its_mirror_on_the_scale_of_the_score():
-    """A fake explainer: the map is the view's first column block, the logit its mean."""
-
-    def explain(views):
-        maps = views[..., 0] * np.array([1.0, 2.0, 4.0])[None, :, None]  # depends on the row: the mirror differs
-        return views.mean(axis=(1, 2, 3)), maps
-
-    views = np.array([[[1.0, 0], [0, 1], [0, 1]]])[..., None]
-    logits, maps, heat = heatmaps(explain, views)
-    own = np.array([[1, 0], [0, 2], [0, 4]]) / 4
-    mirrored = np.array([[0, 1], [0, 2], [4, 0]])[::-1] / 4
-    np.testing.assert_allclose(maps[0], own * 4)
-    np.testing.assert_allclose(heat[0], (own + mirrored) / 2 / (1 + np.exp(-0.5)), rtol=1e-6)
-    assert logits[0] == 0.5
-
-
-def test_heatmaps_of_a_model(network):
-    views = np.random.default_rng(0).normal(size=(3, 9, 8, 1))
-    explain = GradCamPlusPlus(network)
-    logits, maps, heat = heatmaps(explain, views)
-    np.testing.assert_allclose(maps, explain(views)[1], rtol=1e-6)
-    assert (heat >= 0).all() and (heat.max(axis=(1, 2)) <= 1 / (1 + np.exp(-logits)) + 1e-6).all()

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bac_utils import backbones
 from bac_utils import model as model_module
-from bac_utils.backbones import INPUT_SCALES, build_backbone, save_backbone
+from bac_utils.backbones import INPUT_SCALES, UNITS_ATTRIBUTE, build_backbone, save_weights
 from bac_utils.model import HISTORY, LogSumExpPooling, build_model, fit_model, load_model, predict_scores
 from bac_utils.settings import DEMO, PAPER, Augmentation
 
@@ -34,6 +34,7 @@ def test_undivided_vgg16_is_that_of_keras(vgg16):
     assert backbone.count_params() == vgg16.count_params() == 14_714_688
     theirs = [(layer.name, [w.shape for w in layer.weights]) for layer in vgg16.layers[1:]]
     ours = [(layer.name, [w.shape for w in layer.weights]) for layer in backbone.layers]
+    assert theirs.pop() == ("block5_pool", [])  # what follows pools the whole map
     assert [row for row in ours if row[0].startswith("block")] == theirs
 
 
@@ -41,24 +42,64 @@ def test_widths_are_divided():
     model = build_model(replace(DEMO, weights="none"))
     widths = [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert widths == [8, 8, 16, 16, 32, 32, 32, 64, 64, 64, 64, 64, 64]
-    # 3 x 3 x 3 x 8 + 8 ... 9 x 64 x 64 + 64; 64 -> 256 -> 256 -> 1
+    # 3 x 3 x 3 x 8 + 8 ... 9 x 64 x 64 + 64; 64 -> 256 -> 256 -> 1 for a cell; scale and shift
     convolutions = sum(9 * a * b + b for a, b in zip([3, *widths], widths, strict=False))
-    assert model.count_params() == convolutions + 65 * 256 + 257 * 256 + 257
+    assert model.count_params() == convolutions + 65 * 256 + 257 * 256 + 257 + 2
     assert model.output_shape == (None, 1)
+    assert model.get_layer("cells").output.shape == (None, 768 // 16, 384 // 16, 1)
     assert model.get_layer("logit").dtype_policy.name == "float32"
 
 
+HEAD = ("dense_1", "dense_2", "cells", "logit")
+
+
+def vary_head(model, seed=0):
+    """Give the head weights of both signs, biases too."""
+    rng = np.random.default_rng(seed)
+    for name in HEAD:
+        layer = model.get_layer(name)
+        layer.set_weights([rng.normal(0, 0.5, w.shape) for w in layer.get_weights()])
+    return model
+
+
 def test_head_by_hand(tiny_settings, tiny_views):
+    """Each cell of the last map gets a logit of its own; the view's is their soft maximum, scaled and shifted."""
+    model = vary_head(build_model(tiny_settings))
+    views = tiny_views[0][:3, ..., None].astype(np.float32)
+    names = ("block5_conv3", "cells", "logit")
+    read = keras.Model(model.inputs[0], [model.get_layer(name).output for name in names])
+    maps, cells, logits = read.predict_on_batch(views)
+    assert maps.shape == (3, 4, 2, 16)
+    expected = np.empty((3, 4, 2))
+    for place in np.ndindex(3, 4, 2):
+        x = maps[place].astype(float)
+        for name in ("dense_1", "dense_2"):
+            kernel, bias = model.get_layer(name).get_weights()
+            x = x @ kernel + bias
+            x = np.where(x > 0, x, 0.3 * x)
+        kernel, bias = model.get_layer("cells").get_weights()
+        expected[place] = (x @ kernel + bias)[0]
+    np.testing.assert_allclose(cells[..., 0], expected, rtol=1e-4, atol=1e-5)
+    scale, shift = model.get_layer("logit").get_weights()
+    pooled = np.log(np.exp(expected).mean(axis=(1, 2)))
+    np.testing.assert_allclose(logits[:, 0], scale[0, 0] * pooled + shift[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_logit_starts_as_the_pooled_cells(tiny_settings, tiny_views):
     model = build_model(tiny_settings)
     views = tiny_views[0][:3, ..., None].astype(np.float32)
-    maps = keras.Model(model.inputs[0], model.get_layer("block5_pool").output).predict_on_batch(views)
-    x = logsumexp(maps, axis=(1, 2)) - np.log(maps.shape[1] * maps.shape[2])
-    for n in (1, 2):
-        kernel, bias = model.get_layer(f"dense_{n}").get_weights()
-        x = x @ kernel + bias
-        x = np.where(x > 0, x, 0.3 * x)
-    kernel, bias = model.get_layer("logit").get_weights()
-    np.testing.assert_allclose(model.predict_on_batch(views), x @ kernel + bias, rtol=1e-4, atol=1e-6)
+    pooled = keras.Model(model.inputs[0], model.get_layer("pooling").output).predict_on_batch(views)
+    np.testing.assert_allclose(model.predict_on_batch(views), pooled, rtol=1e-6)
+
+
+def test_the_head_fits_views_of_every_shape(tiny_settings, tiny_views):
+    small = build_model(tiny_settings)
+    large = build_model(replace(tiny_settings, input_shape=(128, 96)))
+    large.set_weights(small.get_weights())
+    view = np.zeros((1, 128, 96, 1), np.float32)
+    view[0, 32:96, 32:64, 0] = tiny_views[0][0]
+    assert large.get_layer("cells").output.shape == (None, 8, 6, 1)
+    assert np.isfinite(large.predict_on_batch(view)).all()
 
 
 def test_pooling_is_the_log_of_the_mean_exponential():
@@ -131,7 +172,7 @@ def test_the_last_convolutions_are_trained(tiny_settings, number, first):
     model = build_model(replace(tiny_settings, trainable_convolutions=number))
     trained = [layer.name for layer in model.layers if layer.trainable_weights]
     assert trained[0] == first
-    assert len(trained) == number + 3
+    assert trained[number:] == list(HEAD)
 
 
 def test_equal_settings_give_equal_weights(tiny_settings):
@@ -166,7 +207,8 @@ def test_imagenet_weights_see_views_on_their_scale(vgg16, tmp_path, monkeypatch,
         vgg16.save_weights(path) if kind == "weights.h5" else legacy_file(vgg16, path)
         backbone = build_backbone(replace(FULL, weights=str(path)))
     views = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
-    expected = vgg16.predict_on_batch(np.repeat(views, 3, axis=-1) * 0.225 * 255)
+    last = keras.Model(vgg16.inputs[0], vgg16.get_layer("block5_conv3").output)
+    expected = last.predict_on_batch(np.repeat(views, 3, axis=-1) * 0.225 * 255)
     assert expected.max() > 0
     np.testing.assert_allclose(backbone.predict_on_batch(views), expected, rtol=1e-4, atol=1e-5)
 
@@ -180,20 +222,64 @@ def test_a_failed_download_says_how_to_pass_a_file(monkeypatch):
         build_model(replace(FULL, weights="imagenet"))
 
 
-def test_an_own_backbone_is_saved_and_loaded_on_its_own_scale(tiny_settings, tiny_views, tmp_path, monkeypatch):
-    model = build_model(replace(tiny_settings, seed=7))
-    path = tmp_path / "backbone.weights.h5"
-    save_backbone(model, path)
+@pytest.fixture(scope="module")
+def saved(tiny_settings, tmp_path_factory):
+    """A network with a head of its own and the file of its weights."""
+    model = vary_head(build_model(replace(tiny_settings, seed=7)))
+    path = tmp_path_factory.mktemp("weights") / "own.weights.h5"
+    save_weights(model, path)
+    return model, path
+
+
+def same_weights(found, expected, layers=None):
+    for layer in layers or [layer.name for layer in expected.layers]:
+        pairs = zip(found.get_layer(layer).get_weights(), expected.get_layer(layer).get_weights(), strict=True)
+        for a, b in pairs:
+            np.testing.assert_array_equal(a, b, err_msg=layer)
+
+
+def test_own_weights_are_loaded_on_their_own_scale(saved, tiny_settings, tiny_views, monkeypatch):
+    model, path = saved
+    with h5py.File(path) as file:
+        assert (file.attrs["bac_utils_input_scale"], file.attrs[UNITS_ATTRIBUTE]) == (1.0, 8)
     views = tiny_views[0][:2, ..., None].astype(np.float32)
-    expected = keras.Model(model.inputs[0], model.get_layer("block5_pool").output).predict_on_batch(views)
+    expected = keras.Model(model.inputs[0], model.get_layer("block5_conv3").output).predict_on_batch(views)
     found = build_backbone(replace(tiny_settings, weights=str(path), input_shape=(64, 32)))
     np.testing.assert_array_equal(found.predict_on_batch(views), expected)
     monkeypatch.setattr(backbones, "BUNDLED_BACKBONE", path)
     monkeypatch.setattr(backbones, "BUNDLED_DIVISOR", 32)
-    bundled = build_model(replace(tiny_settings, weights="bundled"))
-    for layer in found.layers:
-        for a, b in zip(layer.get_weights(), bundled.get_layer(layer.name).get_weights(), strict=True):
-            np.testing.assert_array_equal(a, b)
+    same_weights(build_model(replace(tiny_settings, weights="bundled")), model)
+
+
+def test_own_weights_fill_the_head_too(saved, tiny_settings, tiny_views):
+    model, path = saved
+    again = build_model(replace(tiny_settings, seed=2, weights=str(path), trainable_convolutions=3))
+    same_weights(again, model)
+    views = tiny_views[0][:4, ..., None].astype(np.float32)
+    np.testing.assert_array_equal(again.predict_on_batch(views), model.predict_on_batch(views))
+    trained = [layer.name for layer in again.layers if layer.trainable_weights]
+    assert trained[:3] == ["block5_conv1", "block5_conv2", "block5_conv3"]
+    other = build_model(replace(tiny_settings, weights=str(path), input_shape=(96, 64)))  # on other views
+    same_weights(other, model)
+
+
+@pytest.mark.parametrize("units", [4, 16])
+def test_a_head_of_another_size_starts_at_random(saved, tiny_settings, units):
+    model, path = saved
+    settings = replace(tiny_settings, dense_units=units)
+    found = build_model(replace(settings, weights=str(path)))
+    same_weights(found, model, [layer.name for layer in model.layers if layer.name.startswith("block")])
+    same_weights(found, build_model(settings), HEAD)
+
+
+def test_a_file_that_does_not_tell_its_units_fills_the_backbone_only(saved, tiny_settings, tmp_path):
+    model, path = saved
+    (tmp_path / "old.weights.h5").write_bytes(path.read_bytes())
+    with h5py.File(tmp_path / "old.weights.h5", "a") as file:
+        del file.attrs[UNITS_ATTRIBUTE]
+    found = build_model(replace(tiny_settings, weights=str(tmp_path / "old.weights.h5")))
+    same_weights(found, model, [layer.name for layer in model.layers if layer.name.startswith("block")])
+    same_weights(found, build_model(tiny_settings), HEAD)
 
 
 @pytest.mark.parametrize("name", ["VGG19", "MobileNet", "DenseNet121", "ResNet50V2", "Xception"])
@@ -242,7 +328,7 @@ def test_bad_settings_are_named(tiny_settings, changes, message):
 
 def test_weights_of_another_width_are_refused(tiny_settings, tmp_path):
     path = tmp_path / "narrow.weights.h5"
-    save_backbone(build_model(tiny_settings), path)
+    save_weights(build_model(tiny_settings), path)
     with pytest.raises(ValueError, match=r"narrow.weights.h5 does not fit VGG16 without top, width_divisor 16"):
         build_model(replace(tiny_settings, weights=str(path), width_divisor=16))
 
@@ -298,7 +384,7 @@ def test_history_and_best_epoch(finished, tiny_settings, tiny_views):
 def test_training_learns_what_can_be_seen(finished):
     history = finished[2]
     assert history["val_auc_pr"][0] < 0.7
-    assert history["val_auc_pr"].max() > 0.9
+    assert history["val_auc_pr"].max() > 0.8
     assert history["val_loss"][3] < history["val_loss"][0]
     assert history["loss"][3] < history["loss"][0]
 
@@ -371,7 +457,7 @@ def test_a_folder_of_another_training_is_refused(finished, tiny_settings, tiny_v
         fit(tiny_settings, (pixels[::-1], labels[::-1]), folder)
     assert json.loads((folder / "training" / "fit.json").read_text())["learning_rate"] == 0.003
     # What does not bear on the training may differ.
-    fit(replace(tiny_settings, heatmap_threshold=0.5, bootstrap_samples=10), tiny_views, folder)
+    fit(replace(tiny_settings, heatmap="own maximum", heatmap_threshold=0.5, bootstrap_samples=10), tiny_views, folder)
 
 
 def test_bad_sets_are_named(tiny_settings, tiny_views, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bac_utils.agreement import length_agreement
 from bac_utils.cohort import read_views
 from bac_utils.execution import declared_parameters, execute, kernel_environment
 from bac_utils.intake import read_mammogram
@@ -17,7 +18,8 @@ from bac_utils.operating import keep_thresholds
 from bac_utils.preprocess import prepare
 from bac_utils.results import SETS
 from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
-from bac_utils.statistics import METRICS, counts_metrics
+from bac_utils.settings import HEATMAPS
+from bac_utils.statistics import METRICS, correlate, counts_metrics
 from bac_utils.view_store import ViewStore
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -34,6 +36,7 @@ TINY = {
     "learning_rate": 0.01,
     "bootstrap_samples": 50,
     "train_prevalence": 0.5,
+    "split_fractions": [0.5, 0.25, 0.25],
     "seed": 3,
     "sample_women": 2,
     "sample_spacing_mm": 0.35,
@@ -105,9 +108,10 @@ def test_summary(finished):
         low, high = metrics["auc_roc_ci"]
         assert 0 <= low <= metrics["auc_roc"] <= high <= 1
     assert summary["threshold"]["chosen_on"] == "validation"
-    quantification = "views bac_views heatmap_threshold spearman_rho spearman_ci spearman_p"
-    assert list(summary["quantification"]) == quantification.split()
-    assert summary["quantification"]["heatmap_threshold"] == 0.3
+    quantification = "views bac_views heatmap heatmap_threshold spearman_rho spearman_ci spearman_p"
+    assert list(summary["quantification"]) == [*quantification.split(), "paper_recipe_rho", "length_agreement"]
+    agreement = "views median_absolute_error_mm median_relative_error bias limits_of_agreement_mm"
+    assert list(summary["quantification"]["length_agreement"]) == agreement.split()
     assert list(summary["timing"]) == ["views", "elaboration_mean_s", "elaboration_sd_s"]
     assert summary["timing"]["elaboration_mean_s"] > 0
 
@@ -121,7 +125,9 @@ def test_folder(finished):
     pages = {p.name for p in (folder / "notebooks").iterdir()}
     assert pages == {"kernels.log", *(p.stem + ending for p in PATHS for ending in (".ipynb", ".html"))}
     figures = list((folder / "figures").glob("*.png"))
-    assert len(figures) >= 9
+    assert len(figures) >= 12
+    drawn = {p.name for p in figures}
+    assert {"rho_by_threshold.png", "length_against_truth.png", "area_against_length.png", "bland_altman.png"} <= drawn
     assert max(p.stat().st_size for p in figures) <= 300_000
     for page in (folder / "notebooks").glob("*.html"):
         assert "No description has been provided" not in page.read_text(encoding="utf-8")
@@ -163,17 +169,56 @@ def test_quantification_is_the_papers_subset(finished):
     assert not women & set(views.loc[views["split"] != "quantification", "patient_id"])
     assert table.groupby("patient_id")["bac"].max().mean() > 0.5  # a few show their calcium in CC views alone
     assert len(table) == 2 * len(women) == summary["quantification"]["views"] == summary["timing"]["views"]
-    assert (table["bac_area_mm2"] >= 0).all()
+    assert (table[["bac_area_mm2", "measured_length_mm", "measured_width_mm", "heatmap_area_mm2"]] >= 0).all(axis=None)
     negative = table["score"] < summary["threshold"]["value"] - 1e-4
-    assert (table.loc[negative, ["positive_only_area_mm2", "own_maximum_area_mm2"]] == 0).all(axis=None)
-    assert (table.loc[table["score"] < 0.3 - 1e-4, "bac_area_mm2"] == 0).all()
+    assert (table.loc[negative, "paper_area_mm2"] == 0).all()
+    assert set(table["severity"]) <= {"zero", "mild", "moderate", "severe"}
+
+
+def test_the_summary_of_the_measures_is_that_of_the_table(finished):
+    folder, summary = finished
+    table, found = pd.read_csv(folder / "quantification.csv"), summary["quantification"]
+    for key, column in (("spearman_rho", "measured_length_mm"), ("paper_recipe_rho", "paper_area_mm2")):
+        again = correlate(table[column], table["bac_length_mm"], groups=table["patient_id"], samples=50, seed=3)
+        assert found[key] == (None if again["spearman_rho"] is None else pytest.approx(again["spearman_rho"]))
+    with_bac = table[table["bac"] == 1]
+    again = length_agreement(with_bac["measured_length_mm"], with_bac["bac_length_mm"])
+    assert again.pop("limits_of_agreement_mm") == pytest.approx(found["length_agreement"]["limits_of_agreement_mm"])
+    assert again == pytest.approx({key: found["length_agreement"][key] for key in again}, rel=1e-4)
+
+
+def test_the_heatmap_is_chosen_on_the_validation_set(finished):
+    """One of the forms, and a Th of the grid, as its women's lengths are known; the choice is drawn."""
+    folder, summary = finished
+    found = summary["quantification"]
+    assert found["heatmap"] in HEATMAPS
+    assert round(10 * found["heatmap_threshold"], 9) in range(1, 10)
+    page = (folder / "notebooks" / "04_quantification.ipynb").read_text(encoding="utf-8")
+    assert f"heatmap: {found['heatmap']}, Th = {found['heatmap_threshold']:g} (validation)" in page
+
+
+def test_measures_of_breasts_and_women(finished):
+    table = pd.read_csv(finished[0] / "quantification.csv")
+    for level, keys in (("breast", ["patient_id", "laterality"]), ("woman", ["patient_id"])):
+        totals = pd.read_csv(finished[0] / f"quantification_by_{level}.csv").set_index(keys)
+        assert set(totals) == {
+            "views",
+            *(f"{m}_{k}" for m in ("measured_length_mm", "bac_area_mm2") for k in ("sum", "max")),
+        }
+        groups = table.groupby(keys)
+        assert (totals["views"] == groups.size()).all()
+        for kind in ("sum", "max"):
+            expected = groups["measured_length_mm"].agg(kind)
+            np.testing.assert_allclose(totals[f"measured_length_mm_{kind}"], expected, atol=0.01)
 
 
 def test_operating_point(finished):
     folder, summary = finished
     point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
-    names = {"threshold", "chosen_on", "heatmap_threshold", "input_shape", "pixel_mm"}
+    names = {"threshold", "chosen_on", "heatmap", "heatmap_threshold", "input_shape", "pixel_mm"}
     assert set(point) == names
+    for name in ("heatmap", "heatmap_threshold"):
+        assert point[name] == summary["quantification"][name]
     assert point["threshold"] == summary["threshold"]["value"]
     assert point["input_shape"] == TINY["input_shape"]
     assert point["pixel_mm"] == TINY["view_pixel_mm"]
@@ -222,7 +267,7 @@ def test_the_stretch_is_asked_for_by_a_word():
 
 
 def test_without_lengths_and_spacing(finished, tmp_path):
-    """A cohort of one's own may lack both: areas are in pixels then, and there is no correlation."""
+    """A cohort of one's own may lack both: heatmaps are in pixels then, and there is no correlation."""
     from PIL import Image
     from pydicom import dcmread
 
@@ -240,9 +285,12 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     with kernel_environment(tmp_path / "kernels.log"):
         execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
     table = pd.read_csv(folder / "quantification.csv")
-    assert "bac_area_px" in table and "bac_area_mm2" not in table and "bac_length_mm" not in table
+    assert {"heatmap_area_px", "paper_area_px"} <= set(table)
+    assert not [name for name in table if name.endswith(("_mm", "_mm2", "_cm2"))]
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert summary["quantification"]["spearman_rho"] is None
+    found = summary["quantification"]
+    assert found["spearman_rho"] is found["paper_recipe_rho"] is found["length_agreement"] is None
+    assert (found["heatmap"], found["heatmap_threshold"]) == ("cells", 0.4)
     point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
     assert (point["threshold"], point["heatmap_threshold"], point["rule"]) == (0.45, 0.4, "youden")  # as kept
     assert summary["quantification"]["views"] == len(table)

@@ -125,18 +125,45 @@ def test_gallery_keeps_the_breast_in_shape():
     assert plots.view_aspects(table).tolist() == pytest.approx([1.5, 1.0])
 
 
-def test_area_against_length_names_the_unit():
+def drawn_lines(axes):
+    """Return the points of the lines that have any; seaborn adds empty ones for the legend."""
+    return [line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata())]
+
+
+def test_measure_against_length():
     table = pd.DataFrame({"bac_length_mm": [0, 10, 40], "bac_area_px": [0, 90, 300], "split": ["test"] * 3})
-    figure = plots.area_against_length(table, "bac_area_px", "rho = 1.00", "px")
-    assert figure.axes[0].get_ylabel().endswith("(px)")
-    assert figure.axes[0].get_xlabel().endswith("(mm)")
-    assert len(figure.axes[0].collections[0].get_offsets()) == 3
+    axes = plots.measure_against_length(table, "bac_area_px", "rho = 1.00", "Area (px)").axes[0]
+    assert (axes.get_ylabel(), axes.get_title()) == ("Area (px)", "rho = 1.00")
+    assert axes.get_xlabel().endswith("(mm)")
+    assert axes.collections[0].get_offsets().tolist() == [[0, 0], [10, 90], [40, 300]]
+    assert not drawn_lines(axes)
 
 
-def test_area_against_length_shows_every_set():
+def test_a_measured_length_is_drawn_with_the_line_of_equal_lengths():
+    table = pd.DataFrame({"bac_length_mm": [0, 10, 40], "measured_length_mm": [3, 9, 52], "split": ["test"] * 3})
+    axes = plots.measure_against_length(table, "measured_length_mm", "", "mm").axes[0]
+    assert drawn_lines(axes) == [[[0, 0], [52, 52]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["test", "equal"]
+
+
+def test_bland_altman():
+    """Differences 2, -3, 10, -1: mean 2, variance 98 / 3 (over n - 1) or 98 / 4 (over n)."""
+    table = pd.DataFrame({"measured": [12, 17, 50, 79], "true": [10, 20, 40, 80]}, index=[3, 5, 8, 9])
+    figure = plots.bland_altman(table, "measured", "true", "length (mm)")
+    axes = figure.axes[0]
+    assert axes.collections[0].get_offsets().tolist() == [[11, 2], [18.5, -3], [45, 10], [79.5, -1]]
+    levels = sorted(float(line.get_ydata()[0]) for line in axes.lines)
+    deviation = (levels[2] - 2) / 1.96
+    assert levels == pytest.approx([2 - 1.96 * deviation, 2, 2 + 1.96 * deviation])
+    assert deviation in (pytest.approx((98 / 3) ** 0.5), pytest.approx((98 / 4) ** 0.5))
+    assert axes.get_xlabel() == "Mean of measured and true length (mm)"
+    assert axes.get_ylabel() == "Measured minus true"
+
+
+def test_measure_against_length_shows_every_set():
     splits = ["train", "validation", "test", "quantification"]
     table = pd.DataFrame({"bac_length_mm": [0, 10, 40, 50], "bac_area_mm2": [0, 90, 300, 400], "split": splits})
-    axes = plots.area_against_length(table, "bac_area_mm2", "", "mm2").axes[0]
+    axes = plots.measure_against_length(table, "bac_area_mm2", "", "mm2").axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == splits
 
 

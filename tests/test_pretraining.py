@@ -1,6 +1,7 @@
 """The making of the bundled weights, on tiny pictures."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import keras
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 from bac_utils import pretraining
+from bac_utils.model import build_model
+from bac_utils.scoring import find_detector
+from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
 from bac_utils.training_views import Recipe
 
 TINY = Recipe(
@@ -46,17 +50,78 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
     monkeypatch.setattr(pretraining, "woman_views", fake_views)
     measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
-    assert set(measured) == {"patch_auc_roc", "view_auc_roc", "views"}
+    assert list(measured) == ["patch_auc_roc", "view_auc_roc", "coarse_view_auc_roc", "views"]
+    assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])
     point = json.loads((tmp_path / "detector.json").read_text())
     assert point["threshold"] == 0.5
-    assert point["heatmap_threshold"] == 0.3
+    assert point["heatmap_threshold"] == DEFAULT_THRESHOLD  # of the form `cells`
     assert point["held_back"] == measured
     assert point["made_with"]["patch"] == 32
     detector = keras.models.load_model(tmp_path / "detector.keras")
     assert detector.input_shape == (None, 64, 64, 1)
     assert point["pixel_mm"] == 240 / 64
     with h5py.File(tmp_path / "b.weights.h5") as file:
-        assert file.attrs["bac_utils_input_scale"] == 1.0
+        assert (file.attrs["bac_utils_input_scale"], file.attrs["bac_utils_dense_units"]) == (1.0, 256)
+    assert find_detector(tmp_path / "detector.keras")[1]["threshold"] == 0.5  # `score` takes it as it is
+    start = build_model(replace(DEMO, weights=str(tmp_path / "b.weights.h5"), input_shape=(32, 32)))
+    with h5py.File(tmp_path / "b.weights.h5") as file:
+        kernels = {v[()].tobytes() for v in _values(file)}
+    assert {w.tobytes() for w in start.get_weights()} <= kernels  # the head too
+    assert not np.array_equal(start.get_layer("cells").get_weights()[0], detector.get_layer("cells").get_weights()[0])
+
+
+def _values(group):
+    for item in group.values():
+        yield from _values(item) if isinstance(item, h5py.Group) else [item]
+
+
+def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
+    """The coarse one learns from views at half the matrix, the fine one from those as they are."""
+    seen = []
+
+    def train_views(detector, found, recipe):
+        kernels = [detector.get_layer(name).get_weights()[0] for name in ("block5_conv3", "cells")]
+        seen.append((detector.input_shape[1:3], found[0][0].shape[1:], found[0][1].shape[1:], kernels))
+        detector.get_layer("cells").set_weights([kernels[1] + 1, np.zeros(1)])
+        return np.array([-1.0, 1.0]), np.array([0, 1])
+
+    monkeypatch.setattr(pretraining, "_gather", lambda job, numbers, workers, what: [job(number=n) for n in numbers])
+    monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
+    monkeypatch.setattr(pretraining, "woman_views", fake_views)
+    monkeypatch.setattr(pretraining, "_train_patches", lambda network, found, recipe: 0.5)
+    monkeypatch.setattr(pretraining, "_train_views", train_views)
+    assert pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)["view_auc_roc"] == 1
+    (coarse, *coarse_data, first), (fine, *fine_data, second) = seen
+    assert (coarse, *coarse_data) == ((32, 32), (32, 32), (2, 2))
+    assert (fine, *fine_data) == ((64, 64), (64, 64), (4, 4))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_half_a_view_is_its_blocks_means_and_a_cell_that_of_four():
+    views = np.zeros((2, 8, 8), np.float16)
+    views[0, :, :5] = np.arange(1, 41).reshape(8, 5)
+    views[1] = 7
+    cells = np.zeros((2, 4, 4), np.int8)
+    cells[0, 0, 1], cells[0, 1, 0], cells[0, 3, 3], cells[1, 2, 0] = 1, -1, -1, 1
+    small, quarters = pretraining._halve(views, cells)
+    assert (small.dtype, small.shape, quarters.dtype) == (np.float16, (2, 4, 4), np.int8)
+    assert quarters.tolist() == [[[1, 0], [0, -1]], [[0, 0], [1, 0]]]
+    block = np.array([[(10 * r + c) for c in (4.5, 6.5)] for r in range(4)])  # 1 2 6 7 / 4 = 4, and so on
+    expected = (block - block.mean()) / block.std()
+    np.testing.assert_allclose(small[0, :, :2], expected, atol=2e-3)
+    assert not small[0, :, 2:].any()  # half of a block or less lies inside the breast
+    assert not small[1].any()  # all alike: no deviation to divide by
+
+
+def test_the_two_outputs_are_the_cells_and_the_logit():
+    model = build_model(replace(DEMO, weights="none", width_divisor=32, dense_units=4, input_shape=(64, 32)))
+    both = pretraining._with_cells(model)
+    view = np.random.default_rng(0).normal(size=(2, 64, 32, 1)).astype(np.float32)
+    cells, logits = both.predict_on_batch(view)
+    assert cells.shape == (2, 4, 2, 1)
+    np.testing.assert_allclose(logits, model.predict_on_batch(view), rtol=1e-6)
+    assert both.get_layer("cells") is model.get_layer("cells")  # what it learns, the model has learnt
 
 
 def test_cell_targets_and_their_weights():

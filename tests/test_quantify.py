@@ -2,8 +2,19 @@
 
 import numpy as np
 import pytest
+from drawn_arteries import draw_artery
 
-from bac_utils.quantify import bac_area, bac_length, bac_region, measure, upsample_map
+from bac_utils.quantify import (
+    bac_area,
+    bac_length,
+    bac_region,
+    dense_share,
+    measure,
+    measure_arteries,
+    upsample_map,
+)
+from bac_utils.refine import refine_mask
+from bac_utils.vessels import trace_vessels
 
 EVERYWHERE = np.ones((8, 8), bool)
 
@@ -103,3 +114,70 @@ def test_bad_arguments_are_named():
         upsample_map(np.zeros(3), (8, 8))
     with pytest.raises(ValueError, match=r"binary: got shape \(3,\)"):
         bac_length(np.zeros(3), None)
+
+
+@pytest.mark.parametrize("spacing", [(0.25, 0.25), (0.3125, 0.3125), (0.2, 0.3)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_artery_has_its_length_and_about_its_width(spacing, seed):
+    view = draw_artery(spacing, seed=seed)
+    found = measure_arteries(view.heat(), view.pixels, 0.3, spacing, view.breast)
+    assert found.length_mm == pytest.approx(view.length_mm, rel=0.05)
+    assert found.vessels.arteries == 1
+    assert 2.5 < found.vessels.width_mm < 4.5  # 2.5 between the walls' outer edges, blurred
+    assert found.area_mm2 == pytest.approx(found.mask.sum() * spacing[0] * spacing[1], rel=0.05)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cells_of_16_pixels_are_enough(seed):
+    view = draw_artery(seed=seed)
+    found = measure_arteries(view.cells(cell_mm=16 * 0.25), view.pixels, 0.3, view.spacing_mm, view.breast)
+    assert found.length_mm == pytest.approx(view.length_mm, rel=0.1)
+
+
+def test_what_is_measured_is_the_refined_mask_and_its_centre_lines():
+    view = draw_artery()
+    found = measure_arteries(view.cells(), view.pixels, 0.3, view.spacing_mm, view.breast)
+    mask = refine_mask(view.pixels, upsample_map(view.cells(), view.pixels.shape), 0.3, view.spacing_mm)
+    np.testing.assert_array_equal(found.mask, mask)
+    lines = trace_vessels(mask, view.spacing_mm)
+    assert (found.length_mm, found.area_mm2) == (lines.length_mm, lines.area_mm2)
+
+
+def test_nothing_is_measured_where_the_heat_stays_below_the_threshold():
+    view = draw_artery()
+    for heat, breast in ((view.cells(0.29), view.breast), (view.cells(), np.zeros_like(view.breast))):
+        found = measure_arteries(heat, view.pixels, 0.3, view.spacing_mm, breast)
+        assert not found.mask.any()
+        assert (found.length_mm, found.area_mm2, found.vessels.width_mm) == (0, 0, 0)
+
+
+def test_only_the_artery_that_is_hot_counts():
+    view = draw_artery(span_mm=(20, 75))
+    y = np.arange(view.pixels.shape[0]) * 0.25
+    heat = np.where(y[:, None] < 45, view.heat(), 0)
+    found = measure_arteries(heat, view.pixels, 0.3, view.spacing_mm, view.breast)
+    assert found.length_mm < 0.7 * view.length_mm
+    assert not found.mask[int(50 / 0.25) :].any()
+    outside = measure_arteries(view.heat(), view.pixels, 0.3, view.spacing_mm, view.breast & (y < 45)[:, None])
+    assert not outside.mask[int(45 / 0.25) :].any()
+
+
+def test_dense_share():
+    pixels = np.zeros((20, 20), np.float32)
+    assert dense_share(pixels) == 0
+    pixels[:, :10] = -0.5
+    assert dense_share(pixels) == 0  # all alike
+    pixels[:5, :10] = 1.5  # 50 of 200
+    assert dense_share(pixels) == 0.25
+
+
+def test_bad_arguments_of_the_arteries_are_named():
+    pixels, breast = np.ones((8, 8), np.float32), np.ones((8, 8), bool)
+    with pytest.raises(ValueError, match=r"mask: got shape \(8, 4\), must be \(8, 8\)"):
+        measure_arteries(np.zeros((2, 2)), pixels, 0.3, (1, 1), breast[:, :4])
+    with pytest.raises(ValueError, match="threshold: got 30, must lie between 0 and 1"):
+        measure_arteries(np.zeros((2, 2)), pixels, 30, (1, 1), breast)
+    with pytest.raises(ValueError, match=r"spacing_mm: got \(0.1, -1\)"):
+        measure_arteries(np.zeros((2, 2)), pixels, 0.3, (0.1, -1), breast)
+    with pytest.raises(ValueError, match=r"map_: got shape \(3,\)"):
+        measure_arteries(np.zeros(3), pixels, 0.3, (1, 1), breast)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bac_utils import results
-from bac_utils.settings import DEMO, PAPER, PUBLISHED
+from bac_utils.settings import DEMO, HEATMAPS, PAPER, PUBLISHED
 
 COHORT = {
     "women": 520,
@@ -39,6 +39,13 @@ def test_the_scale_is_a_number_or_stretched():
     assert results.checked_settings("demo", view_pixel_mm="stretch").view_pixel_mm is None
 
 
+def test_heatmap_and_threshold_are_given_or_chosen():
+    assert results.checked_settings("demo", heatmap=None, heatmap_threshold=None) == DEMO
+    for form in HEATMAPS:
+        settings = results.checked_settings("paper", heatmap=form, heatmap_threshold=0.4)
+        assert (settings.heatmap, settings.heatmap_threshold) == (form, 0.4)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -60,6 +67,9 @@ def test_the_scale_is_a_number_or_stretched():
         ({"view_pixel_mm": "fit"}, TypeError, "view_pixel_mm: got 'fit', must be a number or 'stretch'"),
         ({"view_pixel_mm": True}, TypeError, "view_pixel_mm: got True"),
         ({"view_pixel_mm": [0.3, 0.3]}, TypeError, r"view_pixel_mm: got \(0.3, 0.3\)"),
+        ({"heatmap": "cam"}, ValueError, r"heatmap: got 'cam', must be one of cells, grad-cam\+\+, .*, or None"),
+        ({"heatmap_threshold": 1}, ValueError, "heatmap_threshold: got 1, must be a number from 0.01 to 0.99"),
+        ({"heatmap_threshold": "0.3"}, TypeError, "heatmap_threshold: got '0.3', must be a number"),
         ({"epoch": 3}, ValueError, "unknown field 'epoch'"),
     ],
 )
@@ -125,7 +135,7 @@ def test_table_shows_the_published_numbers():
     paper = {
         "cohort": dict(PUBLISHED),
         "detection": PUBLISHED["detection"],
-        "quantification": {"spearman_rho": 0.88},
+        "quantification": {"spearman_rho": 0.88, "paper_recipe_rho": 0.88},
         "timing": {"elaboration_mean_s": 0.80, "elaboration_sd_s": 0.07},
     }
     table = results.results_table(paper)
@@ -138,6 +148,15 @@ def test_table_of_an_unfinished_run():
     table = results.results_table({"cohort": COHORT, "detection": None, "quantification": None, "timing": None})
     assert table.loc["test AUC-PR", "this run"] == "-"
     assert table.loc["seconds a view", "this run"] == "-"
+    assert table.loc["the same, paper's recipe", "this run"] == "-"
+
+
+def test_table_has_the_papers_recipe_below_the_measured_length():
+    found = {"spearman_rho": 0.913, "spearman_ci": [0.85, 0.95], "paper_recipe_rho": 0.7}
+    table = results.results_table({"cohort": COHORT, "detection": None, "quantification": found, "timing": None})
+    assert table.index[-3:-1].tolist() == ["Spearman rho, area and length", "the same, paper's recipe"]
+    assert table["this run"].iloc[-3:-1].tolist() == ["0.91 [0.85, 0.95]", "0.70"]
+    assert table["paper"].iloc[-3:-1].tolist() == ["0.88", "0.88"]
 
 
 def test_the_sets_are_prepared_at_the_scale_that_is_asked_for(tmp_path, monkeypatch):

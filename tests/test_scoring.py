@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from drawn_arteries import draw_artery
 from PIL import Image
 from pydicom.data import get_testdata_files
 from typer.testing import CliRunner
@@ -19,9 +20,12 @@ from bac_utils import __main__ as cli
 from bac_utils import scoring
 from bac_utils.intake import REASONS, read_mammogram
 from bac_utils.phantom import draw_women, write_views
-from bac_utils.preprocess import prepare
+from bac_utils.preprocess import Prepared, prepare
+from bac_utils.quantify import measure_arteries
+from bac_utils.refine import MARGIN_MM
 from bac_utils.scoring import COLUMNS, Detector, score_files
 from bac_utils.settings import preset
+from bac_utils.vessels import grow
 
 ROOT = Path(__file__).resolve().parents[1]
 POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_threshold": 0.3}
@@ -76,7 +80,7 @@ def test_every_file_gets_a_row(tmp_path, junk, model):
     assert [Path(f).name for f in scored["file"]] == ["a.dcm", "b.dcm"]
     assert scored["reason"].isna().all()
     assert scored["score"].between(0, 1).all() and (scored["bac"] == (scored["score"] >= 0.5)).all()
-    assert (scored["bac_area_mm2"] >= 0).all() and (scored["bac_length_mm"] >= 0).all()
+    assert (scored[["bac_area_mm2", "bac_length_mm", "bac_width_mm"]] >= 0).all(axis=None)
     assert (scored["elapsed_s"] > 0).all()
     assert scored["patient_id"].tolist() == ["S4-00001"] * 2
     assert set(zip(scored["laterality"], scored["view"], strict=True)) == {("L", "CC"), ("L", "MLO")}
@@ -156,10 +160,58 @@ def test_measures_what_is_hot_and_has_a_spacing(views, model):
     detector.point |= {"threshold": 1.0}
     assert detector.measure(prepared) == found | {"bac": 0}
     detector.point |= {"heatmap_threshold": 0.99}  # hotter than the score of an untrained model
-    cold = detector.measure(prepared)
-    assert cold["bac_area_mm2"] == cold["bac_length_mm"] == 0
+    cold = detector.measure(dataclasses.replace(prepared))  # what was measured on a view is kept
+    assert cold["bac_area_mm2"] == cold["bac_length_mm"] == cold["bac_width_mm"] == 0
     unknown = detector.measure(dataclasses.replace(prepared, spacing_mm=None))
-    assert unknown["bac_area_mm2"] is None and unknown["bac_length_mm"] is None
+    assert unknown["bac_area_mm2"] is unknown["bac_length_mm"] is unknown["bac_width_mm"] is None
+    assert not detector.outline(dataclasses.replace(prepared, spacing_mm=None)).any()
+
+
+@pytest.fixture
+def artery(model, monkeypatch):
+    """Return a detector that sees a drawn artery, its drawing, and the prepared view of it."""
+    view = draw_artery()
+    corner = (0, view.pixels.shape[0], 0, view.pixels.shape[1])
+    prepared = Prepared(view.pixels, view.spacing_mm, corner, corner, False, view.pixels.shape)
+    detector = Detector(model)
+    monkeypatch.setattr(detector, "_explain", lambda views: (np.array([2.0]), {"cells": view.cells()[None]}))
+    return detector, view, prepared
+
+
+def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
+    detector, view, prepared = artery
+    found = detector.measure(prepared)
+    assert list(found) == ["score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm"]
+    assert (found["score"], found["bac"]) == (pytest.approx(1 / (1 + np.exp(-2))), 1)
+    assert found["bac_length_mm"] == pytest.approx(view.length_mm, rel=0.1)
+    assert found["bac_width_mm"] == pytest.approx(found["bac_area_mm2"] / found["bac_length_mm"], rel=0.05)
+    np.testing.assert_array_equal(detector.heat(prepared), view.cells())
+    mask = measure_arteries(view.cells(), view.pixels, 0.3, view.spacing_mm, view.breast).mask
+    outline = detector.outline(prepared)
+    np.testing.assert_array_equal(outline, grow(mask, view.spacing_mm, MARGIN_MM) & view.breast)
+    assert (outline & view.artery).sum() > 0.95 * view.artery.sum()
+
+
+def test_the_operating_point_names_the_heatmap(tmp_path, views, model):
+    from bac_utils.heat import FORMS, Explainer
+    from bac_utils.model import load_model
+
+    prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
+    _, heats = Explainer(load_model(model), FORMS)(prepared.pixels[None, ..., None])
+    for form, expected in ((None, "cells"), ("own maximum", "own maximum"), ("layer-cam", "layer-cam")):
+        detector = Detector(write_model(tmp_path / str(form), model, heatmap=form))
+        np.testing.assert_allclose(detector.heat(prepared), heats[expected][0], rtol=1e-4, atol=1e-6)
+    assert Detector(model).point["heatmap"] is None
+    with pytest.raises(ValueError, match="forms: got cam, must be among cells"):
+        Detector(write_model(tmp_path / "unknown", model, heatmap="cam"))
+
+
+def test_scores_of_another_heatmap_are_not_gone_on_with(tmp_path, junk, model):
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    assert json.loads((tmp_path / "scores.csv.json").read_text())["operating_point"]["heatmap"] is None
+    other = write_model(tmp_path / "other", model, heatmap="own maximum")
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk / "notes.txt"], tmp_path / "scores.csv", other)
 
 
 def test_goes_on_where_it_stopped(tmp_path, junk, model, monkeypatch):

