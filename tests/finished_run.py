@@ -47,7 +47,9 @@ def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=Tr
             length = 0.0 if kind >= kinds // 3 else float(rng.uniform(8, 0.3 * shape[1]))
             pixels, artery = draw_view(shape, length, (seed, kind, number))
             prepared = prepare(
-                Mammogram(pixels.astype(np.float32), (SPACING_MM,) * 2, "given", "L", view), shape, SPACING_MM
+                Mammogram(pixels.astype(np.float32), spacing_mm=(SPACING_MM,) * 2, laterality="L", view=view),
+                shape,
+                SPACING_MM,
             )
             name = f"images/k{kind}_{side}_{view}.png"
             Image.fromarray(pixels[:, ::-1] if side == "R" else pixels).save(folder / name)

@@ -178,7 +178,7 @@ def test_quantification_is_the_papers_subset(finished):
 def test_the_summary_of_the_measures_is_that_of_the_table(finished):
     folder, summary = finished
     table, found = pd.read_csv(folder / "quantification.csv"), summary["quantification"]
-    for key, column in (("spearman_rho", "measured_length_mm"), ("paper_recipe_rho", "paper_area_mm2")):
+    for key, column in (("spearman_rho", "heatmap_area_mm2"), ("paper_recipe_rho", "paper_area_mm2")):
         again = correlate(table[column], table["bac_length_mm"], groups=table["patient_id"], samples=50, seed=3)
         assert found[key] == (None if again["spearman_rho"] is None else pytest.approx(again["spearman_rho"]))
     with_bac = table[table["bac"] == 1]

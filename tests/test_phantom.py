@@ -191,7 +191,7 @@ def test_texture_has_the_asked_spectrum(exponent):
 def test_tissue_has_the_published_texture_exponent():
     """Log exposure of normal structure falls as 1/f^3: CC 3.17, MLO 3.30 (Chen et al. 2012); 2.8 to 3.5 is asked."""
     slopes = []
-    for woman in phantom.draw_women(8, 21, prevalence=0):
+    for woman in phantom.draw_women(32, 21, prevalence=0):
         breast = woman.breasts["L"]
         outline = breast.outlines["CC"]
         tissue = phantom.draw_tissue(list(breast.seed), outline, breast.density, breast.vessels, [], [], 0.25)

@@ -432,7 +432,7 @@ def test_round_trip_of_a_drawn_artery(flip, shape, pixel_mm, least):
     image[artery] = 3000
     if flip:
         image, artery = image[:, ::-1], artery[:, ::-1]
-    prepared = prepare(Mammogram(image, (0.3, 0.3)), shape, pixel_mm)
+    prepared = prepare(Mammogram(image, spacing_mm=(0.3, 0.3)), shape, pixel_mm)
     levels = [np.median(prepared.pixels[prepared.mask]), prepared.pixels.max()]
     back = mask_to_original(prepared.pixels > np.mean(levels), prepared)
     assert back.dtype == bool and back.shape == artery.shape and prepared.flipped == flip
