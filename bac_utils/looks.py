@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
+from bac_utils.canvas import blur
 from bac_utils.tissue import Tissue
 
 SHOULDER, FILM_SHOULDER = 1.5, 2.0
@@ -206,11 +207,9 @@ def _scratch(grey: np.ndarray, rng: np.random.Generator, spacing: float) -> None
 def _blur(image: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
     """Gaussian blur; wide ones on a coarser grid, where they cost little and lose nothing."""
     sigma = sigma_mm / spacing
-    if sigma < 0.25:
-        return image.copy()
     factor = int(max(1, sigma // 3))
     if factor == 1:
-        return cv2.GaussianBlur(image, (0, 0), sigma)
+        return blur(image, sigma)
     size = (max(image.shape[1] // factor, 1), max(image.shape[0] // factor, 1))
     small = cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / factor)
     return cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)

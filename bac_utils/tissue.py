@@ -12,6 +12,9 @@ from bac_utils.canvas import TEXTURE_MM, Canvas, paint, power_law, sample, strok
 FAT, GLAND, CALCIUM, METAL = 0.0456, 0.0802, 1.9, 12.0
 """Linear attenuation at 20 keV in 1/mm: fat and gland after Johns & Yaffe 1987 (Phys Med Biol 32:675); hydroxyapatite
 and steel of the order that NIST's XCOM tables give."""
+THREAD_GRID_MM = 0.13
+"""Septa and threads, thinner than a coarse pixel, are drawn on a grid of at most this spacing and averaged over the
+pixels, as a detector's elements collect what falls on them."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,21 @@ def _gland_share(
 ) -> np.ndarray:
     """Glandular share of the tissue, float32 in [0, 1]: lobes under the skin's fat, septa, threads."""
     shape = distance.shape
+    finer = max(int(np.ceil(spacing_mm / THREAD_GRID_MM)), 1)
+    fine = (shape[0] * finer, shape[1] * finer)
     mean, sd = (3.17, 0.226) if outline.view == "CC" else (3.30, 0.236)  # exponent, Chen et al. 2012
     texture = power_law(rng, rng.normal(mean, sd), longest_mm=rng.uniform(30, 80))
     lobes = sample(texture, shape, spacing_mm)
     smooth = power_law(rng, 5.0, longest_mm=rng.uniform(9, 22), pixels=512)
-    septa = np.clip(1 - np.abs(sample(smooth, shape, spacing_mm)) / rng.uniform(0.08, 0.25), 0, 1)
+
+    def averaged(layer: np.ndarray) -> np.ndarray:
+        return cv2.resize(layer, shape[::-1], interpolation=cv2.INTER_AREA)
+
+    def crests(field: np.ndarray, width: float) -> np.ndarray:
+        """Thin lines along the zeros of a field on the fine grid, averaged over the pixels."""
+        return averaged(np.maximum(1 - np.abs(field) * np.float32(1 / width), 0) ** 2)
+
+    septa = crests(sample(smooth, fine, spacing_mm / finer), rng.uniform(0.08, 0.25))
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * spacing_mm - outline.depth_mm
     y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * spacing_mm - outline.nipple_y
     # textures stretched along the lines that run to the nipple: ducts, lobes, ligaments
@@ -82,11 +95,12 @@ def _gland_share(
     def radial(field: np.ndarray, pull: float, turns: float) -> np.ndarray:
         scale = np.float32(len(field) / TEXTURE_MM)
         along, across = reach * (np.float32(pull) * scale), (angle * np.float32(turns) + 160) * scale
+        along, across = (cv2.resize(at, fine[::-1], interpolation=cv2.INTER_LINEAR) for at in (along, across))
         return cv2.remap(field, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
-    inner = radial(np.roll(texture, 397, 0), rng.uniform(0.3, 0.9), rng.uniform(50, 100))
+    inner = averaged(radial(np.roll(texture, 397, 0), rng.uniform(0.3, 0.9), rng.uniform(50, 100)))
     strand = radial(smooth, rng.uniform(0.12, 0.4), rng.uniform(60, 140))
-    threads = np.clip(1 - np.abs(strand) / rng.uniform(0.06, 0.2), 0, 1)
+    threads = crests(strand, rng.uniform(0.06, 0.2))
     depth = outline.depth_mm
     disc = 1 - ((x / depth + rng.uniform(0.3, 0.55)) / 0.75) ** 2 - (y / depth / rng.uniform(0.6, 0.95)) ** 2
     under_skin = _smoothstep((distance - rng.uniform(1, 7)) / rng.uniform(8, 18))
@@ -94,7 +108,7 @@ def _gland_share(
     cut = float(np.quantile(field[distance > 0][::37], min(max(1 - 1.2 * density, 0.02), 0.98)))
     core = 1 / (1 + np.exp(-(field - cut) / rng.uniform(0.4, 0.9))) * under_skin
     gland = core * rng.uniform(0.4, 0.75) * (1 + rng.uniform(0.12, 0.35) * inner)
-    gland += under_skin * (rng.uniform(0.03, 0.18) * septa**2 + rng.uniform(0.03, 0.20) * threads**2)
+    gland += under_skin * (rng.uniform(0.03, 0.18) * septa + rng.uniform(0.03, 0.20) * threads)
     gland += 0.07 * (1 + rng.uniform(0.3, 0.7) * lobes) * (1 - core)
     return np.clip(gland, 0, 1).astype(np.float32)
 

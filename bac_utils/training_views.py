@@ -43,9 +43,9 @@ class Recipe:
     patches: int = 5
     first_epochs: int = 3
     epochs: int = 6
-    view_women: int = 140
+    view_women: int = 180
     view_shape: tuple[int, int] = (1536, 768)
-    view_epochs: int = 4
+    view_epochs: int = 5
     seed: int = 1
 
 
@@ -64,7 +64,7 @@ FIELD_MM = 240.0
 """Height of the field that a prepared matrix spans; see `preprocess.USUAL_FIELD_MM`."""
 SCALE_SPREAD = 0.2
 """A training view is up to so much larger or smaller, on the log scale, as files without a stated spacing are."""
-FINENESS = ((0.45, (0.8, 1.0)), (0.45, (1.0, 1.75)), (0.10, (0.35, 0.8)))
+FINENESS = ((0.5, (0.8, 1.0)), (0.4, (1.0, 1.75)), (0.1, (0.35, 0.8)))
 """Shares of the women whose views are rendered at such a part of the prepared pixel: about its size, coarser ones (up
 to 0.27 mm for 0.156 mm a prepared pixel), and finer ones (from 0.05 mm, the finest detectors; these take long)."""
 
