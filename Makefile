@@ -15,7 +15,7 @@ UV := UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
 DEMO := runs/demo
 NOTEBOOK ?= 06_view_browser
 WEIGHTS := bac_utils/weights/backbone.weights.h5
-CODE := bac_utils tests notebooks
+CODE := bac_utils tests notebooks benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser lab app figures lint format lock weights clean

@@ -1,19 +1,22 @@
-"""How well are lengths measured on simulated women of a fresh seed, with the bundled detector's default settings?
+"""How well are lengths measured on simulated women of a fresh seed, by `simulate` and `score` as they are installed?
 
-Simulates BAC+ women, measures their MLO views as `score` does, and prints, beside the paper's own recipe, the rank
-correlation with the true length, the error in mm, and how well the artery is located. The neighbourhood is what lies
-within 2 mm of the true mask of the artery.
+Simulates BAC+ women, scores their MLO views, and prints, beside the paper's own recipe, the rank correlation with the
+true length, the error in mm, and how well the artery is located: the outline is that of the DICOM Segmentation, the
+neighbourhood what lies within 2 mm of the true mask of the artery.
 
-    .venv/bin/python benchmarks/quantification.py [--women 64] [--seed 5001] [--spacing 0.15] [--model runs/demo]
+    .venv/bin/python benchmarks/quantification.py [--women 64] [--seed 5001] [--spacing 0.25] [--model runs/demo]
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+import pydicom
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
@@ -22,8 +25,7 @@ from bac_utils.agreement import length_agreement
 from bac_utils.heat import OWN, Explainer
 from bac_utils.intake import read_mammogram
 from bac_utils.model import load_model
-from bac_utils.phantom import cohort_table, draw_measured, write_views
-from bac_utils.preprocess import mask_to_original, prepare, to_original
+from bac_utils.preprocess import prepare, to_original
 from bac_utils.quantify import bac_area, upsample_map
 from bac_utils.scoring import Detector
 from bac_utils.settings import PAPER_THRESHOLD
@@ -32,17 +34,35 @@ from bac_utils.vessels import grow
 NEAR_MM = 2.0
 
 
-def look(folder: Path, row: pd.Series, detector: Detector, paper: Explainer) -> dict:
-    """Measure one view and compare it with its truth."""
-    prepared = prepare(read_mammogram(folder / row.image), detector.shape, detector.pixel_mm)
-    found = detector.measure(prepared)
+def command(*words: str) -> None:
+    """Run a verb of the kit."""
+    subprocess.run([sys.executable, "-m", "bac_utils", *words], check=True)
+
+
+def measure(folder: Path, given: argparse.Namespace) -> pd.DataFrame:
+    """Simulate and score; return a row an MLO view, as `score` writes it, with `true` (mm) and its `image`."""
+    options = [] if given.spacing is None else ["--spacing", str(given.spacing)]
+    women = ["--women", str(given.women), "--seed", str(given.seed), "--prevalence", "1"]
+    command("simulate", str(folder), *women, *options)
+    table = pd.read_csv(folder / "views.csv").query("view == 'MLO'")
+    files = [str(folder / image) for image in table["image"]]
+    options = [] if given.model is None else ["--model", given.model]
+    command("score", *files, "--output", str(folder / "scores.csv"), "--dicom", str(folder / "dicom"), *options)
+    rows = pd.read_csv(folder / "scores.csv").drop(columns=["patient_id", "laterality", "view"])
+    truth = table.rename(columns={"bac": "bac_true", "bac_length_mm": "true"}).assign(file=files)
+    return truth.merge(rows, on="file", validate="one_to_one")
+
+
+def compare(folder: Path, row: pd.Series, detector: Detector, paper: Explainer, outline: np.ndarray | None) -> dict:
+    """Measure a view by the paper's recipe, and compare its heatmap and outline with the truth."""
+    prepared = prepare(read_mammogram(row.file), detector.shape, detector.pixel_mm)
     own = paper(prepared.pixels[None, ..., None])[1][OWN][0]
     area, _ = bac_area(own, detector.shape, PAPER_THRESHOLD, prepared.spacing_mm, prepared.mask)
-    found |= {"true": row.bac_length_mm, "paper": area * found["bac"], "woman": row.patient_id}
-    if row.bac and found["bac"]:
-        truth = cv2.imread(str(folder / "truth" / f"{Path(row.image).stem}.png"), cv2.IMREAD_GRAYSCALE) > 0
+    found = {"paper": area * row.bac}
+    if row.bac_true and row.bac:
+        truth = cv2.imread(str(folder / "truth" / f"{Path(row.file).stem}.png"), cv2.IMREAD_GRAYSCALE) > 0
         near = grow(truth, (row.pixel_spacing_mm,) * 2, NEAR_MM)
-        outline = mask_to_original(detector.outline(prepared), prepared)
+        outline = np.zeros_like(near) if outline is None else outline
         found["dice"] = 2 * (outline & near).sum() / (outline.sum() + near.sum())
         heat = upsample_map(detector.heat(prepared), detector.shape) * prepared.mask
         peak = np.zeros(detector.shape, bool)
@@ -52,27 +72,31 @@ def look(folder: Path, row: pd.Series, detector: Detector, paper: Explainer) -> 
 
 
 def main() -> None:
-    """Simulate, measure, print."""
+    """Simulate, score, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--women", type=int, default=64)
     parser.add_argument("--seed", type=int, default=5001)
-    parser.add_argument("--spacing", type=float, default=0.15)
+    parser.add_argument("--spacing", type=float, default=None, help="by default that of simulate")
     parser.add_argument("--model", default=None)
     parser.add_argument("--output", default=None, help="CSV file for the rows")
     given = parser.parse_args()
     detector = Detector(given.model)
     paper = Explainer(load_model(detector.path), [OWN])
-    women = draw_measured(given.women, given.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        write_views(women, folder, given.spacing, views=("MLO",))
-        table = cohort_table(women, given.spacing)
-        rows = table[table["view"] == "MLO"].itertuples()
-        seen = [look(Path(folder), row, detector, paper) for row in tqdm(rows, total=2 * len(women), unit="view")]
-    frame = pd.DataFrame(seen)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        frame = measure(folder, given)
+        index = pd.read_csv(folder / "dicom" / "index.csv").set_index("file")["segmentation"].dropna()
+        seen = []
+        for row in tqdm(frame.itertuples(), total=len(frame), unit="view"):
+            path = index.get(row.file)
+            outline = None if path is None else pydicom.dcmread(folder / "dicom" / path).pixel_array > 0
+            seen.append(compare(folder, row, detector, paper, outline))
+    frame = pd.concat([frame, pd.DataFrame(seen)], axis=1)
     if given.output:
         frame.to_csv(given.output, index=False)
     bac = frame["true"] > 0
-    print(f"{len(frame)} MLO views of {len(women)} women, {bac.sum()} with BAC; seed {given.seed}")
+    print(f"{len(frame)} MLO views of {given.women} women at {frame['pixel_spacing_mm'][0]} mm, {bac.sum()} with BAC; "
+          f"seed {given.seed}")  # fmt: skip
     print(f"AUC-ROC {roc_auc_score(bac, frame['score']):.3f}; found {(frame['bac'] == 1)[bac].sum()} of {bac.sum()}, "
           f"false {(frame['bac'] == 1)[~bac].sum()} of {(~bac).sum()}")  # fmt: skip
     for name, column in (("length", "bac_length_mm"), ("area", "bac_area_mm2"), ("paper's recipe, area", "paper")):

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from bac_utils import phantom
 from bac_utils.anatomy import FAINTEST_VISIBLE, SHORTEST_VISIBLE_MM, calcify, draw_outline, draw_vessel
 from bac_utils.calcium import FINDINGS, draw_findings
-from bac_utils.canvas import Canvas, paint, power_law, sample, stroke
+from bac_utils.canvas import Canvas, blur, paint, power_law, sample, stroke
 from bac_utils.cohort import read_views
 from bac_utils.settings import PUBLISHED
 from bac_utils.texture import fit_exponent, power_spectrum
@@ -114,6 +114,29 @@ def test_another_spacing_is_the_same_breast(bac_woman):
     inside = coarse > 0.05
     assert np.corrcoef(small[inside], coarse[inside])[0, 1] > 0.95
     assert mask_fine.sum() * 0.2**2 == pytest.approx(mask_coarse.sum() * 0.4**2, rel=0.1)
+
+
+def test_a_coarse_picture_is_as_sharp_as_a_fine_one_averaged():
+    """A detector's elements collect what falls on them: thin lines must not be sharper on a coarse grid."""
+    ratios = []
+    for woman in phantom.draw_women(4, 33, prevalence=1):
+        breast = woman.breasts["L"]
+        given = (list(breast.seed), breast.outlines["MLO"], breast.density, breast.vessels, breast.stretches("MLO"))
+        coarse, fine = (phantom.draw_tissue(*given, breast.findings, spacing) for spacing in (0.25, 0.125))
+        deep = coarse.skin_distance[:, 1:] > 4
+        small = cv2.resize(fine.attenuation, coarse.attenuation.shape[::-1], interpolation=cv2.INTER_AREA)
+        steps = [np.diff(a, axis=1)[deep].std() for a in (coarse.attenuation, small)]
+        ratios.append(steps[0] / steps[1])
+    assert ratios == pytest.approx([1] * 4, abs=0.02)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.6, 0.8, 2.0])
+def test_a_blur_keeps_the_sum_and_has_its_variance(sigma):
+    point = np.zeros((41, 41), np.float32)
+    point[20, 20] = 1
+    row = blur(point, sigma).sum(axis=0)
+    assert row.sum() == pytest.approx(1, abs=1e-5)
+    assert row @ (np.arange(41) - 20) ** 2 == pytest.approx(sigma**2, rel=0.02)
 
 
 def test_mask_agrees_with_the_length(bac_woman):
