@@ -12,6 +12,7 @@ Sources (what was read of each stands in the functions):
   given was not found. They are kept as a reader enters them (`ReaderScore`), and nothing computes them.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -172,7 +173,7 @@ def severity_class(area_mm2: float) -> str:
     """
     if not 0 <= area_mm2 < np.inf:
         raise ValueError(f"area_mm2: got {area_mm2!r}, must be a number, 0 or more")
-    return SEVERITIES[int(np.searchsorted(SEVERITY_LIMITS_MM2, area_mm2))]
+    return SEVERITIES[bisect_left(SEVERITY_LIMITS_MM2, area_mm2)]
 
 
 def twelve_point_bands(points: int) -> dict[str, str | None]:

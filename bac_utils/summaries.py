@@ -151,9 +151,9 @@ def _totals(views: pd.DataFrame, skipped: pd.DataFrame, level: str) -> pd.DataFr
 
 
 def _relative(lengths_mm: Sequence[float], breasts_mm2: Sequence[float]) -> list[float]:
-    pairs = zip(lengths_mm, breasts_mm2, strict=True)
-    return [relative_length(a, b) if np.isfinite([a, b]).all() else np.nan for a, b in pairs]
+    pairs = zip(lengths_mm, breasts_mm2, strict=True)  # of which those that are not known are NaN
+    return [relative_length(a, b) if a == a and b == b else np.nan for a, b in pairs]
 
 
 def _severity(areas_mm2: Sequence[float]) -> list[str]:
-    return [severity_class(area) if np.isfinite(area) else "" for area in areas_mm2]
+    return [severity_class(area) if area == area else "" for area in areas_mm2]
