@@ -198,6 +198,25 @@ def score(
 
 
 @app.command()
+def summarise(
+    scores: Annotated[
+        Path, typer.Argument(metavar="SCORES.csv", help="A table that `score` wrote.", exists=True, dir_okay=False)
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Folder for by_view.csv, by_breast.csv and by_woman.csv.", file_okay=False)
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these tables.")] = False,
+) -> None:
+    """Bring a table of scores to a row a view, a breast and a woman (docs/scoring.md)."""
+    with _one_line_errors():
+        from bac_utils.summaries import write_summaries
+
+        found = write_summaries(scores, output, overwrite)
+        counts = f"{len(found.women)} women, {len(found.breasts)} breasts, {len(found.views)} views: {output}"
+        typer.echo("\n".join([counts, *found.notes]))
+
+
+@app.command()
 def views(
     archive: Annotated[
         str, typer.Argument(metavar="ARCHIVE", help="CBIS-DDSM, EMBED, VinDr-Mammo, RSNA or DICOM (any folder).")

@@ -160,13 +160,16 @@ def find_tables(source: Path, names: Sequence[str], subfolders: Sequence[str] = 
     raise FileNotFoundError(f"{where}: must hold {' or '.join(names)}")
 
 
-def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequence[str] = ()) -> Table:
+def read_table(
+    path: str | os.PathLike, columns: Sequence[str], optional: Sequence[str] = (), free: Sequence[str] = ()
+) -> Table:
     """Read some columns of a CSV file; the others are not kept, so that large tables fit into memory.
 
     Args:
         path: A UTF-8 file, comma-separated, whose first row has the names of the columns.
         columns: Columns that must be there.
         optional: Columns that may be there.
+        free: Columns of these that may hold odd bytes, too; what is not UTF-8 becomes U+FFFD.
 
     Returns:
         The table; blank rows are skipped.
@@ -200,7 +203,7 @@ def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequen
     if not records:
         raise ValueError(f"{path.name}: got no rows, must hold at least one below the column names")
     table = Table(path.name, pd.DataFrame(records, columns=list(places), index=rows, dtype=object))
-    for column in places:
+    for column in places.keys() - set(free):
         table.refuse(table.cells[column].str.contains("[\0\ufffd]"), column, "must be UTF-8 text")
     return table
 

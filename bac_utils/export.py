@@ -1,8 +1,8 @@
-"""Results as DICOM: the calcified artery as a Segmentation, its measurements as a structured report (TID 1500).
+"""Results as DICOM: the calcified artery as a Segmentation, its measurements as a report (TID 1500), and a picture.
 
-Both belong to the study of the view that was measured and refer to that image. A mammogram is a projection without a
+All belong to the study of the view that was measured and refer to that image. A mammogram is a projection without a
 frame of reference, and so is its Segmentation: it lies pixel by pixel on the image that its Derivation Image macro
-names (DICOM PS3.3, A.51). Of the source's header only `CARRIED` is copied, which the two objects cannot do without.
+names (DICOM PS3.3, A.51). Of the source's header only `CARRIED` is copied, which the objects cannot do without.
 
 highdicom takes a second or two to load: import this module where it is used.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import highdicom as hd
 import numpy as np
-from highdicom import seg, sr
+from highdicom import sc, seg, sr
 from pydicom import Dataset, config
 from pydicom.datadict import dictionary_VR
 from pydicom.sr.coding import Code
@@ -23,7 +23,8 @@ from pydicom.valuerep import DA, TM, validate_value
 from bac_utils import __version__
 from bac_utils.dicom import MAMMOGRAPHY_CLASSES, OTHER_CLASSES
 from bac_utils.dicom_file import is_dicom, number, read_header, text, texts
-from bac_utils.intake import quiet
+from bac_utils.intake import Skip, quiet, read_mammogram
+from bac_utils.overlay import draw_overlay
 
 # Each code with the context group of DICOM PS3.16 (2024) that lists it.
 VASCULAR_CALCIFICATION = Code("129759000", "SCT", "Vascular calcification")  # CID 6010, of mammography
@@ -35,6 +36,7 @@ MAMMOGRAPHY = Code("71651007", "SCT", "Mammography")  # CID 6058, procedures
 FAMILY = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162, families of algorithms
 DEVICE = Code("121007", "DCM", "Device")  # CID 270, types of observers
 MEAN = Code("373098007", "SCT", "Mean")  # CID 7464, modifiers of measurements
+DERIVED_FROM = Code("121322", "DCM", "Source image for image processing operation")  # CID 7202, purposes of reference
 
 MILLIMETRE, SQUARE_MILLIMETRE = Code("mm", "UCUM", "mm"), Code("mm2", "UCUM", "square millimeter")
 PERCENT = Code("%", "UCUM", "Percent")
@@ -70,20 +72,20 @@ def write_dicom(
     name: str,
     laterality: str = "",
     origin: Mapping[str, object] | None = None,
-) -> tuple[Path, Path]:
-    """Write a Segmentation and a report of one view; both come, or neither.
+) -> tuple[Path, Path, Path]:
+    """Write a Segmentation, a report and a picture of one view; all come, or none.
 
     Args:
         source: The DICOM file that was measured.
         mask: The calcified artery, bool (Rows, Columns) of the source (`preprocess.mask_to_original`).
         measures: Values by the names of `MEASUREMENTS`: mm, mm2, the score in [0, 1]. None is left out.
-        folder: Gets `NAME.seg.dcm` and `NAME.sr.dcm`; files of these names are replaced.
+        folder: Gets `NAME.seg.dcm`, `NAME.sr.dcm` and `NAME.sc.dcm`; files of these names are replaced.
         name: Stem of the files. Take nothing from the header: it may identify the patient, or hold a path.
         laterality: `L`, `R` or empty.
         origin: What tells the method apart, such as the model's digest and Th, for the algorithm's parameters.
 
     Returns:
-        The paths of Segmentation and report.
+        The paths of Segmentation, report and picture.
 
     Raises:
         ExportError: The source is no DICOM image that results can refer to.
@@ -93,8 +95,9 @@ def write_dicom(
     with quiet():
         reference = read_reference(source)
         outline = segmentation(reference, mask, laterality, origin)
-        objects = outline, report(reference, outline, measures, laterality, origin)
-        paths = tuple(Path(folder) / f"{name}.{kind}.dcm" for kind in ("seg", "sr"))
+        document = report(reference, outline, measures, laterality, origin)
+        objects = outline, document, picture(reference, _displayed(source), mask, measures, laterality, origin)
+        paths = tuple(Path(folder) / f"{name}.{kind}.dcm" for kind in ("seg", "sr", "sc"))
         parts = [path.with_suffix(".part") for path in paths]
         try:
             for made, part in zip(objects, parts, strict=True):
@@ -254,6 +257,67 @@ def report(
     return sr.ComprehensiveSR(
         [reference, outline], content, is_complete=True, **_identity(9102, "BAC measurements, for research", origin)
     )
+
+
+def picture(
+    reference: Dataset,
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    measures: Mapping[str, float | None],
+    laterality: str = "",
+    origin: Mapping[str, object] | None = None,
+) -> sc.SCImage:
+    """Make a Secondary Capture of the view with outline and measures drawn in (`overlay.draw_overlay`).
+
+    It has no pixel spacing: distances are to be taken on the source. Annotation burned in is told of, although it
+    names nobody.
+
+    Args:
+        reference: The source (`read_reference`).
+        pixels: The view as it is displayed, (Rows, Columns).
+        mask: The calcified artery, bool (Rows, Columns).
+        measures: As in `write_dicom`.
+        laterality: `L`, `R` or empty.
+        origin: As in `write_dicom`.
+
+    Returns:
+        The picture, red, green and blue, in a series of its own.
+
+    Raises:
+        ValueError: `mask` is not bool or of another shape than the pixels, or `laterality` is out of its values.
+    """
+    person = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+    _side(laterality)
+    study = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
+    made = sc.SCImage(
+        draw_overlay(pixels, mask, measures),
+        "RGB",
+        8,
+        "PATIENT",
+        study_instance_uid=reference.StudyInstanceUID,
+        patient_orientation=("A", "F"),  # replaced below: it may be unknown
+        **_identity(9103, "BAC picture, for research", origin),
+    )
+    for keyword in (*person, *study):
+        setattr(made, keyword, reference[keyword].value)
+    made.SpecificCharacterSet = reference.SpecificCharacterSet
+    made.Laterality, made.PatientOrientation = laterality, reference.PatientOrientation
+    made.BurnedInAnnotation = "YES"
+    made.ConversionType = "WSD"  # of a workstation
+    made.DerivationDescription = "BAC outline and measures drawn in, for research, not for diagnosis"
+    source = Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = reference.SOPClassUID, reference.SOPInstanceUID
+    source.PurposeOfReferenceCodeSequence = [sr.CodedConcept.from_code(DERIVED_FROM)]
+    made.SourceImageSequence = [source]
+    return made
+
+
+def _displayed(source: str | os.PathLike) -> np.ndarray:
+    """Return a source's pixels as they are displayed, (Rows, Columns), higher is brighter."""
+    try:
+        return read_mammogram(source).pixels
+    except Skip as skip:
+        raise ExportError(f"the source's pixels cannot be shown: {skip.code}") from None
 
 
 def _measurements(measures: Mapping[str, float | None]) -> list[sr.Measurement]:

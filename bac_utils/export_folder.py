@@ -1,4 +1,4 @@
-"""DICOM results of a batch: one folder, two files a view with BAC, and an index that tells which is whose.
+"""DICOM results of a batch: one folder, three files a view with BAC, and an index that tells which is whose.
 
 What cannot be written is told in the index and never stops the batch. highdicom is loaded with the first result.
 """
@@ -12,11 +12,11 @@ import numpy as np
 
 from bac_utils.preprocess import Prepared, mask_to_original
 
-COLUMNS = ("file", "segmentation", "report", "reason")
+COLUMNS = ("file", "segmentation", "report", "picture", "reason")
 
 
 class ResultFolder:
-    """Writes Segmentation and report of views, and `index.csv`: a row a view with `COLUMNS`.
+    """Writes Segmentation, report and picture of views, and `index.csv`: a row a view with `COLUMNS`.
 
     The files are named by the image's digest (`Mammogram.instance`), not by anything that the header says as it
     stands. A view that comes again, after a batch was stopped, replaces its own files and keeps its row.
@@ -74,7 +74,7 @@ class ResultFolder:
             side = str(row.get("laterality") or "")
             original = mask_to_original(mask, prepared)
             paths = write_dicom(source, original, measures, self.folder, digest, side, self.origin)
-            found |= {"segmentation": paths[0].name, "report": paths[1].name}
+            found |= dict(zip(("segmentation", "report", "picture"), (path.name for path in paths), strict=True))
         except ExportError as error:
             found["reason"] = str(error)
         except Exception as error:  # one view never stops the others; its text may quote the file, so it is left out

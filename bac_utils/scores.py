@@ -12,6 +12,7 @@ Sources (what was read of each stands in the functions):
   given was not found. They are kept as a reader enters them (`ReaderScore`), and nothing computes them.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -172,7 +173,7 @@ def severity_class(area_mm2: float) -> str:
     """
     if not 0 <= area_mm2 < np.inf:
         raise ValueError(f"area_mm2: got {area_mm2!r}, must be a number, 0 or more")
-    return SEVERITIES[int(np.searchsorted(SEVERITY_LIMITS_MM2, area_mm2))]
+    return SEVERITIES[bisect_left(SEVERITY_LIMITS_MM2, area_mm2)]
 
 
 def twelve_point_bands(points: int) -> dict[str, str | None]:
@@ -240,7 +241,8 @@ def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) ->
     the column `views`. A missing measure makes sum and largest missing; leave out the row to go on without the view.
 
     Args:
-        views: One row a view: `patient_id, laterality, view` and the measures.
+        views: One row a view: `patient_id, laterality, view` and the measures. Rows with an empty side or view, of
+            which nothing tells whether they repeat another, count as views of their own.
         measures: Names of columns with numbers, 0 or more, or missing.
         level: `breast` or `woman`.
 
@@ -257,7 +259,7 @@ def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) ->
         if name not in views:
             raise ValueError(f"views, column {name!r}: missing, must be there")
     key = ["patient_id", "laterality", "view"]
-    twice = views[views.duplicated(key)]
+    twice = views[views.duplicated(key) & (views[key] != "").all(axis=1)]
     if len(twice):
         raise ValueError(f"views: got {' '.join(map(str, twice[key].iloc[0]))} twice, must hold each view once")
     table = views[key].copy()
@@ -271,8 +273,9 @@ def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) ->
     groups = table.groupby(list(LEVELS[level]), sort=True)
     result = groups.size().rename("views").to_frame()
     for name in measures:
-        result[f"{name}_sum"] = groups[name].agg(lambda column: column.sum(skipna=False))
-        result[f"{name}_max"] = groups[name].agg(lambda column: column.max(skipna=False))
+        missing = groups[name].count() < result["views"]
+        result[f"{name}_sum"] = groups[name].sum().mask(missing)
+        result[f"{name}_max"] = groups[name].max().mask(missing)
     return result.reset_index()
 
 

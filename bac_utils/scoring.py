@@ -30,14 +30,15 @@ from bac_utils.preprocess import Prepared, prepare
 from bac_utils.quantify import Measures, bac_region, measure_arteries
 from bac_utils.refine import MARGIN_MM
 from bac_utils.results import file_digest, write_json
+from bac_utils.scores import mask_area
 from bac_utils.vessels import grow
 from bac_utils.workers import worker_pool
 
 COLUMNS = (
     "file", "patient_id", "laterality", "view", "status", "reason",
-    "score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "elapsed_s",
+    "score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2", "elapsed_s",
 )  # fmt: skip
-MEASURES = ("bac_area_mm2", "bac_length_mm", "bac_width_mm")
+MEASURES = ("bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2")
 BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
 _POINT = ("threshold", "heatmap_threshold")
 
@@ -92,13 +93,16 @@ class Detector:
         Returns:
             `score` (sigmoid of the logit), `bac` (0 or 1), and of the calcified arteries that the heatmap shows above
             Th and the pixels confirm (`quantify.measure_arteries`) `bac_area_mm2`, `bac_length_mm` and `bac_width_mm`
-            (mean; 0 where there is none). Without a pixel spacing the three are None.
+            (mean; 0 where there is none), and `breast_area_mm2` of the breast that was found on the view. Without a
+            pixel spacing the four are None.
         """
         score, found, _ = self._look(prepared)
         row = {"score": score, "bac": int(score >= self.point["threshold"])}
         if found is None:
             return row | dict.fromkeys(MEASURES)
-        return row | dict(zip(MEASURES, (found.area_mm2, found.length_mm, found.vessels.width_mm), strict=True))
+        breast = mask_area(prepared.mask, prepared.spacing_mm)
+        values = (found.area_mm2, found.length_mm, found.vessels.width_mm, breast)
+        return row | dict(zip(MEASURES, values, strict=True))
 
     def outline(self, prepared: Prepared) -> np.ndarray:
         """Outline BAC on one view: what `measure` measures, with a margin (`refine.MARGIN_MM`).

@@ -17,10 +17,12 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    SecondaryCaptureImageStorage,
 )
 
-from bac_utils import __version__, export
+from bac_utils import __version__, export, overlay
 from bac_utils.export import CARRIED, MEASUREMENTS, ExportError, read_reference, write_dicom
+from bac_utils.intake import Skip, read_mammogram
 
 SHAPE = (48, 40)
 VALUES = np.arange(48 * 40, dtype=np.uint16).reshape(SHAPE)
@@ -51,7 +53,7 @@ def drawn():
 
 @pytest.fixture
 def results(tmp_path):
-    """Return the paths of a Segmentation and a report."""
+    """Return the paths of a Segmentation, a report and a picture."""
     return write_dicom(whole(tmp_path / "view.dcm"), drawn(), MEASURES, tmp_path, "a", "L", ORIGIN)
 
 
@@ -94,6 +96,7 @@ def test_the_segment_says_what_it_is_and_who_made_it(results):
         (export.FAMILY, codes.cid7162.ArtificialIntelligence),
         (export.DEVICE, codes.cid270.Device),
         (export.MEAN, codes.cid7464.Mean),
+        (export.DERIVED_FROM, codes.cid7202.SourceImageForImageProcessingOperation),
         (MEASUREMENTS["bac_length_mm"][0], codes.cid7470.Length),
         (MEASUREMENTS["bac_width_mm"][0], codes.cid7470.Width),
         (MEASUREMENTS["bac_area_mm2"][0], codes.cid7471.Area),
@@ -112,7 +115,8 @@ def test_the_documentation_names_every_code_and_element():
     told = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
     for word in (*MEASUREMENTS, *(code.value for code, *_ in MEASUREMENTS.values())):
         assert word in told
-    for code in (export.VASCULAR_CALCIFICATION, export.ABNORMAL_STRUCTURE, export.BREAST, export.ARTERY, export.FAMILY):
+    named = ("VASCULAR_CALCIFICATION", "ABNORMAL_STRUCTURE", "BREAST", "ARTERY", "FAMILY", "DERIVED_FROM")
+    for code in (getattr(export, name) for name in named):
         assert f"{code.value} {code.scheme_designator} {code.meaning}" in told
     for keyword in set(CARRIED) - set(export.REQUIRED):
         assert f"`{keyword}`" in told
@@ -142,6 +146,57 @@ def test_the_report_holds_the_values_and_refers_to_image_and_segment(results):
     assert (document.VerificationFlag, document.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
 
 
+def test_the_picture_shows_the_view_as_it_is_displayed_with_outline_and_text(tmp_path):
+    """A window from 600 to 1400 on stored values of 0 to 1919: 8 bit are (value - 600) / 800 of 255."""
+    window = {"WindowCenter": 1000, "WindowWidth": 800, "VOILUTFunction": "LINEAR_EXACT"}
+    for name, changes in (("a", {}), ("b", {"PhotometricInterpretation": "MONOCHROME1"})):
+        *_, path = write_dicom(whole(tmp_path / f"{name}.dcm", **window, **changes), drawn(), MEASURES, tmp_path, name)
+        picture = pydicom.dcmread(path)
+        assert picture.pixel_array.shape == (*SHAPE, 3)
+        expected = np.clip((VALUES.astype(float) - 600) / 800, 0, 1) * 255
+        expected = 255 - expected if changes else expected
+        drawing = (np.abs(picture.pixel_array - expected[..., None]) > 0.51).any(axis=2)  # half a grey is rounding
+        ring = np.zeros(SHAPE, bool)  # the mask's neighbours above, below, left and right
+        ring[1:] |= drawn()[:-1]
+        ring[:-1] |= drawn()[1:]
+        ring[:, 1:] |= drawn()[:, :-1]
+        ring[:, :-1] |= drawn()[:, 1:]
+        ring &= ~drawn()
+        assert (picture.pixel_array[ring] == overlay.COLOUR).all()
+        text = np.zeros(SHAPE, bool)  # of a width of 0.3 of the columns and its margins, in a corner
+        text[:8, -16:] = text[:8, :16] = text[-8:, -16:] = text[-8:, :16] = True
+        assert not (drawing & ~ring & ~text).any() and (drawing & ~ring).any()
+
+
+def test_the_picture_says_what_it_is(results):
+    picture = pydicom.dcmread(results[2])
+    assert picture.SOPClassUID == SecondaryCaptureImageStorage
+    assert (picture.PhotometricInterpretation, picture.BitsStored, picture.SamplesPerPixel) == ("RGB", 8, 3)
+    assert (picture.BurnedInAnnotation, picture.Modality) == ("YES", "OT")
+    assert "not for diagnosis" in picture.DerivationDescription and "for research" in picture.SeriesDescription
+    (source,) = picture.SourceImageSequence
+    assert (source.ReferencedSOPInstanceUID, picture.StudyInstanceUID) == ("2.25.11", "2.25.12")
+    assert "PixelSpacing" not in picture and "ImagerPixelSpacing" not in picture
+
+
+def test_a_picture_is_not_scored(results):
+    for changes in ({}, {"BodyPartExamined": "BREAST"}, {"Modality": "MG"}):
+        picture = pydicom.dcmread(results[2])
+        for keyword, value in changes.items():
+            setattr(picture, keyword, value)
+        picture.save_as(results[2])
+        with pytest.raises(Skip, match="colour" if changes else "not_mammography"):
+            read_mammogram(results[2])
+
+
+def test_a_source_whose_pixels_cannot_be_shown(tmp_path):
+    source = whole(tmp_path / "view.dcm")
+    source.write_bytes(source.read_bytes()[:-2000])
+    with pytest.raises(ExportError, match="the source's pixels cannot be shown: truncated"):
+        write_dicom(source, drawn(), MEASURES, tmp_path, "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
+
+
 def test_results_are_of_the_same_patient_and_study_and_take_over_nothing_else(results, tmp_path):
     source = pydicom.dcmread(tmp_path / "view.dcm")
     for path in results:
@@ -152,9 +207,9 @@ def test_results_are_of_the_same_patient_and_study_and_take_over_nothing_else(re
         assert found.SeriesInstanceUID != source.SeriesInstanceUID and found.SOPInstanceUID != source.SOPInstanceUID
         for word in (b"Secret", b"Operator"):
             assert word not in path.read_bytes()
-    outline, document = map(pydicom.dcmread, results)
-    assert list(outline.PatientOrientation) == ["A", "FR"]
-    assert outline.SeriesInstanceUID != document.SeriesInstanceUID
+    outline, document, picture = map(pydicom.dcmread, results)
+    assert list(outline.PatientOrientation) == list(picture.PatientOrientation) == ["A", "FR"]
+    assert len({found.SeriesInstanceUID for found in (outline, document, picture)}) == 3
 
 
 def test_no_frame_of_reference_is_made_up_or_taken_over(tmp_path):
@@ -173,12 +228,12 @@ def test_no_frame_of_reference_is_made_up_or_taken_over(tmp_path):
 def test_any_transfer_syntax_of_the_source(tmp_path, syntax):
     paths = write_dicom(whole(tmp_path / "view.dcm", syntax), drawn(), MEASURES, tmp_path, "a")
     np.testing.assert_array_equal(pydicom.dcmread(paths[0]).pixel_array.astype(bool), drawn())
-    assert [str(pydicom.dcmread(path).PatientName) for path in paths] == ["Müller^Änne"] * 2
+    assert [str(pydicom.dcmread(path).PatientName) for path in paths] == ["Müller^Änne"] * 3
 
 
 def test_a_value_that_is_not_known_is_left_out(tmp_path):
     measures = {"score": 0.123456789, "bac_length_mm": None, "bac_area_mm2": None}
-    _, path = write_dicom(whole(tmp_path / "view.dcm"), drawn(), measures, tmp_path, "a")
+    _, path, _ = write_dicom(whole(tmp_path / "view.dcm"), drawn(), measures, tmp_path, "a")
     (group,) = hd.sr.srread(path).content.get_planar_roi_measurement_groups()
     assert [(m.name.meaning, m.value) for m in group.get_measurements()] == [("Certainty of Finding", 12.3457)]
     assert group.finding_sites[0].laterality is None
@@ -249,12 +304,12 @@ def test_wrong_arguments_write_nothing(tmp_path, arguments, words):
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
 
 
-def test_both_come_or_neither(tmp_path, monkeypatch):
+def test_all_come_or_none(tmp_path, monkeypatch):
     def full(self, *arguments, **options):
         raise OSError("no space left")
 
     source = whole(tmp_path / "view.dcm")
-    monkeypatch.setattr(hd.sr.ComprehensiveSR, "save_as", full)
+    monkeypatch.setattr(hd.sc.SCImage, "save_as", full)
     with pytest.raises(OSError, match="no space left"):
         write_dicom(source, drawn(), MEASURES, tmp_path, "a")
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
@@ -290,7 +345,7 @@ def test_dciodvfy_finds_no_error(tmp_path, changes):
     source = whole(tmp_path / "view.dcm", **changes)
     for path, kind in zip(
         write_dicom(source, drawn(), MEASURES, tmp_path, "a", "L", ORIGIN),
-        ("Segmentation", "ComprehensiveSR"),
+        ("Segmentation", "ComprehensiveSR", "SCImage"),
         strict=True,
     ):
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)

@@ -78,14 +78,14 @@ def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
     mammogram = read_mammogram(batch / "a.dcm")
     assert first == {
         "file": str(batch / "a.dcm"), "segmentation": f"{mammogram.instance}.seg.dcm",
-        "report": f"{mammogram.instance}.sr.dcm", "reason": "",
+        "report": f"{mammogram.instance}.sr.dcm", "picture": f"{mammogram.instance}.sc.dcm", "reason": "",
     }  # fmt: skip
     assert [(row["file"][-5:], row["reason"]) for row in others] == [
         ("b.dcm", "the source's StudyInstanceUID is absent"),
         ("c.png", "the source is no DICOM file"),
     ]
     assert "no DICOM results of" in capfd.readouterr().err
-    assert files(out) == sorted([first["segmentation"], first["report"], "index.csv"])
+    assert files(out) == sorted([first["segmentation"], first["report"], first["picture"], "index.csv"])
 
     prepared = prepare(mammogram, (96, 64))
     expected = mask_to_original(Detector(model).outline(prepared), prepared)
@@ -99,6 +99,12 @@ def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
         "Length": row["bac_length_mm"], "Area": row["bac_area_mm2"], "Width": row["bac_width_mm"],
         "Certainty of Finding": pytest.approx(100 * row["score"], rel=1e-12),
     }  # fmt: skip
+    shown = pydicom.dcmread(out / first["picture"]).pixel_array
+    assert shown.shape == (*mammogram.pixels.shape, 3)
+    low, high = mammogram.pixels.min(), mammogram.pixels.max()
+    grey = np.rint((mammogram.pixels - low) / (high - low) * 255)
+    same = np.abs(shown - grey[..., None]).max(axis=2) <= 1
+    assert same[expected].all() and not same.all()
     algorithm = outline.SegmentSequence[0].algorithm_identification
     assert algorithm.parameters["heatmap_threshold"] == "0.01"
 
@@ -177,7 +183,7 @@ def test_command(tmp_path, batch, model):
     words = ["score", batch / "a.dcm", "--output", tmp_path / "scores.csv", "--model", model, "--dicom", tmp_path / "d"]
     done = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
-    assert len(files(tmp_path / "d")) == 3
+    assert len(files(tmp_path / "d")) == 4
 
 
 def test_a_folder_that_cannot_be_is_told_before_any_work(tmp_path, batch, model, monkeypatch):
@@ -225,7 +231,8 @@ def test_what_goes_wrong_is_told_and_stops_nothing(tmp_path, views, monkeypatch)
     assert files(tmp_path / "dicom") == ["index.csv"]
     monkeypatch.undo()
     assert added(tmp_path, views) == ""
-    assert index(tmp_path / "dicom")[-1] == dict(zip(COLUMNS, ("x", "00ff.seg.dcm", "00ff.sr.dcm", ""), strict=True))
+    names = [f"00ff.{kind}.dcm" for kind in ("seg", "sr", "sc")]
+    assert index(tmp_path / "dicom")[-1] == dict(zip(COLUMNS, ("x", *names, ""), strict=True))
 
 
 def test_a_crash_of_the_writer_leaves_the_rows(tmp_path, batch, model, monkeypatch):

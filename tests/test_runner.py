@@ -229,7 +229,7 @@ def call(*words):
     return CliRunner().invoke(cli.app, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("verb", ["simulate", "run", "score", "pretrain"])
+@pytest.mark.parametrize("verb", ["simulate", "run", "score", "summarise", "pretrain"])
 def test_help(verb):
     done = call(verb, "--help")
     assert done.exit_code == 0

@@ -181,3 +181,8 @@ def test_aggregation_refuses_what_would_count_wrongly():
         aggregate_views(VIEWS.assign(area_mm2=-VIEWS["area_mm2"] + 2), ["area_mm2"], "woman")
     with pytest.raises(ValueError, match="views, column 'view': got no numbers"):
         aggregate_views(VIEWS, ["view"], "woman")
+
+
+def test_views_without_a_side_or_view_are_their_own():
+    views = VIEWS[:2].assign(view="")
+    assert aggregate_views(views, ["area_mm2"], "breast").to_numpy().tolist() == [["W2", "L", 2, 10.0, 6.0]]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
 from bac_utils import scoring
-from bac_utils.intake import REASONS, read_mammogram
+from bac_utils.intake import REASONS, Mammogram, read_mammogram
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.preprocess import Prepared, prepare
 from bac_utils.quantify import measure_arteries
@@ -81,6 +81,7 @@ def test_every_file_gets_a_row(tmp_path, junk, model):
     assert scored["reason"].isna().all()
     assert scored["score"].between(0, 1).all() and (scored["bac"] == (scored["score"] >= 0.5)).all()
     assert (scored[["bac_area_mm2", "bac_length_mm", "bac_width_mm"]] >= 0).all(axis=None)
+    assert (scored["breast_area_mm2"] > 0).all()
     assert (scored["elapsed_s"] > 0).all()
     assert scored["patient_id"].tolist() == ["S4-00001"] * 2
     assert set(zip(scored["laterality"], scored["view"], strict=True)) == {("L", "CC"), ("L", "MLO")}
@@ -163,7 +164,7 @@ def test_measures_what_is_hot_and_has_a_spacing(views, model):
     cold = detector.measure(dataclasses.replace(prepared))  # what was measured on a view is kept
     assert cold["bac_area_mm2"] == cold["bac_length_mm"] == cold["bac_width_mm"] == 0
     unknown = detector.measure(dataclasses.replace(prepared, spacing_mm=None))
-    assert unknown["bac_area_mm2"] is unknown["bac_length_mm"] is unknown["bac_width_mm"] is None
+    assert [unknown[name] for name in scoring.MEASURES] == [None] * 4
     assert not detector.outline(dataclasses.replace(prepared, spacing_mm=None)).any()
 
 
@@ -181,7 +182,8 @@ def artery(model, monkeypatch):
 def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
     detector, view, prepared = artery
     found = detector.measure(prepared)
-    assert list(found) == ["score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm"]
+    assert list(found) == ["score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2"]
+    assert found["breast_area_mm2"] == pytest.approx(view.breast.sum() * np.prod(view.spacing_mm))
     assert (found["score"], found["bac"]) == (pytest.approx(1 / (1 + np.exp(-2))), 1)
     assert found["bac_length_mm"] == pytest.approx(view.length_mm, rel=0.1)
     assert found["bac_width_mm"] == pytest.approx(found["bac_area_mm2"] / found["bac_length_mm"], rel=0.05)
@@ -190,6 +192,18 @@ def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
     outline = detector.outline(prepared)
     np.testing.assert_array_equal(outline, grow(mask, view.spacing_mm, MARGIN_MM) & view.breast)
     assert (outline & view.artery).sum() > 0.95 * view.artery.sum()
+
+
+def test_the_breasts_area_takes_the_pixels_of_the_view_as_it_was_prepared(model):
+    """A film of 60 x 40 mm with a breast of 30 x 20 mm: 600 mm2, stretched or at a scale, and nothing without mm."""
+    pixels = np.full((120, 80), 10, np.float32)
+    pixels[30:90, :40] = np.random.default_rng(0).normal(200, 3, (60, 40))
+    for pixel_mm in (None, 1.0):
+        prepared = prepare(Mammogram(pixels, spacing_mm=(0.5, 0.5)), (96, 64), pixel_mm)
+        # the outline is smoothed at its two corners, and its rim is half a pixel thick
+        assert Detector(model).measure(prepared)["breast_area_mm2"] == pytest.approx(600, rel=0.03)
+    unknown = prepare(Mammogram(pixels), (96, 64))
+    assert Detector(model).measure(unknown)["breast_area_mm2"] is None
 
 
 def test_the_operating_point_names_the_heatmap(tmp_path, views, model):
@@ -245,6 +259,12 @@ def test_foreign_outputs_are_refused(tmp_path, junk, model):
     with pytest.raises(ValueError, match=r"mine.csv has other columns \(name,age\)"):
         score_files([junk], output, model)
     assert output.read_text() == "name,age\nx,5\n"
+    old = ",".join(name for name in COLUMNS if name != "breast_area_mm2") + "\n"  # of an earlier version
+    for text in (old, old + "x,,,,skipped,not_found,,,,,,0.1\n"):
+        output.write_text(text)
+        with pytest.raises(ValueError, match=r"mine.csv has other columns \(file,patient_id.*choose another --output"):
+            score_files([junk], output, model)
+        assert output.read_text() == text
     score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
     (model.parent / "other.keras").write_bytes(model.read_bytes())
     (model.parent / "other.json").write_text(json.dumps(POINT | {"threshold": 0.4}))
