@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from bac_utils.agreement import correlate
+from bac_utils.detection import ScoreCurve
 from bac_utils.quantify import bac_area, bac_region, measure
 from bac_utils.results import SETS
-from bac_utils.statistics import ScoreCurve, correlate
 from bac_utils.view_store import COLDEST, ViewStore
 
 OUTCOMES = ("TP", "FP", "FN", "TN")
@@ -59,7 +60,7 @@ class DetectionTuner:
         self.sets = tuple(self._curves)
 
     def at(self, split: str, threshold: float) -> dict:
-        """Return the counts and metrics of `statistics.detection_metrics` for a set at a threshold."""
+        """Return the counts and metrics of `detection.detection_metrics` for a set at a threshold."""
         curve = self._curves[split]
         weights = np.ones(len(curve.labels))
         tn, tp, fn, fp = (int(n) for n in curve.counts(weights, threshold))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bac_utils import plots, statistics
+from bac_utils.detection import detection_summary
 from bac_utils.settings import PUBLISHED
 
 
@@ -42,7 +43,7 @@ def predictions():
 
 @pytest.fixture
 def detection(predictions):
-    return statistics.detection_summary(predictions, 0.5, samples=50, seed=0)
+    return detection_summary(predictions, 0.5, samples=50, seed=0)
 
 
 def view(seed=0, shape=(96, 64)):
