@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from bac_utils.cohort import read_views
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.results import SETS
+from bac_utils.views_table import read_views
 
 KEYS = ["patient_id", "laterality", "view"]
 FILES = {"detection": "heatmaps.npz", "quantification": "heatmaps_quantification.npz"}

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from bac_utils.agreement import correlate, length_agreement
-from bac_utils.cohort import read_views
 from bac_utils.detection import METRICS, counts_metrics
 from bac_utils.execution import declared_parameters, execute, kernel_environment
 from bac_utils.intake import read_mammogram
@@ -21,6 +20,7 @@ from bac_utils.results import SETS
 from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
 from bac_utils.settings import HEATMAPS
 from bac_utils.view_store import ViewStore
+from bac_utils.views_table import read_views
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {
