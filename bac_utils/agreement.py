@@ -86,7 +86,7 @@ def correlate(
         rho, p = (float(x) for x in stats.spearmanr(area, length))
         ranks = [np.unique(x, return_inverse=True)[1] for x in (area, length)]
         frame = pd.DataFrame({"patient_id": groups})
-        interval = list(bootstrap_women(frame, lambda _, w: _weighted_spearman(*ranks, w), samples, seed))
+        interval = list(bootstrap_women(frame, lambda w: _weighted_spearman(*ranks, w), samples, seed))
     result = {"n": int(area.size), "method": "spearman", "coefficient": rho, "p": p}
     if rho is not None and all(describe(x)["normal"] for x in (area, length)):
         r, p_pearson = (float(x) for x in stats.pearsonr(area, length))

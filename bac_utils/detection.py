@@ -211,7 +211,7 @@ def _detection_draws(predictions: pd.DataFrame, threshold: float, samples: int, 
     """Return the METRICS, (samples, 8), of the resamples."""
     curve = ScoreCurve(predictions["bac"], predictions["score"])
 
-    def statistic(_: pd.DataFrame, weights: np.ndarray) -> list[float | None]:
+    def statistic(weights: np.ndarray) -> list[float | None]:
         metrics = curve.metrics(weights, threshold)
         return [metrics[name] for name in METRICS]
 

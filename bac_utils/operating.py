@@ -120,7 +120,7 @@ def operating_points(views: pd.DataFrame, samples: int, seed: int) -> dict[str, 
     points = {}
     for rule in RULES:
         threshold = threshold_by_rule(curve, rule)
-        drawn = bootstrap_women(views, lambda _, w, rule=rule: threshold_by_rule(curve, rule, w), samples, seed)
+        drawn = bootstrap_women(views, lambda w, rule=rule: threshold_by_rule(curve, rule, w), samples, seed)
         metrics = detection_metrics(views["bac"], views["score"], threshold)
         points[rule] = OperatingPoint(
             rule, threshold, list(drawn), metrics, detection_intervals(views, threshold, samples, seed)

@@ -19,14 +19,13 @@ ALPHA = 0.05
 """Significance level of the paper; intervals cover 1 - ALPHA."""
 
 
-def describe(values: Sequence[float], decimals: int = 1) -> dict:
+def describe(values: Sequence[float]) -> dict:
     """Describe a variable as the paper does: mean ± SD where normal, median [IQR] where not.
 
     Normality is the Kolmogorov-Smirnov test with the Lilliefors correction (mean and SD come from the data).
 
     Args:
         values: Finite numbers, at least one.
-        decimals: Decimals in the text.
 
     Returns:
         `n, normal, ks_p, text, median, q1, q3, mean, sd`. Quartiles by linear interpolation, SD with n - 1.
@@ -44,7 +43,7 @@ def describe(values: Sequence[float], decimals: int = 1) -> dict:
     normal = p is not None and p >= ALPHA
 
     def show(number: float) -> str:
-        return np.format_float_positional(round(number, decimals), trim="-")
+        return np.format_float_positional(round(number, 1), trim="-")
 
     text = f"{show(mean)} ± {show(sd)}" if normal else f"{show(median)} [{show(q1)}-{show(q3)}]"
     return {
@@ -176,7 +175,7 @@ def cohort_summary(women: pd.DataFrame, limits: Sequence[int]) -> dict:
 
 
 def bootstrap_women(
-    frame: pd.DataFrame, statistic: Callable[[pd.DataFrame, np.ndarray], float], samples: int, seed: int
+    frame: pd.DataFrame, statistic: Callable[[np.ndarray], float], samples: int, seed: int
 ) -> tuple[float | None, float | None]:
     """Percentile 95 % interval of a statistic from a bootstrap over women.
 
@@ -186,8 +185,8 @@ def bootstrap_women(
 
     Args:
         frame: One row a view, with `patient_id`.
-        statistic: Called with `frame` and the weights of its rows (float64 array of whole numbers); returns a
-            number, NaN or None where the resample leaves it undefined.
+        statistic: Called with the weights of the frame's rows (float64 array of whole numbers); returns a number, NaN
+            or None where the resample leaves it undefined.
         samples: Number of resamples.
         seed: Seed of the draws.
 
@@ -212,7 +211,7 @@ def resample_women(frame: pd.DataFrame, statistic: Callable, samples: int, seed:
     draws = []
     for _ in range(samples):
         drawn = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids)).astype(float)
-        draws.append(statistic(frame, drawn[codes]))
+        draws.append(statistic(drawn[codes]))
     return np.asarray(draws, dtype=float)
 
 

@@ -151,7 +151,7 @@ def test_bootstrap_is_seeded_and_checks_its_input():
     with pytest.raises(ValueError, match="samples: got 0, must be at least 1"):
         detection_intervals(frame, 0.5, 0, 1)
     with pytest.raises(ValueError, match="frame: got no rows"):
-        bootstrap_women(frame[:0], lambda f, w: 0.0, 10, 1)
+        bootstrap_women(frame[:0], lambda w: 0.0, 10, 1)
 
 
 def test_undefined_resamples_are_dropped_and_counted():
