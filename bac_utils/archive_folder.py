@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from bac_utils.archive_tables import check_folder, read_table
 from bac_utils.archive_views import OPTIONAL, Archive, Selection, finish
-from bac_utils.cohort import MAXIMUM_SPACING_MM
 from bac_utils.intake import Skip, describe_mammogram
 from bac_utils.listing import walk_files
 from bac_utils.scoring import pseudonym
+from bac_utils.views_table import MAXIMUM_SPACING_MM
 
 
 def read_dicom_folder(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bac_utils.archive_tables import read_table
-from bac_utils.cohort import AGE_BOUNDS, REQUIRED, check_views
+from bac_utils.views_table import AGE_BOUNDS, REQUIRED, check_views
 
 OPTIONAL = ("bac_length_mm", "pixel_spacing_mm")
 NO_SIDE = "side other than L and R"
@@ -23,9 +23,9 @@ class Archive:
     """A dataset's views in the kit's form.
 
     Attributes:
-        views: One row a view, as `cohort.check_views` gives it: `patient_id, age, laterality, view, image, bac` and,
-            where labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where unknown. `age` is NaN only
-            where that was asked for.
+        views: One row a view, as `views_table.check_views` gives it: `patient_id, age, laterality, view, image, bac`
+            and, where labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where unknown. `age` is NaN
+            only where that was asked for.
         exclusions: `reason, women, views`: what was left out, each view under the first reason that holds; women as
             far as they are known.
         images: The folder from which `image` starts.
@@ -105,7 +105,7 @@ def finish(
         notes: See `Archive`.
 
     Raises:
-        ValueError: No view is left, or the table breaks another rule of `cohort.check_views`.
+        ValueError: No view is left, or the table breaks another rule of `views_table.check_views`.
     """
     selection.leave_out(REPEATED, selection.frame.duplicated(["patient_id", "laterality", "view"]))
     selection.frame = selection.frame.assign(age=_one_age(selection.frame, ages))

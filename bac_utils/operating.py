@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bac_utils.detection import ScoreCurve, detection_intervals, detection_metrics
 from bac_utils.results import file_digest, write_json
 from bac_utils.settings import PUBLISHED
-from bac_utils.statistics import ScoreCurve, bootstrap_women, detection_intervals, detection_metrics
+from bac_utils.statistics import bootstrap_women
 
 KEPT_FILE = "kept_thresholds.json"
 CHOOSING_SETS = ("validation", "train")
@@ -48,7 +49,7 @@ class OperatingPoint:
         rule: A key of `RULES`.
         threshold: A score of at least this is called BAC+.
         threshold_ci: [low, high], 95 %, the rule applied to resamples of women; None where undefined.
-        metrics: As `statistics.detection_metrics`.
+        metrics: As `detection.detection_metrics`.
         intervals: `{metric: [low, high]}`, 95 %, the threshold held, from resamples of women.
     """
 
@@ -109,7 +110,7 @@ def operating_points(views: pd.DataFrame, samples: int, seed: int) -> dict[str, 
         A point for each of `RULES`.
 
     Raises:
-        ValueError: A class has no view, or as `statistics.detection_metrics`.
+        ValueError: A class has no view, or as `detection.detection_metrics`.
     """
     curve = ScoreCurve(views["bac"], views["score"])
     if not 0 < curve.labels.sum() < len(curve.labels):
@@ -119,7 +120,7 @@ def operating_points(views: pd.DataFrame, samples: int, seed: int) -> dict[str, 
     points = {}
     for rule in RULES:
         threshold = threshold_by_rule(curve, rule)
-        drawn = bootstrap_women(views, lambda _, w, rule=rule: threshold_by_rule(curve, rule, w), samples, seed)
+        drawn = bootstrap_women(views, lambda w, rule=rule: threshold_by_rule(curve, rule, w), samples, seed)
         metrics = detection_metrics(views["bac"], views["score"], threshold)
         points[rule] = OperatingPoint(
             rule, threshold, list(drawn), metrics, detection_intervals(views, threshold, samples, seed)

@@ -12,19 +12,21 @@ from bac_utils.preprocess import prepare
 from bac_utils.view_canvas import on_levels
 from bac_utils.view_store import ViewStore
 
+KEPT = 8
+"""Originals that stay in memory."""
+
 
 class Originals:
     """Reads the files of a run's views; the last ones stay in memory."""
 
-    def __init__(self, store: ViewStore, pixel_mm: float | None, kept: int = 8) -> None:
+    def __init__(self, store: ViewStore, pixel_mm: float | None) -> None:
         """Read nothing yet.
 
         Args:
             store: The run's views.
             pixel_mm: As they were prepared: side of a pixel, mm; None: stretched.
-            kept: Originals that stay in memory.
         """
-        self._store, self._pixel_mm, self._kept, self._read = store, pixel_mm, kept, OrderedDict()
+        self._store, self._pixel_mm, self._read = store, pixel_mm, OrderedDict()
 
     def part(
         self, row: int, rect: Sequence[float], size: Sequence[int], mirror: bool, levels: Sequence[float]
@@ -87,6 +89,6 @@ class Originals:
         small = cv2.resize(pixels[r0:r1, c0:c1], shown.shape[::-1], interpolation=cv2.INTER_AREA)
         gain, offset = np.polyfit(small[shown != 0].astype(float), shown[shown != 0].astype(float), 1)
         self._read[row] = pixels, (r0, r1, c0, c1), prepared.inset, (float(gain), float(offset))
-        while len(self._read) > self._kept:
+        while len(self._read) > KEPT:
             self._read.popitem(last=False)
         return self._read[row]

@@ -42,20 +42,19 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return wrapper
 
 
-def save(figure: Figure, path: Path, dpi: int = 110) -> Figure:
-    """Write a figure as a PNG file and close it.
+def save(figure: Figure, path: Path) -> Figure:
+    """Write a figure as a PNG file and close it; above 300 kB it is reduced to 256 colours, then in size.
 
     Args:
         figure: What one of the functions below returned.
         path: The .png file; its folder is made when it is not there.
-        dpi: Dots per inch. A file above 300 kB is reduced to 256 colours, then in size.
 
     Returns:
         The figure, so that a notebook shows it as the value of its cell.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
     if buffer.tell() > PNG_BYTES:
         image = Image.open(buffer).convert("RGB")

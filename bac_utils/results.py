@@ -231,8 +231,8 @@ def prepared_sets(
     Returns:
         The `dataset.PreparedViews`, training set first, then validation and test; and each set's rows.
     """
-    from bac_utils.cohort import read_views
     from bac_utils.dataset import prepare_views
+    from bac_utils.views_table import read_views
 
     views = read_views(folder / "views.csv")
     ordered = pd.concat([views[views["split"] == name] for name in SETS], ignore_index=True)

@@ -164,7 +164,7 @@ def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict,
         kept_thresholds("", parameters["thresholds"])
     path, digest = "", ""
     if cohort:
-        from bac_utils.cohort import read_views
+        from bac_utils.views_table import read_views
 
         read_views(cohort, check_images=True)
         path, digest = str(Path(cohort).resolve()), file_digest(Path(cohort))

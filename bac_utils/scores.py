@@ -2,7 +2,6 @@
 
 Sources (what was read of each stands in the functions):
 
-- Mobini et al., European Radiology 33:6746 (2023), "the paper": `mask_area`.
 - Guo et al., SCU-Net, Medical Physics 48:5851 (2021), by its official code, github Emory-HITI/BAC_segmentation at
   fc95e39: `guo_metrics`.
 - Canadian Society of Breast Imaging (CSBI), position statement on BAC reporting on mammography: `csbi_grade`.
@@ -174,24 +173,6 @@ def severity_class(area_mm2: float) -> str:
     if not 0 <= area_mm2 < np.inf:
         raise ValueError(f"area_mm2: got {area_mm2!r}, must be a number, 0 or more")
     return SEVERITIES[bisect_left(SEVERITY_LIMITS_MM2, area_mm2)]
-
-
-def twelve_point_bands(points: int) -> dict[str, str | None]:
-    """Name the bands of a 12-point score that a reader gave.
-
-    Args:
-        points: 0 to 12.
-
-    Returns:
-        `margolies`, the author's band: `0`, `1-3` or `4-12`. `moscow`, that of Bochkareva et al. for each breast:
-        `mild` (3-4), `moderate` (5-6), `severe` (7-12), or None below 3, where they give none.
-
-    Raises:
-        ValueError: The points are no whole number from 0 to 12.
-    """
-    points = _whole("points", points, READER_SCALES["twelve_point"])
-    moscow = (None, "mild", "moderate", "severe")[int(np.searchsorted((3, 5, 7), points, side="right"))]
-    return {"margolies": ("0", "1-3", "4-12")[int(np.searchsorted((0, 3), points))], "moscow": moscow}
 
 
 @dataclass(frozen=True)

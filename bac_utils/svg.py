@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-BLUE, ORANGE, GREEN, GREY = "#0173b2", "#de8f05", "#029e73", "#6b6b6b"
+BLUE, ORANGE, GREY = "#0173b2", "#de8f05", "#6b6b6b"
 SIZE, MARGIN = 230, (52, 12, 44, 26)  # of the square; left, right, bottom, top
 
 
@@ -61,33 +61,23 @@ class Axes:
         path = "".join(pieces)
         self._parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{style}/>')
 
-    def band(self, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str = BLUE) -> None:
+    def band(self, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:
         """Fill between two lines, where both are finite."""
         known = np.isfinite(low) & np.isfinite(high)
         places = list(zip(np.asarray(x)[known], np.asarray(low)[known], strict=True))
         places += list(zip(np.asarray(x)[known][::-1], np.asarray(high)[known][::-1], strict=True))
         if places:
             path = " ".join("{:.1f},{:.1f}".format(*self.at(*place)) for place in places)
-            self._parts.append(f'<polygon points="{path}" fill="{colour}" opacity="0.18"/>')
+            self._parts.append(f'<polygon points="{path}" fill="{BLUE}" opacity="0.18"/>')
 
-    def point(self, x: float, y: float, name: str = "", colour: str = ORANGE) -> None:
-        """Add a large point with a cross in it."""
-        if not np.isfinite([x, y]).all():
-            return
-        px, py = self.at(x, y)
-        self._parts.append(
-            f'<g class="{name}"><circle cx="{px:.1f}" cy="{py:.1f}" r="7" fill="{colour}" stroke="#000"/>'
-            f'<path d="M{px - 4:.1f} {py:.1f}h8M{px:.1f} {py - 4:.1f}v8" stroke="#000" stroke-width="1.5"/></g>'
-        )
-
-    def spot(self, x: float, y: float, key: str, label: str, text: str = "") -> None:
+    def spot(self, x: float, y: float, key: str, label: str) -> None:
         """Add a small square that can be picked."""
         px, py = self.at(x, y)
         self._parts.append(
             f'<g data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(label)}">'
             f"<title>{escape(label)}</title>"
             f'<rect x="{px - 5:.1f}" y="{py - 5:.1f}" width="10" height="10" fill="#fff" stroke="{BLUE}" '
-            f'stroke-width="2"/><text x="{px + 8:.1f}" y="{py + 15:.1f}">{escape(text)}</text></g>'
+            'stroke-width="2"/></g>'
         )
 
     def bar(self, x0: float, x1: float, y: float, colour: str, low: float = 0, pattern: str = "") -> None:
@@ -119,10 +109,10 @@ class Axes:
                 'stroke="#000" stroke-width="1.5" fill="none"/>'
             )
 
-    def text(self, x: float, y: float, words: str, anchor: str = "middle", below: float = 0) -> None:
+    def text(self, x: float, y: float, words: str, below: float = 0) -> None:
         """Write words at a place; `below` moves them down by pixels."""
         px, py = self.at(x, y)
-        self._parts.append(f'<text x="{px:.1f}" y="{py + below:.1f}" text-anchor="{anchor}">{escape(words)}</text>')
+        self._parts.append(f'<text x="{px:.1f}" y="{py + below:.1f}" text-anchor="middle">{escape(words)}</text>')
 
     def define(self, pattern: str) -> None:
         """Define a hatching by its name."""

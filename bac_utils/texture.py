@@ -24,17 +24,13 @@ SKIN_MM = 8.0
 _EDGES = np.geomspace(0.09, 6.0, 33)  # of the frequency bins, 1/mm
 
 
-def tissue_squares(
-    pixels: np.ndarray, mask: np.ndarray, spacing_mm: float, side_mm: float = SQUARE_MM, skin_mm: float = SKIN_MM
-) -> np.ndarray:
+def tissue_squares(pixels: np.ndarray, mask: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Cut the squares that lie inside the breast, overlapping by half.
 
     Args:
         pixels: (rows, columns).
         mask: The breast, bool, the same shape. The edge of the image is no edge of the breast.
         spacing_mm: Pixel spacing, rows and columns alike.
-        side_mm: Side of a square.
-        skin_mm: Smallest distance of a square from the mask's edge.
 
     Returns:
         (squares, n, n); no squares where the breast is too small for one.
@@ -44,10 +40,10 @@ def tissue_squares(
     """
     if pixels.shape != mask.shape:
         raise ValueError(f"mask: got shape {mask.shape}, must be that of the pixels, {pixels.shape}")
-    side = max(round(side_mm / spacing_mm), 2)
+    side = max(round(SQUARE_MM / spacing_mm), 2)
     deep = mask.astype(np.uint8)
     if not mask.all():
-        deep = (cv2.distanceTransform(deep, cv2.DIST_L2, 5) * spacing_mm > skin_mm).astype(np.uint8)
+        deep = (cv2.distanceTransform(deep, cv2.DIST_L2, 5) * spacing_mm > SKIN_MM).astype(np.uint8)
     sums = cv2.integral(deep)
     inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side] == side * side
     step = max(side // 2, 1)

@@ -4,15 +4,16 @@ The widgets reach `quantify` through `outline`, `measure_view` and `areas_by_thr
 measures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from bac_utils.agreement import correlate
+from bac_utils.detection import ScoreCurve
 from bac_utils.quantify import bac_area, bac_region, measure
 from bac_utils.results import SETS
-from bac_utils.statistics import ScoreCurve, correlate
 from bac_utils.view_store import COLDEST, ViewStore
 
 OUTCOMES = ("TP", "FP", "FN", "TN")
@@ -59,7 +60,7 @@ class DetectionTuner:
         self.sets = tuple(self._curves)
 
     def at(self, split: str, threshold: float) -> dict:
-        """Return the counts and metrics of `statistics.detection_metrics` for a set at a threshold."""
+        """Return the counts and metrics of `detection.detection_metrics` for a set at a threshold."""
         curve = self._curves[split]
         weights = np.ones(len(curve.labels))
         tn, tp, fn, fp = (int(n) for n in curve.counts(weights, threshold))
@@ -102,12 +103,10 @@ def measure_view(
     return measure(heat, pixels.shape, threshold, spacing_mm, pixels != 0)
 
 
-def areas_by_threshold(
-    pixels: np.ndarray, heat: np.ndarray, spacing_mm: tuple[float, float] | None, grid: np.ndarray = TH_GRID
-) -> np.ndarray:
-    """Return a view's area at each Th of the grid, float64 (len(grid),), mm² or pixels."""
+def areas_by_threshold(pixels: np.ndarray, heat: np.ndarray, spacing_mm: tuple[float, float] | None) -> np.ndarray:
+    """Return a view's area at each Th of `TH_GRID`, float64, mm² or pixels."""
     mask, hottest = pixels != 0, heat.max()
-    return np.array([bac_area(heat, mask.shape, th, spacing_mm, mask)[0] if th < hottest else 0.0 for th in grid])
+    return np.array([bac_area(heat, mask.shape, th, spacing_mm, mask)[0] if th < hottest else 0.0 for th in TH_GRID])
 
 
 class LengthTuner:
@@ -120,9 +119,7 @@ class LengthTuner:
         table: One row a Th: `threshold, rho, low, high` (95 %, bootstrap over women; NaN where undefined).
     """
 
-    def __init__(
-        self, store: ViewStore, split: str, samples: int = 200, seed: int = 0, progress: Callable | None = None
-    ) -> None:
+    def __init__(self, store: ViewStore, split: str, samples: int = 200, seed: int = 0) -> None:
         """Measure each view of the set at each Th; this takes some ms a view, so it is done once.
 
         Args:
@@ -130,13 +127,11 @@ class LengthTuner:
             split: A set, or `quantification`.
             samples: Resamples of women behind each interval.
             seed: Seed of the draws.
-            progress: Wraps the rows, such as `tqdm`.
         """
         self.rows = store.measured_rows(split)
         spacings = [store.spacing_mm(row) for row in self.rows]
-        self.unit = "mm²" if all(spacings) else "px"
         spacings = spacings if all(spacings) else [None] * len(spacings)
-        each = zip(progress(self.rows) if progress else self.rows, spacings, strict=True)
+        each = zip(self.rows, spacings, strict=True)
         areas = [areas_by_threshold(store.pixels(row), store.heat(row), spacing) for row, spacing in each]
         self.areas = np.array(areas).reshape(-1, len(TH_GRID))
         known = store.table.loc[self.rows]

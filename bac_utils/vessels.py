@@ -20,7 +20,7 @@ from skimage.morphology import skeletonize
 WALL_MM = 2.0
 """Two walls with no more than this between them are one artery."""
 SPUR_MM = 2.0
-"""A branch with a free end is the outline's noise up to this length."""
+"""A branch with a free end is the outline's noise up to this length, or if it hardly leaves the artery (2 radii)."""
 GAP_MM = 3.0
 """Widest bare stretch within one interrupted artery."""
 GAP_DEGREES = 40.0
@@ -68,7 +68,6 @@ def trace_vessels(
     spacing_mm: tuple[float, float],
     gap_mm: float = GAP_MM,
     wall_mm: float = WALL_MM,
-    spur_mm: float = SPUR_MM,
 ) -> Vessels:
     """Trace the centre lines of a mask.
 
@@ -83,7 +82,6 @@ def trace_vessels(
         spacing_mm: (row, column).
         gap_mm: Widest gap that is bridged, between edges of the mask; 0 bridges none.
         wall_mm: Widest lumen, between edges of the mask, that is filled in.
-        spur_mm: Longest branch that is pruned, besides those that hardly leave the artery (2 radii).
 
     Returns:
         The arteries: none in an empty mask or a blob.
@@ -92,7 +90,7 @@ def trace_vessels(
         ValueError: `mask` is not two-dimensional, the spacing is not two positive numbers, or a length is below 0.
     """
     mask, spacing = check_mask(mask), check_spacing(spacing_mm)
-    for name, value in (("gap_mm", gap_mm), ("wall_mm", wall_mm), ("spur_mm", spur_mm)):
+    for name, value in (("gap_mm", gap_mm), ("wall_mm", wall_mm)):
         if not 0 <= value < np.inf:
             raise ValueError(f"{name}: got {value!r}, must be a number of mm, 0 or more")
     if not mask.any():
@@ -101,7 +99,7 @@ def trace_vessels(
     mask, corner = _crop(mask, spacing, wall_mm)
     mask = fill_walls(mask, spacing, wall_mm)
     radius = depth(mask, spacing)
-    branches = _prune(_branches(skeletonize(mask)), radius, spacing, spur_mm)
+    branches = _prune(_branches(skeletonize(mask)), radius, spacing)
     branches = _bridge(branches, radius, spacing, gap_mm)
     labels = cv2.connectedComponents(mask.astype(np.uint8))[1]
     areas = np.bincount(labels.ravel()) * spacing[0] * spacing[1]
@@ -278,7 +276,7 @@ def _degrees(branches: list[_Branch]) -> Counter:
     return Counter(node for branch in branches for node in branch.nodes)
 
 
-def _prune(branches: list[_Branch], radius: np.ndarray, spacing: tuple[float, float], spur_mm: float) -> list[_Branch]:
+def _prune(branches: list[_Branch], radius: np.ndarray, spacing: tuple[float, float]) -> list[_Branch]:
     """Drop short branches with a free end, the shortest of each crossing first, and join what then goes straight on."""
     while True:
         branches = _join(branches)
@@ -289,7 +287,7 @@ def _prune(branches: list[_Branch], radius: np.ndarray, spacing: tuple[float, fl
             if degree[branch.stop] > 1 or degree[branch.start] == 1:
                 continue
             length = _length(branch.points * spacing)
-            if length < max(spur_mm, 2 * _at(radius, branch.points[0])):
+            if length < max(SPUR_MM, 2 * _at(radius, branch.points[0])):
                 shortest[branch.start] = min(shortest.get(branch.start, (np.inf, 0)), (length, k))
         if not shortest:
             return branches

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from bac_utils.cohort import read_views
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.results import SETS
+from bac_utils.views_table import read_views
 
 KEYS = ["patient_id", "laterality", "view"]
 FILES = {"detection": "heatmaps.npz", "quantification": "heatmaps_quantification.npz"}
@@ -181,12 +181,11 @@ class ViewStore:
         place = self._heat_place[row]
         return None if np.isnan(place) else self._heats[int(place)].astype(np.float32)
 
-    def measured_rows(self, split: str, view: str = "MLO") -> list[int]:
-        """Return the rows whose areas are laid against lengths: of the set's BAC+ women, as notebook 04 takes them.
+    def measured_rows(self, split: str) -> list[int]:
+        """Return the rows whose areas are laid against lengths: MLO views of the set's BAC+ women.
 
         Args:
             split: A set, or `quantification`.
-            view: `CC` or `MLO`.
 
         Returns:
             Rows with a heatmap and a known length; empty where there is none.
@@ -196,7 +195,7 @@ class ViewStore:
             return []
         with_bac = table["patient_id"].isin(table.loc[table["bac"] == 1, "patient_id"])
         wanted = with_bac | (table["split"] == "quantification")
-        wanted &= (table["split"] == split) & (table["view"] == view)
+        wanted &= (table["split"] == split) & (table["view"] == "MLO")
         return table.index[wanted & table["with_heat"] & table["bac_length_mm"].notna()].tolist()
 
     def _subset(self) -> tuple[pd.DataFrame, np.ndarray] | None:

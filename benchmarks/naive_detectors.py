@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.cohort import read_views
 from bac_utils.intake import read_mammogram
 from bac_utils.preprocess import find_breast
+from bac_utils.views_table import read_views
 
 SPACING_MM = 0.26
 BRIGHT = 0.15

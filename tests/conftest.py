@@ -1,7 +1,8 @@
-"""Shared fixtures: a tiny recipe and views on which it learns."""
+"""Shared fixtures: a tiny recipe, views on which it learns, and a writer of mammograms."""
 
 import os
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,3 +33,11 @@ def tiny_views() -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:64, :32]
     pixels[:, np.hypot((y - 32) / 32, x / 30) > 1] = 0
     return pixels.astype(np.float16), labels
+
+
+@pytest.fixture
+def dicom(tmp_path):
+    """Return `mammogram_files.write` without its first argument: each call writes the same file anew."""
+    from mammogram_files import write
+
+    return partial(write, tmp_path / "view.dcm")

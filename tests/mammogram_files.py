@@ -2,8 +2,9 @@
 
 import numpy as np
 from jpeg_streams import jpeg_dct_flat, jpeg_lossless, jpeg_ls
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
     JPEG2000,
     DeflatedExplicitVRLittleEndian,
@@ -101,6 +102,11 @@ def write(path, values=VALUES, syntax=ExplicitVRLittleEndian, bits=None, pixels=
             setattr(ds, keyword, value)
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+def frame_of(path):
+    """Return the compressed stream of a file with one frame."""
+    return get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
 
 
 def outcome(path, **arguments):

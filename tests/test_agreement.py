@@ -1,11 +1,15 @@
-"""The choice of the heatmap and the agreement of lengths, on numbers made by hand."""
+"""The choice of the heatmap, the correlation with lengths and their agreement, on numbers made by hand or drawn."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from resamples import naive_resamples
+from scipy import stats
 
-from bac_utils.agreement import choose_heatmap, length_agreement
-from bac_utils.settings import DEFAULT_THRESHOLD, PAPER_THRESHOLD
+from bac_utils.agreement import choose_heatmap, correlate, evans, length_agreement
+from bac_utils.settings import DEFAULT_THRESHOLD, PAPER_THRESHOLD, PUBLISHED
 
 
 @pytest.fixture
@@ -63,6 +67,60 @@ def test_the_kinds_of_the_answer_can_be_written_as_json(curve):
 def test_a_form_that_the_model_lacks_is_named(curve):
     with pytest.raises(ValueError, match=r"heatmap: got 'layer-cam', must be one that .*: cells, grad-cam\+\+"):
         choose_heatmap(curve, "layer-cam", None, "cells")
+
+
+def test_correlate_picks_the_method_by_normality():
+    rng = np.random.default_rng(5)
+    length = rng.normal(40, 8, 100)
+    area = 2 * length + rng.normal(0, 5, 100)
+    result = correlate(area, length, samples=50)
+    assert result["method"] == "pearson"
+    assert (result["coefficient"], result["p"]) == pytest.approx(tuple(stats.pearsonr(area, length)))
+    skewed = correlate(np.exp(area / 10), length, samples=50)
+    assert skewed["method"] == "spearman"
+    assert skewed["coefficient"] == skewed["spearman_rho"] == result["spearman_rho"]  # ranks alone count
+    assert (skewed["spearman_rho"], skewed["spearman_p"]) == pytest.approx(tuple(stats.spearmanr(area, length)))
+    assert skewed["evans"] == "very strong"
+    json.dumps(skewed, allow_nan=False)
+
+
+def test_correlate_resamples_women():
+    rng = np.random.default_rng(6)
+    groups = np.repeat(np.arange(15), 2)
+    length = rng.exponential(20, 30).round()
+    length[:8] = 0  # ties, as the views without BAC
+    area = length + rng.normal(0, 10, 30)
+    frame = pd.DataFrame({"patient_id": groups, "area": area, "length": length})
+    rho = [stats.spearmanr(r["area"], r["length"])[0] for r in naive_resamples(frame, 80, 9)]
+    result = correlate(area, length, groups, 80, 9)
+    assert result["spearman_ci"] == pytest.approx(np.percentile(rho, [2.5, 97.5]).tolist())
+    assert (result["n"], result["spearman_rho"]) == (30, pytest.approx(stats.spearmanr(area, length)[0]))
+
+
+def test_correlate_what_has_no_correlation():
+    for area, length in (([1, 2], [3, 4]), ([1, 1, 1, 1], [1, 2, 3, 4])):
+        result = correlate(area, length, samples=10)
+        assert result["spearman_rho"] is result["spearman_p"] is result["evans"] is None
+        assert result["spearman_ci"] == [None, None]
+    with pytest.raises(ValueError, match="length: got 2 values and 3 groups, must be 3 each"):
+        correlate([1, 2, 3], [1, 2])
+    with pytest.raises(ValueError, match="area: got 1 values that are not finite"):
+        correlate([1, 2, np.nan], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("r", "word"),
+    [(0, "very weak"), (0.19, "very weak"), (-0.2, "weak"), (0.4, "moderate"), (0.79, "strong"),
+     (0.8, "very strong"), (PUBLISHED["spearman_rho"], "very strong"), (-1, "very strong")],
+)  # fmt: skip
+def test_evans(r, word):
+    assert evans(r) == word
+
+
+def test_evans_refuses_nonsense():
+    for r in (1.1, np.nan):
+        with pytest.raises(ValueError, match="r: got .*, must lie between -1 and 1"):
+            evans(r)
 
 
 def test_agreement_by_hand():

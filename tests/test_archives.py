@@ -22,8 +22,8 @@ from bac_utils.archives import (
     read_rsna,
     read_vindr_mammo,
 )
-from bac_utils.cohort import read_views
 from bac_utils.scoring import pseudonym
+from bac_utils.views_table import read_views
 
 
 def put(path, *lines):

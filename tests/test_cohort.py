@@ -1,48 +1,25 @@
+"""Inclusion, age classes and the split by woman, on cohorts made by hand."""
+
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from view_rows import four_views
 
 from bac_utils.cohort import (
-    SPLITS,
     age_class,
     age_class_labels,
     check_classes,
-    check_views,
     include_women,
     population_age_limits,
-    read_views,
     split_counts,
     split_women,
     table_one,
     women_table,
 )
 from bac_utils.settings import PAPER, PUBLISHED
-
-HEADER = "patient_id,age,laterality,view,image,bac"
-GOOD = [
-    "007,59,R,CC,a.dcm,0",
-    "007,59,R,MLO,b.dcm,1",
-    "007,59,L,CC,c.dcm,",
-    "007,59,L,MLO,d.dcm,0",
-    "008,45,R,CC,e.dcm,0",
-]
-
-
-def write(folder, *lines, header=HEADER, encoding="utf-8"):
-    path = folder / "views.csv"
-    path.write_bytes(("\n".join([header, *lines]) + "\n").encode(encoding))
-    return path
-
-
-def four_views(patient_id, age=59, bac=(0, 0, 0, 0)):
-    sides = [("R", "CC"), ("R", "MLO"), ("L", "CC"), ("L", "MLO")]
-    return [
-        {"patient_id": patient_id, "age": age, "laterality": side, "view": view, "bac": label,
-         "image": f"{patient_id}_{side}_{view}.dcm"}
-        for (side, view), label in zip(sides, bac, strict=True)
-    ]  # fmt: skip
+from bac_utils.views_table import SPLITS, check_views
 
 
 def cohort(classes, negative):
@@ -52,153 +29,6 @@ def cohort(classes, negative):
     table["bac"] = [1] * len(ages) + [0] * negative
     table.insert(0, "patient_id", [f"W{k:04d}" for k in range(len(table))])
     return table
-
-
-# reading and checking
-
-
-def test_read_views_gives_types_and_paths(tmp_path):
-    path = write(tmp_path, *GOOD)
-    views = read_views(path)
-    assert views["patient_id"].tolist() == ["007"] * 4 + ["008"]  # leading zeros stay
-    assert views["age"].tolist() == [59.0] * 4 + [45.0]
-    assert views["bac"].tolist()[:2] == [0, 1]
-    assert np.isnan(views["bac"][2])
-    assert views["image_path"][0] == str(tmp_path / "a.dcm")
-
-
-def test_read_views_takes_what_spreadsheets_write(tmp_path):
-    text = "\ufeff" + HEADER + ",bac_length_mm,pixel_spacing_mm,note\r\n"
-    text += ' "S,1", 59.0,R,CC,sub/a.dcm,1.0,41,0.085,"two\r\nlines"\r\n,,,,,,,,\r\n\r\n2,60,L,MLO,b.dcm,0,,,\r\n'
-    (tmp_path / "views.csv").write_bytes(text.encode())
-    views = read_views(str(tmp_path / "views.csv"))
-    assert views["patient_id"].tolist() == ["S,1", "2"]
-    assert views["bac_length_mm"][0] == 41
-    assert views["pixel_spacing_mm"].isna().tolist() == [False, True]
-    assert views["note"].tolist() == ["two\r\nlines", ""]
-    text = text.replace(",60,", ",590,")
-    (tmp_path / "views.csv").write_bytes(text.encode())
-    with pytest.raises(ValueError, match="row 6, column 'age': got 590"):  # its line, blank ones counted
-        read_views(tmp_path / "views.csv")
-
-
-def test_a_written_table_reads_back_the_same(tmp_path):
-    views = read_views(write(tmp_path, *GOOD))
-    views.drop(columns="image_path").to_csv(tmp_path / "again.csv", index=False)
-    pd.testing.assert_frame_equal(read_views(tmp_path / "again.csv"), views)
-
-
-BROKEN = {
-    "age 590": (2, "007,590,L,CC,c.dcm,", "row 4, column 'age': got 590, must be a number of years"),
-    "age 17.9": (2, "007,17.9,L,CC,c.dcm,", "row 4, column 'age': got 17.9"),
-    "DICOM age": (2, "007,059Y,L,CC,c.dcm,", "row 4, column 'age': got 059Y"),
-    "age inf": (2, "007,inf,L,CC,c.dcm,", "row 4, column 'age': got inf"),
-    "no age": (2, "007,,L,CC,c.dcm,", "row 4, column 'age': got nothing"),
-    "two ages": (2, "007,60,L,CC,c.dcm,", r"row 4, column 'age': got 60, must be .* \(row 2 differs\)"),
-    "side": (2, "007,59,left,CC,c.dcm,", "row 4, column 'laterality': got left, must be one of L, R"),
-    "view": (2, "007,59,L,ML,c.dcm,", "row 4, column 'view': got ML, must be one of CC, MLO"),
-    "doubled": (2, "007,59,R,MLO,c.dcm,", r"row 4, column 'view': got MLO, .* \(also in row 3\)"),
-    "doubled file": (2, "007,59,L,CC,./b.dcm,", r"row 4, column 'image': got ./b.dcm, .* \(also in row 3\)"),
-    "no id": (2, " ,59,L,CC,c.dcm,", "row 4, column 'patient_id': got nothing, must not be empty"),
-    "no image": (2, "007,59,L,CC,,", "row 4, column 'image': got nothing, must not be empty"),
-    "bac 2": (2, "007,59,L,CC,c.dcm,2", r"row 4, column 'bac': got 2, must be 0, 1 or empty"),
-    "bac yes": (2, "007,59,L,CC,c.dcm,yes", "row 4, column 'bac': got yes"),
-    "bac nan": (2, "007,59,L,CC,c.dcm,nan", "row 4, column 'bac': got nan"),
-    "cells": (2, "007,59,L,CC,c.dcm", "row 4: got 5 cells, must have 6 as the first row"),
-    "quote": (4, '"007,59,L,CC,c.dcm,', "row 6: got unexpected end of data, must be comma-sep"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_row_is_refused_by_name(tmp_path, name):
-    index, line, message = BROKEN[name]
-    lines = [*GOOD]
-    lines[index] = line
-    with pytest.raises(ValueError, match="^views.csv " + message):
-        read_views(write(tmp_path, *lines))
-
-
-@pytest.mark.parametrize(
-    ("column", "cell", "bac", "message"),
-    [
-        ("bac_length_mm", "-3", "1", "'bac_length_mm': got -3, must be a number of mm, 0 or more, or empty"),
-        ("bac_length_mm", "inf", "1", "'bac_length_mm': got inf"),
-        ("bac_length_mm", "12.5", "0", "'bac_length_mm': got 12.5, must be 0 or empty where bac is 0"),
-        (
-            "pixel_spacing_mm",
-            "0",
-            "1",
-            "'pixel_spacing_mm': got 0, must be a number of mm above 0 and at most 2",
-        ),
-        ("pixel_spacing_mm", "70", "1", "'pixel_spacing_mm': got 70"),  # micrometres
-        ("split", "", "1", "'split': got nothing, must be one of train, validation, test, unused, quantification"),
-    ],
-)
-def test_a_broken_optional_cell_is_refused(tmp_path, column, cell, bac, message):
-    path = write(tmp_path, f"1,59,R,CC,a.dcm,{bac},{cell}", header=f"{HEADER},{column}")
-    with pytest.raises(ValueError, match=f"views.csv row 2, column {message}"):
-        read_views(path)
-
-
-def test_several_broken_rows_are_counted(tmp_path):
-    path = write(tmp_path, *(line.replace(",59,", ",590,") for line in GOOD))
-    with pytest.raises(ValueError, match=r"row 2, .* \(rows that break this rule: 4\)"):
-        read_views(path)
-
-
-@pytest.mark.parametrize(("bac", "length"), [("1", "0"), ("1", ""), ("", "3"), ("0", "0"), ("0", "")])
-def test_lengths_that_agree_with_the_label(tmp_path, bac, length):
-    path = write(tmp_path, f"1,59,R,CC,a.dcm,{bac},{length}", header=f"{HEADER},bac_length_mm")
-    assert len(read_views(path)) == 1
-
-
-def test_a_woman_lies_in_one_set():
-    frame = pd.DataFrame(four_views("1")).assign(split=["train", "train", "test", "train"])
-    with pytest.raises(ValueError, match=r"views row 4, column 'split': got test, must be the same .*row 2"):
-        check_views(frame)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "got an empty file"),
-        (b"\n , \n", "got an empty file"),
-        (HEADER.encode(), "got no rows"),
-        (b"PK\x03\x04\xff\xfe\x80", "got bytes that are no text"),
-        (b"PK\x03\x04\x00\x00", "got zero bytes"),
-        ((HEADER + "\n1,59,R,CC,a.dcm,0").encode("utf-16"), "got bytes that are no text"),
-        (HEADER.replace(",", ";").encode() + b"\n1;59;R;CC;a.dcm;0", "separated by commas"),
-        (HEADER.replace("age", "years").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1, column 'age': missing"),
-        (HEADER.replace("age", "bac").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1: got columns .* each once"),
-    ],
-)
-def test_a_file_that_is_no_views_table(tmp_path, content, message):
-    (tmp_path / "views.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=f"^views.csv.*{message}"):
-        read_views(tmp_path / "views.csv")
-
-
-def test_missing_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.csv', must be an existing CSV file"):
-        read_views(tmp_path / "nowhere.csv")
-    path = write(tmp_path, *GOOD)
-    for name in "abde":
-        (tmp_path / f"{name}.dcm").touch()
-    with pytest.raises(ValueError, match="views.csv row 4, column 'image': got c.dcm, must be an existing file"):
-        read_views(path, check_images=True)
-    (tmp_path / "c.dcm").touch()
-    assert len(read_views(path, check_images=True)) == 5
-
-
-def test_check_views_takes_a_frame_and_leaves_it_alone():
-    frame = pd.DataFrame(four_views(12, bac=(0, 1, None, 0)), index=[9, 8, 7, 6])
-    before = frame.copy()
-    views = check_views(frame)
-    pd.testing.assert_frame_equal(frame, before)
-    assert views["patient_id"].tolist() == ["12"] * 4
-    assert views.index.tolist() == [0, 1, 2, 3]
-    with pytest.raises(TypeError, match="frame: got list, must be a pandas.DataFrame"):
-        check_views([1])
 
 
 # inclusion

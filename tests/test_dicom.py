@@ -3,17 +3,12 @@
 import numpy as np
 import pydicom
 import pytest
-from mammogram_files import NO_TAGS, VALUES, code, item, reason, write
+from mammogram_files import NO_TAGS, VALUES, code, item, reason
 from pydicom.sr._snomed_dict import mapping as snomed
 from pydicom.sr.codedict import codes
 
 from bac_utils import dicom as module
 from bac_utils.intake import MAMMOGRAPHY_CLASSES, REASONS, read_mammogram
-
-
-@pytest.fixture
-def dicom(tmp_path):
-    return lambda *args, **changes: write(tmp_path / "view.dcm", *args, **changes)
 
 
 @pytest.mark.parametrize(

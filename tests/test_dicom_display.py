@@ -3,15 +3,10 @@
 import numpy as np
 import pydicom
 import pytest
-from mammogram_files import VALUES, item, reason, write
+from mammogram_files import VALUES, item, reason
 from pydicom.pixels.processing import apply_voi_lut, apply_windowing
 
 from bac_utils.intake import MAMMOGRAPHY_CLASSES, read_mammogram
-
-
-@pytest.fixture
-def dicom(tmp_path):
-    return lambda *args, **changes: write(tmp_path / "view.dcm", *args, **changes)
 
 
 def test_monochrome1_is_turned_once(dicom):

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 from jpeg_streams import jpeg_dct_flat, jpeg_lossless, jpeg_ls
-from mammogram_files import LOSSLESS, NATIVE, VALUES, reason, write
+from mammogram_files import LOSSLESS, NATIVE, VALUES, frame_of, reason
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.uid import (
@@ -27,11 +27,6 @@ from pydicom.uid import (
 )
 
 from bac_utils.intake import MAMMOGRAPHY_CLASSES, read_mammogram
-
-
-@pytest.fixture
-def dicom(tmp_path):
-    return lambda *args, **changes: write(tmp_path / "view.dcm", *args, **changes)
 
 
 def test_a_plain_view(dicom):
@@ -95,7 +90,7 @@ def test_lossy_jpeg_2000_against_another_decoder(dicom):
     y, x = np.mgrid[:64, :96]
     values = (2000 + 1900 * np.sin(x / 9) * np.cos(y / 7)).astype(np.uint16)
     path = dicom(values, JPEG2000)
-    stream = pydicom.encaps.get_frame(pydicom.dcmread(path).PixelData, 0, number_of_frames=1)
+    stream = frame_of(path)
     found = read_mammogram(path).pixels
     assert 0 < np.abs(found - values).max() < 200
     np.testing.assert_allclose(found, np.asarray(Image.open(BytesIO(stream))) / 16, atol=1)  # of 16 bits
@@ -181,7 +176,7 @@ def sized(stream, rows, columns, place):
 def test_streams_that_claim_another_size(dicom, rows, columns, expected):
     for syntax, stream in ((JPEGLosslessSV1, jpeg_lossless(VALUES, 12)), (JPEGLSLossless, jpeg_ls(VALUES, 12)[0])):
         assert reason(dicom(syntax=syntax, pixels=sized(stream, rows, columns, 7))) == expected
-    stream = pydicom.encaps.get_frame(pydicom.dcmread(dicom(syntax=JPEG2000Lossless)).PixelData, 0, number_of_frames=1)
+    stream = frame_of(dicom(syntax=JPEG2000Lossless))
     claim = columns.to_bytes(4, "big") + rows.to_bytes(4, "big")
     assert reason(dicom(syntax=JPEG2000Lossless, pixels=stream[:8] + claim + stream[16:])) == expected
 
@@ -236,7 +231,7 @@ def test_truncated_files(tmp_path, dicom):
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=lambda s: s.name)
 def test_compressed_pixels_without_end_are_truncated(dicom, syntax):
-    frame = pydicom.encaps.get_frame(pydicom.dcmread(dicom(syntax=syntax)).PixelData, 0, number_of_frames=1)
+    frame = frame_of(dicom(syntax=syntax))
     assert reason(dicom(syntax=syntax, pixels=frame[: len(frame) // 2])) == "truncated"
 
 

@@ -20,11 +20,6 @@ from bac_utils import intake, mammogram
 from bac_utils.intake import REASONS, Skip, read_mammogram
 
 
-@pytest.fixture
-def dicom(tmp_path):
-    return lambda *args, **changes: write(tmp_path / "view.dcm", *args, **changes)
-
-
 def test_other_files(tmp_path):
     assert reason(tmp_path / "missing.dcm") == "not_found"
     assert reason(tmp_path) == "not_found"

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bac_utils.agreement import length_agreement
-from bac_utils.cohort import read_views
+from bac_utils.agreement import correlate, length_agreement
+from bac_utils.detection import METRICS, counts_metrics
 from bac_utils.execution import declared_parameters, execute, kernel_environment
 from bac_utils.intake import read_mammogram
 from bac_utils.model import load_model, predict_scores
@@ -19,8 +19,8 @@ from bac_utils.preprocess import prepare
 from bac_utils.results import SETS
 from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
 from bac_utils.settings import HEATMAPS
-from bac_utils.statistics import METRICS, correlate, counts_metrics
 from bac_utils.view_store import ViewStore
+from bac_utils.views_table import read_views
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {
@@ -296,5 +296,5 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     assert summary["quantification"]["views"] == len(table)
 
 
-def test_metrics_of_the_summary_are_those_of_the_statistics():
+def test_metrics_of_the_summary_are_those_of_the_detection():
     assert set(["accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr"]) <= set(METRICS)

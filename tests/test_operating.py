@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from finished_run import make_run
 
+from bac_utils.detection import ScoreCurve, choose_threshold
 from bac_utils.operating import (
     CHOOSING_SETS,
     PAPER_SPECIFICITY,
@@ -19,7 +20,6 @@ from bac_utils.operating import (
 from bac_utils.results import file_digest
 from bac_utils.runner import NOTEBOOKS, OWN_FILES, _asked, check_parameters
 from bac_utils.scoring import find_detector
-from bac_utils.statistics import ScoreCurve, choose_threshold
 
 # From the highest score: + + - + - - + - - - (4 BAC+ of 10).
 LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]

@@ -10,10 +10,10 @@ from bac_utils import phantom
 from bac_utils.anatomy import FAINTEST_VISIBLE, SHORTEST_VISIBLE_MM, calcify, draw_outline, draw_vessel
 from bac_utils.calcium import FINDINGS, draw_findings
 from bac_utils.canvas import Canvas, blur, paint, power_law, sample, stroke
-from bac_utils.cohort import read_views
 from bac_utils.settings import PUBLISHED
 from bac_utils.texture import fit_exponent, power_spectrum
 from bac_utils.tissue import silhouette
+from bac_utils.views_table import read_views
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bac_utils import plots, statistics
+from bac_utils.detection import detection_summary
 from bac_utils.settings import PUBLISHED
 
 
@@ -42,7 +43,7 @@ def predictions():
 
 @pytest.fixture
 def detection(predictions):
-    return statistics.detection_summary(predictions, 0.5, samples=50, seed=0)
+    return detection_summary(predictions, 0.5, samples=50, seed=0)
 
 
 def view(seed=0, shape=(96, 64)):
@@ -184,7 +185,8 @@ def test_outlined_views():
 def test_save_closes_and_keeps_files_small(tmp_path):
     noise = [{"pixels": view(seed, (768, 384)), "heatmap": np.zeros((768, 384))} for seed in range(8)]
     figure = plots.gallery([("noise", noise[:4]), ("noise", noise[4:])])
-    shown = plots.save(figure, tmp_path / "figures" / "noise.png", dpi=250)
+    figure.set_size_inches(2.3 * figure.get_size_inches())
+    shown = plots.save(figure, tmp_path / "figures" / "noise.png")
     assert isinstance(shown, Figure)
     assert not plt.get_fignums()
     assert (tmp_path / "figures" / "noise.png").stat().st_size <= plots.PNG_BYTES

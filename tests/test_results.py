@@ -160,7 +160,7 @@ def test_table_has_the_papers_recipe_below_the_measured_length():
 
 
 def test_the_sets_are_prepared_at_the_scale_that_is_asked_for(tmp_path, monkeypatch):
-    from bac_utils import cohort, dataset
+    from bac_utils import dataset, views_table
 
     names = ["test", "unused", "train", "validation", "train"]
     views, asked = pd.DataFrame({"patient_id": list("abcde"), "split": names}), []
@@ -169,7 +169,7 @@ def test_the_sets_are_prepared_at_the_scale_that_is_asked_for(tmp_path, monkeypa
         asked.append(given[1:])
         return dataset.PreparedViews(None, given[0])
 
-    monkeypatch.setattr(cohort, "read_views", lambda path: views)
+    monkeypatch.setattr(views_table, "read_views", lambda path: views)
     monkeypatch.setattr(dataset, "prepare_views", prepare_views)
     prepared, sets = results.prepared_sets(tmp_path, (96, 64), workers=2, pixel_mm=2.5)
     assert prepared.table["patient_id"].tolist() == list("ceda")

@@ -12,7 +12,6 @@ from bac_utils.scores import (
     mask_area,
     relative_length,
     severity_class,
-    twelve_point_bands,
 )
 
 
@@ -102,15 +101,6 @@ def test_severity_needs_an_area():
     for wrong in (-0.1, np.nan, np.inf):
         with pytest.raises(ValueError, match="area_mm2: got .*, must be a number, 0 or more"):
             severity_class(wrong)
-
-
-@pytest.mark.parametrize(
-    ("points", "margolies", "moscow"),
-    [(0, "0", None), (1, "1-3", None), (2, "1-3", None), (3, "1-3", "mild"), (4, "4-12", "mild"),
-     (5, "4-12", "moderate"), (6, "4-12", "moderate"), (7, "4-12", "severe"), (12, "4-12", "severe")],
-)  # fmt: skip
-def test_bands_of_the_twelve_point_score(points, margolies, moscow):
-    assert twelve_point_bands(points) == {"margolies": margolies, "moscow": moscow}
 
 
 def test_a_readers_entry_is_kept_as_entered():

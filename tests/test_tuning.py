@@ -6,8 +6,8 @@ import pytest
 from finished_run import make_run
 from scipy import stats
 
+from bac_utils.detection import detection_metrics
 from bac_utils.quantify import bac_area, bac_region, measure
-from bac_utils.statistics import detection_metrics
 from bac_utils.tuning import (
     TH_GRID,
     DetectionTuner,
@@ -32,7 +32,7 @@ def test_outcomes():
     assert outcome([1], [0.5], 0.5).tolist() == ["TP"]  # at least the threshold
 
 
-def test_detection_is_that_of_the_statistics(store):
+def test_detection_is_that_of_its_module(store):
     table = store.table[store.table["split"] != "quantification"]
     tuner = DetectionTuner(table)
     assert tuner.sets == ("train", "validation", "test")
@@ -82,7 +82,7 @@ def test_the_papers_th_is_on_the_slider():
 
 def test_rho_is_spearmans(store):
     tuner = LengthTuner(store, "validation", samples=20)
-    assert len(tuner.rows) == len(tuner.lengths) == 4 and tuner.unit == "mm²"
+    assert len(tuner.rows) == len(tuner.lengths) == 4
     expected = stats.spearmanr(tuner.areas[:, nearest(0.3)], tuner.lengths).statistic
     assert tuner.rho(0.3) == pytest.approx(expected)
     assert len(LengthTuner(store, "quantification", samples=20).rows) == 6

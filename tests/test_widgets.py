@@ -12,14 +12,15 @@ from finished_run import make_run
 from PIL import Image
 
 from bac_utils import svg
-from bac_utils.cohort import check_views, read_views
 from bac_utils.cohort_explorer import group_summary, women_with_burden
+from bac_utils.detection import detection_metrics
 from bac_utils.operating import RULES, kept_thresholds
 from bac_utils.originals import Originals
 from bac_utils.reader_notes import LABELS, ReaderNotes
-from bac_utils.statistics import detection_metrics, wilson
+from bac_utils.statistics import wilson
 from bac_utils.view_browser import HANGING
 from bac_utils.view_canvas import STATIC, Picture, ViewCanvas, grey_levels, on_levels
+from bac_utils.views_table import check_views, read_views
 from bac_utils.widget_base import HEADLESS
 from bac_utils.widgets import CohortExplorer, ThresholdTuner, ViewStore, open_browser, open_tuner
 
