@@ -185,6 +185,9 @@ def score(
             file_okay=False,
         ),
     ] = None,
+    file_seconds: Annotated[
+        float, typer.Option(min=1, max=86400, help="Longest time for reading a file, s; then it is skipped.")
+    ] = 120.0,
 ) -> None:
     """Detect and measure BAC on any mammograms, a row a file."""
     if dicom is not None and key_file is not None:
@@ -192,7 +195,8 @@ def score(
     with _one_line_errors():
         from bac_utils.scoring import score_files
 
-        counts = score_files(paths, output, model, workers, key_file.read_bytes() if key_file else None, dicom)
+        key = key_file.read_bytes() if key_file else None
+        counts = score_files(paths, output, model, workers, key, dicom, file_seconds)
         told = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
         typer.echo(f"{sum(counts.values())} files ({told or 'none'}): {output}")
 

@@ -3,7 +3,10 @@
 The decoders are other people's native code: what they are handed has been checked for size, components and bits.
 """
 
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 
@@ -106,8 +109,27 @@ def stored_values(source: Path | BytesIO) -> np.ndarray:
 
 def _decode(dataset: pydicom.Dataset) -> np.ndarray:
     dataset.SamplesPerPixel, dataset.NumberOfFrames = 1, 1
-    plugin = "" if dataset.file_meta.TransferSyntaxUID in NATIVE else "pylibjpeg"  # pydicom's own RLE knows no limit
-    return pixel_array(dataset, raw=True, index=0, decoding_plugin=plugin, correct_unused_bits=False)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    plugin = "" if syntax in NATIVE else "pylibjpeg"  # pydicom's own RLE knows no limit
+    with _silent() if syntax == RLELossless else nullcontext():
+        return pixel_array(dataset, raw=True, index=0, decoding_plugin=plugin, correct_unused_bits=False)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep native code from printing on stderr: the run-length decoder, in Rust, tells of a panic before it raises."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _without_unused_bits(values: np.ndarray, bits: int, dataset: pydicom.Dataset) -> np.ndarray:

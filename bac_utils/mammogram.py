@@ -10,7 +10,7 @@ REASONS = MappingProxyType(
     {
         "not_found": "there is no such file",
         "not_an_image": "the file is neither DICOM nor PNG nor TIFF, or is empty",
-        "unreadable": "the file cannot be opened, or its header or pixels are broken or of an unknown encoding",
+        "unreadable": "it cannot be opened or read in time, or its header or pixels are broken or of unknown encoding",
         "truncated": "the file or its pixel data end too early",
         "too_large": "more bytes or pixels, stored or claimed, than the limits allow",
         "not_mammography": "another modality or kind of object, a quality-control image, or a mask",

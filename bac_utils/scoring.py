@@ -32,7 +32,7 @@ from bac_utils.refine import MARGIN_MM
 from bac_utils.results import file_digest, write_json
 from bac_utils.scores import mask_area
 from bac_utils.vessels import grow
-from bac_utils.workers import worker_pool
+from bac_utils.workers import end_after, worker_pool
 
 COLUMNS = (
     "file", "patient_id", "laterality", "view", "status", "reason",
@@ -40,6 +40,8 @@ COLUMNS = (
 )  # fmt: skip
 MEASURES = ("bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2")
 BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
+FILE_SECONDS = 120.0
+"""Longest time for reading and preparing one file; the largest mammograms take a few seconds."""
 _POINT = ("threshold", "heatmap_threshold")
 
 
@@ -167,6 +169,7 @@ def score_files(
     workers: int = 0,
     key: bytes | None = None,
     dicom: str | os.PathLike | None = None,
+    file_seconds: float = FILE_SECONDS,
 ) -> Counter:
     """Score files and folders into a CSV file, row by row, so that a stopped call can go on.
 
@@ -180,10 +183,13 @@ def score_files(
             `output_csv` + `.instances` lists digests of the images scored.
         model: A .keras file or a run's folder; the bundled model by default.
         workers: Processes that read and prepare; the model works in this one. 0 reads in this process too: then a
-            file that crashes its decoder ends the batch.
+            file that crashes its decoder ends the batch, and one on which it hangs stops it.
         key: Replaces each `patient_id` by a keyed hash (`pseudonym`); the same key gives the same pseudonyms.
         dicom: A folder for the DICOM results of views with BAC (`export_folder`); nothing in it is scored. They belong
             to the patient's study and name her, which a key is to prevent: the two exclude each other.
+        file_seconds: Longest time for reading and preparing one file, s, from when a process begins with it. Then the
+            process ends; the file gets one more try in a process of its own, and is `unreadable`. There is no limit
+            with 0 workers.
 
     Returns:
         Number of rows written: `scored`, `scored, no pixel spacing: no area`, by reason of skipping, and the number
@@ -192,10 +198,12 @@ def score_files(
     Raises:
         FileNotFoundError: A path, the model or its operating point is not there.
         ValueError: The CSV file has other columns, or comes from another model, key or choice of `dicom`; workers is
-            below 0; both `key` and `dicom` are given.
+            below 0; `file_seconds` is not above 0, or is more than a day; both `key` and `dicom` are given.
     """
     if workers < 0:
         raise ValueError(f"workers: got {workers}, must be 0 or more")
+    if not 0 < file_seconds <= 86400:
+        raise ValueError(f"file_seconds: got {file_seconds}, must be above 0 and at most 86400 (a day)")
     if dicom is not None and key is not None:
         raise ValueError("dicom: got a folder and a key, must be one of the two: DICOM results name the patient")
     output, note, seen = (Path(f"{os.fspath(output_csv)}{ending}") for ending in ("", ".json", ".instances"))
@@ -230,7 +238,8 @@ def score_files(
         if not output.stat().st_size:
             writer.writeheader()
             stream.flush()
-        for file, read in tqdm(_read_all(todo, detector, workers), total=number - before, desc="scoring", unit="file"):
+        reads = _read_all(todo, detector, workers, file_seconds)
+        for file, read in tqdm(reads, total=number - before, desc="scoring", unit="file"):
             instance = bytes.fromhex(read.instance)
             if instance in instances:
                 read = read._replace(prepared=None, reason="duplicate", message="the same image has a row already")
@@ -300,8 +309,10 @@ def _read(file: Path, shape: tuple[int, int], pixel_mm: float | None) -> _Read:
     return _Read(header, prepared, reason, message, time.perf_counter() - start, instance)
 
 
-def _read_all(files: Iterator[Path], detector: Detector | None, workers: int) -> Iterator[tuple[Path, _Read]]:
-    """Read the files in order, a few ahead of the model; a file that kills its process is skipped."""
+def _read_all(
+    files: Iterator[Path], detector: Detector | None, workers: int, file_seconds: float
+) -> Iterator[tuple[Path, _Read]]:
+    """Read the files in order, a few ahead of the model; one that kills its process or takes too long is skipped."""
     if detector is None:
         return
     form = (detector.shape, detector.pixel_mm)
@@ -317,14 +328,14 @@ def _read_all(files: Iterator[Path], detector: Detector | None, workers: int) ->
                 _check_pool(pool)
                 while queue or ahead:
                     while queue and len(ahead) < 2 * workers:
-                        ahead.append((queue[0], pool.submit(_read, queue[0], *form)))
+                        ahead.append((queue[0], pool.submit(end_after, file_seconds, _read, queue[0], *form)))
                         queue.popleft()
                         queue.extend(islice(files, 1))
                     read = ahead[0][1].result()
                     yield ahead.popleft()[0], read
         except BrokenProcessPool:  # one of those ahead did it: each gets a process of its own
             for file, _ in ahead:
-                yield file, _read_alone(file, *form)
+                yield file, _read_alone(file, file_seconds, *form)
 
 
 def _check_pool(pool: ProcessPoolExecutor) -> None:
@@ -337,13 +348,16 @@ def _check_pool(pool: ProcessPoolExecutor) -> None:
         ) from error
 
 
-def _read_alone(file: Path, *form: Any) -> _Read:
+def _read_alone(file: Path, file_seconds: float, *form: Any) -> _Read:
     """Read one file in a process of its own."""
+    start = time.perf_counter()
     try:
         with worker_pool(1) as pool:
-            return pool.submit(_read, file, *form).result()
+            return pool.submit(end_after, file_seconds, _read, file, *form).result()
     except BrokenProcessPool:
-        return _Read({}, None, "unreadable", "reading it ended the process", 0.0)
+        seconds = time.perf_counter() - start
+        what = "ended the process" if seconds < file_seconds else f"takes longer than {file_seconds:g} s"
+        return _Read({}, None, "unreadable", f"reading it {what}", seconds)
 
 
 def _digest(name: str) -> bytes:

@@ -1,10 +1,14 @@
 """Scoring of any files: a row a file, whatever the file, and never the same work twice."""
 
 import csv
+import inspect
 import json
+import multiprocessing
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +297,55 @@ def _read_or_die(file, *form, read=scoring._read):
     return read(file, *form)
 
 
+@pytest.mark.parametrize(("workers", "hanging"), [(1, {"2.dcm"}), (2, {"2.dcm", "3.dcm"})])
+def test_a_file_that_never_returns_is_one_row(tmp_path, junk, model, monkeypatch, capsys, workers, hanging):
+    """The model's time does not count, and no process is left."""
+    measure = Detector.measure
+    monkeypatch.setattr(scoring, "_read", _read_or_hang)
+    monkeypatch.setattr(Detector, "measure", lambda *words: (time.sleep(4), measure(*words))[1])
+    files = [junk / name for name in ("1.dcm", "2.dcm", "3.dcm", "4.dcm")]
+    for file in files:
+        text = b"hang" if file.name in hanging else b"no mammogram"
+        file.write_bytes((junk / "a.dcm").read_bytes() if file.name == "1.dcm" else text)
+    output = tmp_path / "scores.csv"
+    score_files(files, output, model, workers=workers, file_seconds=3)
+    table, told = read(output), capsys.readouterr().err
+    assert table["file"].tolist() == list(map(str, files))
+    reasons = ["unreadable" if file.name in hanging else "not_an_image" for file in files[1:]]
+    assert table["status"].tolist() == ["scored"] + ["skipped"] * 3
+    assert table["reason"].tolist()[1:] == reasons
+    assert {file.name for file in files if f"{file}: reading it takes longer than 3 s" in told} == hanging
+    assert (table.loc[table["reason"] == "unreadable", "elapsed_s"] >= 3).all()
+    assert not multiprocessing.active_children()
+
+
+def _read_or_hang(file, *form, read=scoring._read):
+    """Hang as native code may: a match that takes ages lets no other thread of the interpreter run."""
+    if file.read_bytes() == b"hang":
+        re.match("(a+)+$", "a" * 99 + "b")
+    return read(file, *form)
+
+
+def test_time_in_the_queue_does_not_count(tmp_path, junk, model, monkeypatch):
+    monkeypatch.setattr(scoring, "_read", _read_slowly)
+    for k in range(4):
+        (junk / f"{k}.txt").write_text("no mammogram")
+    counts = score_files(sorted(junk.glob("*.txt")), tmp_path / "scores.csv", model, workers=1, file_seconds=3)
+    assert counts == {"not_an_image": 5}
+
+
+def _read_slowly(file, *form, read=scoring._read):
+    time.sleep(1)
+    return read(file, *form)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 86401])
+def test_limits_of_time_that_are_none(tmp_path, model, value):
+    with pytest.raises(ValueError, match=f"file_seconds: got {value}, must be above 0 and at most 86400"):
+        score_files([], tmp_path / "scores.csv", model, file_seconds=value)
+    assert not (tmp_path / "scores.csv").exists()
+
+
 def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
     def explode(path):
         raise MemoryError("no room")
@@ -471,6 +524,9 @@ def test_command(tmp_path, junk, model):
     assert "2 files (1 scored, 1 not an image)" in done.output
     again = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert "2 files (2 done before)" in again.output
+    wrong = CliRunner().invoke(cli.app, [*(str(word) for word in words), "--file-seconds", "0"])
+    assert wrong.exit_code == 2 and "--file-seconds" in wrong.output
+    assert inspect.signature(cli.score).parameters["file_seconds"].default == scoring.FILE_SECONDS
 
 
 def test_processes_that_cannot_start_are_no_fault_of_the_files(tmp_path, junk, model):
