@@ -43,9 +43,9 @@ class Recipe:
     patches: int = 5
     first_epochs: int = 3
     epochs: int = 6
-    view_women: int = 180
+    view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
-    view_epochs: int = 5
+    view_epochs: int = 3
     seed: int = 1
 
 
@@ -64,9 +64,10 @@ FIELD_MM = 240.0
 """Height of the field that a prepared matrix spans; see `preprocess.USUAL_FIELD_MM`."""
 SCALE_SPREAD = 0.2
 """A training view is up to so much larger or smaller, on the log scale, as files without a stated spacing are."""
-FINENESS = ((0.5, (0.8, 1.0)), (0.4, (1.0, 1.75)), (0.1, (0.35, 0.8)))
-"""Shares of the women whose views are rendered at such a part of the prepared pixel: about its size, coarser ones (up
-to 0.27 mm for 0.156 mm a prepared pixel), and finer ones (from 0.05 mm, the finest detectors; these take long)."""
+FINENESS = ((0.65, (0.8, 1.0)), (0.2, (0.35, 0.8)), (0.15, (1.0, 1.75)))
+"""Shares of the women whose views are rendered at such a part of the prepared pixel: about its size, finer ones (from
+0.05 mm, the finest detectors; these take long), and coarser ones (up to 0.27 mm for 0.156 mm a prepared pixel). With more
+of the coarse ones, where faint arteries are hardly seen, a network took more for arteries on the fine ones."""
 
 
 def pixel_mm(shape: tuple[int, int]) -> float:
