@@ -66,8 +66,7 @@ SCALE_SPREAD = 0.2
 """A training view is up to so much larger or smaller, on the log scale, as files without a stated spacing are."""
 FINENESS = ((0.65, (0.8, 1.0)), (0.2, (0.35, 0.8)), (0.15, (1.0, 1.75)))
 """Shares of the women whose views are rendered at such a part of the prepared pixel: about its size, finer ones (from
-0.05 mm, the finest detectors; these take long), and coarser ones (up to 0.27 mm for 0.156 mm a prepared pixel). With more
-of the coarse ones, where faint arteries are hardly seen, a network took more for arteries on the fine ones."""
+0.05 mm, the finest detectors; these take long), and coarser ones (up to 0.27 mm for 0.156 mm a prepared pixel)."""
 
 
 def pixel_mm(shape: tuple[int, int]) -> float:
