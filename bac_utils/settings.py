@@ -50,7 +50,7 @@ class Settings:
     seed: int = 2023
     quantification_women: int = 56
     """BAC+ women drawn besides a simulated cohort, to be measured alone (paper: 56 women of an earlier study)."""
-    pixel_spacing_mm: float = 0.3
+    pixel_spacing_mm: float = 0.25
     """Detector spacing of the simulated views; a real archive brings its own."""
     minimum_age: int = 45
     """Inclusion, years (paper, Patient enrolment)."""
