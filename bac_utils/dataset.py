@@ -207,7 +207,20 @@ def _batched(places: np.ndarray, read: Callable, shapes: list[tuple], batch_size
         arrays = tf.numpy_function(read, [place], [tf.float32] * len(shapes))
         return tuple(map(tf.ensure_shape, arrays, shapes))
 
-    return tf.data.Dataset.from_tensor_slices(places).map(load).batch(batch_size).prefetch(1)
+    return untuned(tf.data.Dataset.from_tensor_slices(places).map(load).batch(batch_size).prefetch(1))
+
+
+def untuned(data: Any) -> Any:
+    """Return the same tf.data.Dataset without TensorFlow's tuning of its buffers and threads.
+
+    The tuner sleeps 10 ms, 20 ms, 40 ms and so on, and the end of an epoch waits for it to wake (seen with TensorFlow
+    2.21): an epoch of 41 s could last 82 s. With fixed buffers there is nothing to tune.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
 
 
 def _check_batches(pixels: Any, batch_size: int) -> None:

@@ -17,12 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from bac_utils.dataset import untuned
 from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
 from bac_utils.training_views import Recipe, pixel_mm, woman_patches, woman_views
 from bac_utils.workers import worker_pool
 
 HELD_BACK = 8
 """One woman in so many is held back from training."""
+PATCH_NETWORK, PATCH_NOTE = "patches.weights.h5", "patches.json"
+"""What the patches taught, and with which recipe: kept until all is done, so that a stopped call goes on from there."""
 CELL_WEIGHT = 4.0
 """Of a cell with artery in the loss; it is the rarer kind."""
 
@@ -32,7 +35,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
 
     Both have learnt from the same patches and then from whole views, `output` from views at half the matrix (768 x 384,
     the demo's), the detector at the full one. Their logits are scaled on women held back (Platt), so that a score of
-    0.5 means even odds where half of the views have BAC.
+    0.5 means even odds where half of the views have BAC. A call that was stopped after the patches goes on from there.
 
     Args:
         output: File of the first, `.weights.h5`.
@@ -55,9 +58,20 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     settings = replace(
         DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
     )
-    found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
+    patches, note = output.parent / PATCH_NETWORK, output.parent / PATCH_NOTE
+    ours = {name: value for name, value in asdict(recipe).items() if not name.startswith("view_")}
+    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     network = build_model(settings)
-    patch_auc = _train_patches(network, found, recipe)
+    if known.get("made_with") == json.loads(json.dumps(ours)):
+        network.load_weights(patches)
+        patch_auc = known["auc_roc"]
+    else:
+        found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
+        patch_auc = _train_patches(network, found, recipe)
+        del found
+        note.unlink(missing_ok=True)
+        network.save_weights(patches)
+        _write_json(note, {"made_with": ours, "auc_roc": patch_auc})
 
     last = recipe.women + recipe.view_women
     found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
@@ -87,10 +101,17 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
             "views": len(labels),
         },
     }
-    part = output.with_name("detector.json.part")
-    part.write_text(json.dumps(point, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, output.with_name("detector.json"))
+    _write_json(output.with_name("detector.json"), point)
+    note.unlink()
+    patches.unlink()
     return point["held_back"]
+
+
+def _write_json(path: Path, content: dict) -> None:
+    """Write a JSON file whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, path)
 
 
 def _gather(job: Callable, numbers: range, workers: int, what: str) -> list:
@@ -147,7 +168,7 @@ def _batches(pixels: np.ndarray, cells: np.ndarray, size: int, seed: int, target
     truth, shape = tf.constant(cells), pixels.shape[1:]
     data = tf.data.Dataset.range(len(cells)).shuffle(len(cells), seed=seed).map(picture)
     data = data.map(lambda x, y: _vary(tf.ensure_shape(x, shape), y), num_parallel_calls=2)
-    return data.batch(size).map(lambda x, y: (x, *targets(y))).prefetch(2)
+    return untuned(data.batch(size).map(lambda x, y: (x, *targets(y))).prefetch(2))
 
 
 def _cell_targets(cells: Any) -> tuple[tuple, tuple]:

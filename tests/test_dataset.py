@@ -284,3 +284,10 @@ def test_noise_has_the_stated_strength():
         shares.append([(changed == -3).mean(), (changed == 5).mean()])
     assert np.max(shares) < 0.0105
     np.testing.assert_allclose(np.mean(shares, axis=0), 0.005, rtol=0.3)
+
+
+def test_an_epoch_does_not_wait_for_a_tuner():
+    """TensorFlow's tuner of pipelines sleeps ever longer, and the end of an epoch waits for it to wake."""
+    pixels = np.zeros((3, 8, 4), np.float16)
+    for data in (training_batches(pixels, [0, 1, 0], 2, None, 0, 0), batches(pixels, 2)):
+        assert data.options().autotune.enabled is False

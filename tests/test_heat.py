@@ -1,5 +1,7 @@
 """Heatmaps of every form against the same numbers worked out in NumPy."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -82,7 +84,8 @@ def test_gradcam_is_the_mean_of_a_view_and_its_mirror_on_the_scale_of_the_score(
 
     monkeypatch.setattr(heat_module, "GradCamPlusPlus", lambda model: explain)
     views = np.array([[[1.0, 0], [0, 1], [0, 1]]])[..., None]
-    logits, heats = Explainer(None, [GRADCAM, OWN])(views)
+    model = SimpleNamespace(input_shape=(None, 3, 2, 1))
+    logits, heats = Explainer(model, [GRADCAM, OWN])(views)
     own = np.array([[1, 0], [0, 2], [0, 4]]) / 4
     mirrored = np.array([[0, 1], [0, 2], [4, 0]])[::-1] / 4
     assert logits == [0.5]

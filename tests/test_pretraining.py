@@ -98,6 +98,39 @@ def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
+    gathered, taught = [], []
+
+    def gather(job, numbers, workers, what):
+        gathered.append(what)
+        return [job(number=n) for n in [0, 1, *numbers]]
+
+    def train_views(detector, found, recipe):
+        taught.append(detector.get_layer("cells").get_weights()[0])
+        if len(taught) == 1:
+            raise KeyboardInterrupt
+        return np.array([-1.0, 1.0]), np.array([0, 1])
+
+    monkeypatch.setattr(pretraining, "_gather", gather)
+    monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
+    monkeypatch.setattr(pretraining, "woman_views", fake_views)
+    monkeypatch.setattr(pretraining, "_train_views", train_views)
+    with pytest.raises(KeyboardInterrupt):
+        pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+    measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+    assert gathered == ["patches", "views", "views"]
+    np.testing.assert_array_equal(taught[0], taught[1])
+    assert 0 <= measured["patch_auc_roc"] <= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.weights.h5", "detector.json", "detector.keras"]
+    gathered.clear()
+    with pytest.raises(ZeroDivisionError):
+        monkeypatch.setattr(pretraining, "_train_views", lambda *_: 1 / 0)
+        pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+    with pytest.raises(ZeroDivisionError):
+        pretraining.pretrain(tmp_path / "b.weights.h5", replace(TINY, women=3), workers=1)
+    assert gathered == ["patches", "views"] * 2  # another recipe for the patches: they are taught anew
+
+
 def test_half_a_view_is_its_blocks_means_and_a_cell_that_of_four():
     views = np.zeros((2, 8, 8), np.float16)
     views[0, :, :5] = np.arange(1, 41).reshape(8, 5)
