@@ -105,8 +105,8 @@ def usable_forms(model: keras.Model) -> tuple[str, ...]:
 def _both_ways(look: Any, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the logits of the views, their maps, and the mean of these and of the mirror images' maps.
 
-    A view goes in with its mirror image: TensorFlow shares a batch among the processor's cores, and one view of 768 x 384
-    alone took 2.4 times as long as each of two.
+    A view goes in with its mirror image: TensorFlow shares a batch among the processor's cores, and one view of
+    768 x 384 alone took 2.4 times as long as each of two.
     """
     pairs = [look(np.stack([view, view[::-1]])) for view in views]
     logits = np.array([found[0] for found, _ in pairs], np.float32)
