@@ -249,8 +249,15 @@ def score_boxes(predictions: pd.DataFrame, threshold: float) -> Figure:
     return figure
 
 
-def _show_view(axes: Axes, pixels: np.ndarray, aspect: float, heatmap: np.ndarray | None = None) -> None:
-    """Show a prepared view in grey; its background black, the hotter the heatmap the less transparent."""
+def show_view(axes: Axes, pixels: np.ndarray, aspect: float, heatmap: np.ndarray | None = None) -> None:
+    """Show a prepared view in grey; its background black, the hotter the heatmap the less transparent.
+
+    Args:
+        axes: Where to.
+        pixels: (H, W), 0 outside the breast.
+        aspect: Height of a pixel over its width.
+        heatmap: (H, W) in [0, 1]; none is drawn by default.
+    """
     inside = pixels != 0
     low, high = np.percentile(pixels[inside], (1, 99.8)) if inside.any() else (0, 1)
     grey = np.where(inside, pixels, low).astype(np.float32)
@@ -303,7 +310,7 @@ def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Fig
         for k, view in enumerate(row[:columns]):
             spots = line[2 * k : 2 * k + 2] if with_map else line[k : k + 1]
             for axes, heatmap in zip(spots, (None, view.get("heatmap")), strict=False):
-                _show_view(axes, np.asarray(view["pixels"], np.float32), view.get("aspect", 1.0), heatmap)
+                show_view(axes, np.asarray(view["pixels"], np.float32), view.get("aspect", 1.0), heatmap)
             spots[0].set_title(view.get("title", ""), fontsize=7, loc="left")
         line[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", transform=line[0].transAxes)
     return figure

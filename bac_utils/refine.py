@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from skimage.morphology import remove_small_holes
 
-from bac_utils.vessels import check_spacing
+from bac_utils.masks import check_spacing
 
 GRAIN_MM = 2.0
 """Brighter than all around within this diameter: grains and walls are, ducts and muscle are not."""

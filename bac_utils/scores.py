@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from bac_utils.vessels import check_mask, check_spacing
+from bac_utils.masks import check_mask, check_spacing
 
 GUO_THRESHOLD = 0.65
 """Outputs above it are BAC (SCU-Net's code)."""

@@ -26,12 +26,12 @@ from tqdm import tqdm
 from bac_utils.export_folder import ResultFolder
 from bac_utils.intake import Skip, read_mammogram
 from bac_utils.listing import walk_files
+from bac_utils.masks import grow
 from bac_utils.preprocess import Prepared, prepare
 from bac_utils.quantify import Measures, bac_region, measure_arteries
 from bac_utils.refine import MARGIN_MM
 from bac_utils.results import file_digest, write_json
 from bac_utils.scores import mask_area
-from bac_utils.vessels import grow
 from bac_utils.workers import end_after, worker_pool
 
 COLUMNS = (

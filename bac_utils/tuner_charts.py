@@ -141,7 +141,7 @@ def tuner_figure(
     rho.legend(loc="lower right", fontsize=9)
     shown.set_axis_off()
     if view is not None:
-        plots._show_view(shown, view["pixels"], view["aspect"])
+        plots.show_view(shown, view["pixels"], view["aspect"])
         for polygon in outline(view["pixels"], view["heat"], th):
             shown.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
         shown.set_title(view["title"], fontsize=9)

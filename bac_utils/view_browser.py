@@ -303,7 +303,7 @@ def _figure(browser: ViewBrowser) -> Figure:
             continue
         pixels, heat = browser._store.pixels(index), browser._store.heat(index)
         spacing = browser._store.spacing_mm(index) or (1, 1)
-        plots._show_view(axes, pixels, spacing[0] / spacing[1])
+        plots.show_view(axes, pixels, spacing[0] / spacing[1])
         for polygon in [] if heat is None else outline(pixels, heat, browser._th):
             axes.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
         if side == "R":

@@ -24,12 +24,12 @@ from tqdm import tqdm
 from bac_utils.agreement import length_agreement
 from bac_utils.heat import OWN, Explainer
 from bac_utils.intake import read_mammogram
+from bac_utils.masks import grow
 from bac_utils.model import load_model
 from bac_utils.preprocess import prepare, to_original
 from bac_utils.quantify import bac_area, upsample_map
 from bac_utils.scoring import Detector
 from bac_utils.settings import PAPER_THRESHOLD
-from bac_utils.vessels import grow
 
 NEAR_MM = 2.0
 

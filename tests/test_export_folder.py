@@ -15,13 +15,13 @@ from bac_utils import __main__ as cli
 from bac_utils import scoring
 from bac_utils.export_folder import COLUMNS, ResultFolder
 from bac_utils.intake import read_mammogram
+from bac_utils.masks import grow
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.preprocess import mask_to_original, prepare
 from bac_utils.quantify import measure_arteries
 from bac_utils.refine import MARGIN_MM
 from bac_utils.scoring import Detector, score_files
 from bac_utils.settings import preset
-from bac_utils.vessels import grow
 
 ORIGIN = {"model_sha256": "ab" * 32}
 ROW = {"laterality": "L", "score": "0.9", "bac_area_mm2": "120.5", "bac_length_mm": "", "file": "x"}

@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 from bac_utils import __main__ as cli
 from bac_utils import scoring
 from bac_utils.intake import REASONS, Mammogram, read_mammogram
+from bac_utils.masks import grow
 from bac_utils.phantom import draw_women, write_views
 from bac_utils.preprocess import Prepared, prepare
 from bac_utils.quantify import measure_arteries
 from bac_utils.refine import MARGIN_MM
 from bac_utils.scoring import COLUMNS, Detector, score_files
 from bac_utils.settings import preset
-from bac_utils.vessels import grow
 
 ROOT = Path(__file__).resolve().parents[1]
 POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_threshold": 0.3}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from skimage.morphology import skeletonize
 
-from bac_utils.vessels import Vessels, fill_walls, grow, trace_vessels
+from bac_utils.masks import fill_walls, grow
+from bac_utils.vessels import Vessels, trace_vessels
 
 FIELD_MM = 50.0
 SPACINGS = [(0.15, 0.15), (0.3, 0.3), (0.1, 0.2), (0.3, 0.18)]
