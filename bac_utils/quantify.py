@@ -112,7 +112,8 @@ def bac_length(binary: np.ndarray, spacing: tuple[float, float] | None) -> float
     binary = np.asarray(binary, bool)
     if binary.ndim != 2:
         raise ValueError(f"binary: got shape {binary.shape}, must be (H, W)")
-    s = skeletonize(binary)
+    x, y, width, height = cv2.boundingRect(binary.astype(np.uint8))
+    s = skeletonize(binary[y : y + height, x : x + width])
     down = (s[1:] & s[:-1]).sum()
     across = (s[:, 1:] & s[:, :-1]).sum()
     falling = (s[:-1, :-1] & s[1:, 1:] & ~s[:-1, 1:] & ~s[1:, :-1]).sum()
