@@ -28,6 +28,9 @@ PATCH_NETWORK, PATCH_NOTE = "patches.weights.h5", "patches.json"
 """What the patches taught, and with which recipe: kept until all is done, so that a stopped call goes on from there."""
 CELL_WEIGHT = 4.0
 """Of a cell with artery in the loss; it is the rarer kind."""
+VIEW_CELLS = 10.0
+"""Of the cells' loss against the view's, in whole views: nearly all their cells are empty and easy, and the mean over
+cells alone would hardly count."""
 
 
 def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) -> dict:  # noqa: B008 (frozen)
@@ -188,13 +191,18 @@ def _with_cells(model: Any) -> Any:
     return keras.Model(model.inputs, [model.get_layer("cells").output, model.outputs[0]])
 
 
-def _fit(model: Any, data: Any, epochs: int, rate: float, check: Callable[[], float], anneal: bool = True) -> None:
-    """Fit, by default with cosine annealing, and print what `check` gives after each epoch."""
+def _fit(
+    model: Any, data: Any, epochs: int, rate: float, check: Callable, cells: float = 1.0, anneal: bool = True
+) -> None:
+    """Fit, by default with cosine annealing, and print what `check` gives after each epoch.
+
+    `cells` is the weight of the cells' loss; that of the picture's is 1.
+    """
     import keras
 
     schedule = keras.optimizers.schedules.CosineDecay(rate, len(data) * epochs) if anneal else rate
     losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in model.outputs]
-    model.compile(keras.optimizers.Adam(schedule), losses)
+    model.compile(keras.optimizers.Adam(schedule), losses, loss_weights=[cells, 1.0])
     for epoch in range(epochs):
         loss = model.fit(data, verbose=0, shuffle=False).history["loss"][0]
         print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, held back: AUC-ROC {check():.4f}", flush=True)
@@ -242,7 +250,7 @@ def _train_views(detector: Any, found: list, recipe: Recipe) -> tuple[np.ndarray
     share = (cells == 1).any(axis=(1, 2)).mean()
     print(f"{len(cells)} views, {share:.0%} BAC+; {len(labels)} held back, before: {check():.4f}", flush=True)
     data = _batches(pixels, cells, 4, recipe.seed, _cell_targets)
-    _fit(both, data, recipe.view_epochs, 3e-4, check)
+    _fit(both, data, recipe.view_epochs, 3e-4, check, cells=VIEW_CELLS)
     return logits(), labels
 
 

@@ -45,7 +45,7 @@ class Recipe:
     epochs: int = 6
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
-    view_epochs: int = 3
+    view_epochs: int = 7
     seed: int = 1
 
 
