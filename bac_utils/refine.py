@@ -87,11 +87,12 @@ def refine_mask(pixels: np.ndarray, heat: np.ndarray, threshold: float, spacing_
     joint = largest**LINE_SHARE * hot ** (1 - LINE_SHARE)
     near = (joint > LEVEL * _top(joint, side)) & (hot > REACH * threshold)
     number, label = cv2.connectedComponents(near.astype(np.uint8))
-    flat = label.ravel()
+    inside = label > 0
+    flat, lines = label[inside], largest[inside]
     hottest, strongest = np.zeros(number), np.zeros(number)
-    np.maximum.at(hottest, flat, hot.ravel())
-    np.maximum.at(strongest, flat, largest.ravel())
-    round_ = np.bincount(flat, mean.ravel(), number) > MOST_ROUND * np.bincount(flat, largest.ravel(), number)
+    np.maximum.at(hottest, flat, hot[inside])
+    np.maximum.at(strongest, flat, lines)
+    round_ = np.bincount(flat, mean[inside], number) > MOST_ROUND * np.bincount(flat, lines, number)
     kept = (hottest > threshold) & (strongest > LEAST_LINE) & ~round_
     kept[0] = False
     artery = remove_small_holes(kept[label], max_size=round(HOLE_MM2 / side**2))
