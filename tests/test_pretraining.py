@@ -167,6 +167,16 @@ def test_cell_targets_and_their_weights():
     np.testing.assert_array_equal(np.array(sure), [1, 1, 0])
 
 
+def test_in_whole_views_the_cells_loss_counts_more(monkeypatch):
+    weights = []
+    monkeypatch.setattr(pretraining, "_fit", lambda *args, cells=1.0, **words: weights.append(cells))
+    settings = replace(DEMO, weights="none", width_divisor=32, dense_units=4)
+    stages = ((pretraining._train_views, fake_views, 64), (pretraining._train_patches, fake_patches, 32))
+    for train, fake, side in stages:
+        train(build_model(replace(settings, input_shape=(side, side))), [fake(n, TINY) for n in range(9)], TINY)
+    assert weights == [pretraining.VIEW_CELLS, 1, 1]
+
+
 def test_flips_turn_picture_and_cells_together():
     pixels = np.zeros((32, 32), np.float16)
     pixels[:16, :16] = 5
