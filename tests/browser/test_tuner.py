@@ -80,7 +80,9 @@ def test_sliders_and_keep(tuner, root, shoot):
     assert found["tp"] / (found["tp"] + found["fn"]) >= 0.9
 
     expect(page.locator(".bac-canvas canvas")).to_have_attribute("data-polygons", re.compile("[1-9]"))
+    before = page.locator(".bac-area").inner_text()  # at the run's own Th, above 0.2
     set_slider(page, "bac-th", "0.20")
+    page.wait_for_function("t => document.querySelector('.bac-area').innerText !== t", arg=before)
     wide = float(page.locator(".bac-area").inner_text())
     handle = page.locator(".bac-th .noUi-handle")
     handle.focus()
