@@ -29,8 +29,8 @@ setup: $(READY) ## Make .venv with the locked packages and this package (does no
 demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a finished run is made again)
 	$(PY) -m bac_utils run --preset demo --output $(DEMO) $(if $(wildcard $(DEMO)/summary.json),--overwrite) $(ARGS)
 
-test: $(READY) ## Run the tests
-	$(PY) -m pytest -q --durations=10 $(ARGS)
+test: $(READY) ## Run the tests, in two processes (ARGS="-n 0": in one)
+	$(PY) -m pytest -q -n 2 --dist loadfile --durations=10 $(ARGS)
 
 test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headless Chromium (installs nothing)
 	$(PY) tests/browser/needs.py

@@ -7,6 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bac_utils import pretraining
 from bac_utils.model import build_model
@@ -175,6 +176,18 @@ def test_in_whole_views_the_cells_loss_counts_more(monkeypatch):
     for train, fake, side in stages:
         train(build_model(replace(settings, input_shape=(side, side))), [fake(n, TINY) for n in range(9)], TINY)
     assert weights == [pretraining.VIEW_CELLS, 1, 1]
+
+
+def test_loss_is_that_of_the_cells_times_its_weight_and_that_of_the_picture(capsys):
+    """By hand, the label being 1: 10 log(1 + e^0) + log(1 + e^-2) = 10 * 0.69315 + 0.12693 = 7.058."""
+    entry = keras.Input((1,))
+    outputs = [keras.layers.Dense(1, use_bias=False)(entry) for _ in range(2)]
+    model = keras.Model(entry, outputs)
+    model.set_weights([np.array([[0.0]]), np.array([[2.0]])])
+    one = np.ones((4, 1), np.float32)
+    data = tf.data.Dataset.from_tensors((one, (one, one)))
+    pretraining._fit(model, data, 1, 0.0, lambda: 0.5, cells=10.0, anneal=False)
+    assert "loss 7.058, held back: AUC-ROC 0.5000" in capsys.readouterr().out
 
 
 def test_flips_turn_picture_and_cells_together():
