@@ -127,12 +127,15 @@ def length_agreement(measured: Sequence[float], true: Sequence[float]) -> dict:
         ValueError: They do not pair up, are empty or not finite, or a true length is not above 0.
     """
     measured, true = np.asarray(measured, float), np.asarray(true, float)
-    if (
-        measured.size != true.size
-        or not measured.size
-        or not (np.isfinite(measured).all() and ((true > 0) & (true < np.inf)).all())
+    if measured.size != true.size or not measured.size:
+        raise ValueError(f"true: got {true.size} lengths for {measured.size} measured ones, must be as many, 1 or more")
+    for name, values, good in (
+        ("measured", measured, np.isfinite(measured)),
+        ("true", true, (true > 0) & (true < np.inf)),
     ):
-        raise ValueError(f"true: got {true.size} lengths, must be {measured.size}, above 0")
+        if not good.all():
+            rule = "above 0" if name == "true" else "finite"
+            raise ValueError(f"{name}: got a length of {values[~good][0]:g} mm, must be {rule}")
     error = measured - true
     spread = 1.96 * float(error.std(ddof=1)) if error.size > 1 else 0.0
     return {

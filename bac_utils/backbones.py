@@ -84,10 +84,10 @@ def load_head(model: keras.Model, settings: Settings) -> None:
 
     Args:
         model: From `build_model`; its backbone is filled already.
-        settings: Uses `weights` and `dense_units`.
+        settings: Uses `weights`, `dense_units` and `pretrained_head`.
     """
     path = _file(settings)
-    if path is None:
+    if path is None or not settings.pretrained_head:
         return
     with h5py.File(path) as file:
         units = file.attrs.get(UNITS_ATTRIBUTE)

@@ -4,6 +4,7 @@ Source of the rules: Mobini et al., European Radiology 33:6746 (2023), "the pape
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -246,6 +247,47 @@ def split_counts(views: pd.DataFrame) -> dict[str, dict[str, int]]:
             "bac_views": int(part["bac"].sum()),
         }
     return counts
+
+
+def count_sets(views: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Count as `split_counts`, and refuse a set without BAC+ or without BAC- views.
+
+    Raises:
+        ValueError: A set has no BAC+ or no BAC- view, or the views have no `split`.
+    """
+    counts = split_counts(views)
+    for name, count in counts.items():
+        found = f"{count['bac_views']} BAC+ views of {count['views']}"
+        if count["bac_views"] in (0, count["views"]):
+            raise ValueError(f"split: {name} has {found}, must hold BAC+ and BAC- views")
+    return counts
+
+
+def set_apart(views: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the views of the cohort, and those that are kept for notebook 04 alone (split `quantification`)."""
+    apart = views["split"] == "quantification" if "split" in views else pd.Series(False, views.index)
+    return views[~apart], views[apart]
+
+
+def check_cohort(views: pd.DataFrame, settings: Settings, population_limits: bool = False) -> None:
+    """Raise where notebook 01 would stop at a user's views, before any work.
+
+    Args:
+        views: A checked views table.
+        settings: Uses `minimum_age`, `age_limits`, `split_fractions`, `train_prevalence`, `seed`.
+        population_limits: Whether the age classes are the cohort's own quartiles.
+
+    Raises:
+        ValueError: As `include_women`, `check_classes`, `population_age_limits`, `split_women`, `count_sets`.
+    """
+    included, _ = include_women(set_apart(views)[0], settings.minimum_age)
+    women = women_table(included)
+    check_classes(women)
+    limits = population_age_limits(women["age"]) if population_limits else settings.age_limits
+    if "split" not in included:
+        split = split_women(women, replace(settings, age_limits=limits), settings.seed)
+        included["split"] = included["patient_id"].map(split)
+    count_sets(included)
 
 
 def _divide(groups: list[np.ndarray], fractions: np.ndarray, rng: np.random.Generator) -> list[list[str]]:

@@ -36,9 +36,11 @@ def insert_artery(
 ) -> tuple[Mammogram, np.ndarray]:
     """Draw a calcified artery into a view.
 
-    Its place, course and grains follow from the seed. The calcium's brightness is set by the view's own contrast: fine
+    Its place, course and calcium follow from the seed. The calcium's brightness is set by the view's own contrast: fine
     structure has a known deviation in log exposure on simulated views, so its deviation in grey levels tells how
-    many grey levels a unit of log exposure is. Brightness saturates at the view's brightest grey.
+    many grey levels a unit of log exposure is. It nears the brightest grey of the breast and does not exceed it; the
+    artery keeps away from larger areas that have this grey already (an implant). The view's edge enhancement is not
+    applied to the calcium, which so is fainter than in a simulated view of the same strength.
 
     Args:
         mammogram: A view without BAC; it stays as it is.
@@ -51,21 +53,26 @@ def insert_artery(
         The view with the artery, and the artery's mask, bool (rows, columns).
 
     Raises:
-        ValueError: A number is out of range, no spacing is known, or the artery finds no room in the breast.
+        ValueError: A number is out of range, no spacing is known or rows and columns differ in it, the view holds
+            values that are not finite or no contrast, or the artery finds no room in the breast.
     """
     if seed < 0:
         raise ValueError(f"seed: got {seed}, must be >= 0")
-    if not length_mm >= 5:
-        raise ValueError(f"length_mm: got {length_mm}, must be at least 5")
+    if not 5 <= length_mm < np.inf:
+        raise ValueError(f"length_mm: got {length_mm}, must be at least 5 and finite")
     if not 0 < strength <= 1:
         raise ValueError(f"strength: got {strength}, must lie in (0, 1]")
-    spacing = mammogram.spacing_mm[0] if mammogram.spacing_mm else pixel_spacing_mm
-    if not spacing:
-        raise ValueError("pixel_spacing_mm: got None, must be given, since the view carries no spacing")
-    pixels = mammogram.pixels.astype(np.float32)
+    pixels, spacing = mammogram.pixels.astype(np.float32), _spacing(mammogram, pixel_spacing_mm)
+    if not np.isfinite(pixels).all():
+        raise ValueError("mammogram: got pixels that are not finite, must be numbers")
     breast = find_breast(pixels)
+    top = float(pixels[breast].max())
+    if not np.ptp(np.percentile(pixels[breast][::7], [1, 99])) > 0:
+        raise ValueError(f"mammogram: got a breast of one grey level ({top:g}), must have contrast")
+    full = (breast & (pixels >= top)).astype(np.uint8)
+    full = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((2 * int(1 / spacing) + 1,) * 2, np.uint8)) > 0
     rng = np.random.default_rng([2, seed])
-    line = _course(rng, breast, length_mm, spacing)
+    line = find_course(rng, breast & ~full, length_mm, spacing)
     vessel = Vessel(
         np.zeros((len(line), 3)), np.linspace(1.0, rng.uniform(0.5, 0.9), len(line)) * rng.uniform(0.7, 1.3)
     )
@@ -78,12 +85,28 @@ def insert_artery(
     inner = cv2.erode(breast.astype(np.uint8), np.ones((9, 9), np.uint8), iterations=4) > 0
     low, high = np.percentile(fine[inner][::31], [16, 84])
     added = exposure * float(high - low) / 2 / TEXTURE_EXPOSURE
-    room = np.maximum(float(np.percentile(pixels[breast][::31], 99.9)) * 1.05 - pixels, 1e-6)
+    room = np.maximum(top - pixels, 1e-6 * (high - low))
     result = np.where(added > 0, pixels + room * (1 - np.exp(-added / room)), pixels).astype(np.float32)
 
     mask = np.zeros(pixels.shape, np.uint8)
     paint(mask, line, 2 * float(vessel.radius_mm.mean()) + 0.4, spacing)
     return replace(mammogram, pixels=result), mask > 0
+
+
+def _spacing(mammogram: Mammogram, given: float | None) -> float:
+    """Return the view's pixel spacing in mm, or the given one where it carries none."""
+    if not mammogram.spacing_mm:
+        if given is None:
+            raise ValueError("pixel_spacing_mm: got None, must be given, since the view carries no spacing")
+        if not 0 < given < np.inf:
+            raise ValueError(f"pixel_spacing_mm: got {given}, must be a positive number of mm")
+        return float(given)
+    rows, columns = mammogram.spacing_mm
+    if not abs(rows - columns) <= 0.01 * rows:
+        raise ValueError(
+            f"mammogram: got a spacing of {rows:g} and {columns:g} mm, must be the same in both directions"
+        )
+    return float(rows)
 
 
 def _blurred(image: np.ndarray, spacing: float) -> np.ndarray:
@@ -93,8 +116,21 @@ def _blurred(image: np.ndarray, spacing: float) -> np.ndarray:
     return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _course(rng: np.random.Generator, breast: np.ndarray, length_mm: float, spacing: float) -> np.ndarray:
-    """Find a winding line of the length inside the breast, (n, 2) x, y in mm."""
+def find_course(rng: np.random.Generator, breast: np.ndarray, length_mm: float, spacing: float) -> np.ndarray:
+    """Find a winding line inside the breast.
+
+    Args:
+        rng: Source of randomness.
+        breast: bool (rows, columns), where it may run.
+        length_mm: Of the line.
+        spacing: Pixel spacing, mm.
+
+    Returns:
+        (n, 2) x, y in mm from the corner of the view, a point every `anatomy.PATH_STEP_MM`.
+
+    Raises:
+        ValueError: There is no room.
+    """
     factor = max(int(0.5 / spacing), 1)
     small = cv2.resize(
         cv2.copyMakeBorder(breast.astype(np.uint8), 1, 1, 0, 0, cv2.BORDER_CONSTANT)[1:-1],

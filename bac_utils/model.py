@@ -30,8 +30,9 @@ from bac_utils.settings import Settings
 
 HISTORY = ["epoch", "loss", "val_loss", "val_auc_pr", "val_auc_roc", "learning_rate", "seconds"]
 FIT_SETTINGS = (
-    "seed", "input_shape", "view_pixel_mm", "backbone", "width_divisor", "weights", "trainable_convolutions",
-    "dense_units", "leaky_slope", "dropout", "batch_size", "epochs", "learning_rate", "augmentation",
+    "seed", "input_shape", "view_pixel_mm", "backbone", "width_divisor", "weights", "pretrained_head",
+    "trainable_convolutions", "dense_units", "leaky_slope", "dropout", "batch_size", "epochs", "learning_rate",
+    "augmentation",
 )  # fmt: skip
 FEATURE_BYTES = 512 * 2**20
 """The frozen part's output for the validation views is kept in memory up to this size."""
@@ -70,12 +71,13 @@ def build_model(settings: Settings) -> keras.Model:
 
     Args:
         settings: Uses `input_shape`, `backbone`, `width_divisor`, `weights`, `trainable_convolutions`,
-            `dense_units`, `leaky_slope`, `dropout`, `seed`.
+            `pretrained_head`, `dense_units`, `leaky_slope`, `dropout`, `seed`.
 
     Returns:
         An uncompiled model, (N, H, W, 1) -> (N, 1) float32 logits, the layers of the backbone on its top level
         under their names in `keras.applications`, then `dense_1` ... `cells`, `pooling`, `logit`. A weights file that
-        `save_weights` wrote fills the head too, if that has as many dense units; else it starts at random.
+        `save_weights` wrote (the bundled one, too) fills the head as well, if that has as many dense units and
+        `pretrained_head` is set; else it starts at random.
 
     Raises:
         ValueError: A setting is unknown or out of range, or the weights file is not there or does not fit.

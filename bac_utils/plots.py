@@ -137,11 +137,12 @@ def prevalence_by_class(table: pd.DataFrame, published: Sequence[float] | None =
 
 
 @styled
-def loss_curves(history: pd.DataFrame) -> Figure:
+def loss_curves(history: pd.DataFrame, start_auc_pr: float | None = None) -> Figure:
     """Draw loss and AUC-PR by epoch; a dotted line marks the epoch whose weights were kept.
 
     Args:
         history: One row an epoch: `epoch, loss, val_loss, val_auc_pr`, and `auc_pr` where it was recorded.
+        start_auc_pr: Of the validation set before training; drawn as a dashed line.
 
     Returns:
         The figure.
@@ -158,6 +159,9 @@ def loss_curves(history: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
     right.set_ylim(0, 1.02)
+    if start_auc_pr is not None:
+        right.axhline(start_auc_pr, color=SET_COLOURS["validation"], linestyle="--", label="before training")
+        right.legend(frameon=False)
     sns.despine(figure)
     return figure
 

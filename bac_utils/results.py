@@ -80,6 +80,8 @@ def checked_settings(preset_name: str, **changes: Any) -> Settings:
             raise ValueError(f"{name}: got {value!r}, must be {word} from {low} to {high}{other}")
     if settings.heatmap not in (None, *HEATMAPS):
         raise ValueError(f"heatmap: got {settings.heatmap!r}, must be one of {', '.join(HEATMAPS)}, or None")
+    if not isinstance(settings.pretrained_head, bool):
+        raise TypeError(f"pretrained_head: got {settings.pretrained_head!r}, must be True or False")
     for name in ("backbone", "weights"):
         if not isinstance(getattr(settings, name), str):
             raise TypeError(f"{name}: got {getattr(settings, name)!r}, must be text")
@@ -193,28 +195,6 @@ def versions() -> dict[str, str]:
     """Return the versions of Python, the kit and the libraries that its numbers depend on."""
     found = {"python": platform.python_version(), "bac-utils": __version__}
     return found | {name: metadata.version(name) for name in _LIBRARIES}
-
-
-def count_sets(views: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Count women and views of the three sets.
-
-    Args:
-        views: One row a view: `patient_id`, `bac` (0 or 1), `split`.
-
-    Returns:
-        For each set `women`, `views`, `bac_views`.
-
-    Raises:
-        ValueError: A set has no BAC+ or no BAC- view.
-    """
-    counts = {}
-    for name in SETS:
-        part = views[views["split"] == name]
-        positive = int(part["bac"].sum())
-        if positive in (0, len(part)):
-            raise ValueError(f"split: {name} has {positive} BAC+ views of {len(part)}, must hold BAC+ and BAC- views")
-        counts[name] = {"women": part["patient_id"].nunique(), "views": len(part), "bac_views": positive}
-    return counts
 
 
 def prepared_sets(

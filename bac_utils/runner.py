@@ -10,9 +10,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 from bac_utils.execution import declared_parameters, execute, kernel_environment
 from bac_utils.results import (
@@ -41,14 +43,15 @@ OWN_FILES = (
     "quantification_by_breast.csv",
     "quantification_by_woman.csv",
     "operating_point.json",
-    "kept_thresholds.json",
     "heatmaps.npz",
     "heatmaps_quantification.npz",
     "summary.json",
     "manifest.json",
 )
 OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
-"""What a run writes at the top of its folder; overwriting removes these and nothing else."""
+"""What a run writes at the top of its folder; overwriting removes these and nothing else. What a reader left there
+(notes, kept thresholds) stays. With a views table of one's own the prepared views stay, too: `dataset` knows which of
+them still hold."""
 
 _OTHER = "choose another --output, or start afresh with --overwrite"
 _BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort"}
@@ -111,11 +114,11 @@ def run_notebooks(
         NotebookError: A cell failed; what was done stays.
     """
     declared = _declared(notebooks)
-    asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder = Path(output).resolve()
     _refuse_foreign(folder)
     if cohort and Path(cohort).resolve().is_relative_to(folder):
         raise ValueError(f"cohort: {cohort} lies in {folder}, which the run fills: choose another --output")
+    asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         manifest = _begin(folder, asked, overwrite)
@@ -157,16 +160,22 @@ def _declared(notebooks: Path) -> dict[Path, dict]:
 def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path) -> dict:
     """Check what the run is asked for, and return it in the form that the manifest keeps."""
     settings = check_parameters(preset_name, parameters, notebooks)
-    if parameters.get("thresholds"):  # the notebooks run in a folder of their own
+    if parameters.get("weights") not in (None, "imagenet", "bundled", "none"):
+        weights = Path(settings.weights).resolve()  # the notebooks run in a folder of their own
+        if not h5py.is_hdf5(weights):
+            raise ValueError(f"weights: got {weights}, must be imagenet, bundled, none or a weights file (HDF5)")
+        parameters = parameters | {"weights": str(weights)}
+    if parameters.get("thresholds"):
         from bac_utils.operating import kept_thresholds
 
         parameters = parameters | {"thresholds": str(Path(parameters["thresholds"]).resolve())}
         kept_thresholds("", parameters["thresholds"])
     path, digest = "", ""
     if cohort:
+        from bac_utils.cohort import check_cohort
         from bac_utils.views_table import read_views
 
-        read_views(cohort, check_images=True)
+        check_cohort(read_views(cohort, check_images=True), settings, parameters.get("age_limits") == "population")
         path, digest = str(Path(cohort).resolve()), file_digest(Path(cohort))
     return {
         "preset": preset_name,
@@ -197,11 +206,13 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     """Return the manifest to go on with, after clearing or refusing what is there."""
+    from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
+
     manifest = _read_manifest(folder)
     if manifest is not None and overwrite:
         for name in OWN_FOLDERS:
             if (folder / name).is_dir() and not (folder / name).is_symlink():
-                shutil.rmtree(folder / name)
+                _clear(folder / name, keep=(INDEX_FILE, PIXELS_FILE) if name == "cache" and asked["cohort"] else ())
         for name in OWN_FILES:  # the manifest last: what a stopped clearing leaves is still known as a run
             (folder / name).unlink(missing_ok=True)
         manifest = None
@@ -217,6 +228,8 @@ def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
         return manifest
     for key, value in json.loads(json.dumps(asked)).items():
         before = manifest["asked"].get(key)
+        if before != value and key == "cohort_sha256":
+            raise FileExistsError(f"{folder} was begun with another content of {asked['cohort']}: {_OTHER}")
         if before != value:
             raise FileExistsError(f"{folder} holds a run with {key} {before!r}, not {value!r}: {_OTHER}")
     if manifest["finished"]:
@@ -224,6 +237,17 @@ def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     if manifest["versions"] != versions():
         raise FileExistsError(f"{folder} was begun with other library versions: {_OTHER}")
     return manifest
+
+
+def _clear(folder: Path, keep: Collection[str]) -> None:
+    """Empty a folder but for the named files, and remove it if it is empty then."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name not in keep:
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: dict) -> None:

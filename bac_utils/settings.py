@@ -72,6 +72,8 @@ class Settings:
     """All layer widths of the backbone are divided by this; 1 is the published network. VGG16 only."""
     weights: str = "imagenet"
     """`imagenet`, `bundled`, `none` or the path of a weights file."""
+    pretrained_head: bool = True
+    """Whether weights that bring a head (the bundled do, ImageNet's do not) fill it too; else it starts at random."""
     trainable_convolutions: int = 5
     """How many of the last convolutions are fine-tuned; the rest is frozen (paper: five)."""
     dense_units: int = 256

