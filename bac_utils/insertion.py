@@ -67,7 +67,7 @@ def insert_artery(
         raise ValueError("mammogram: got pixels that are not finite, must be numbers")
     breast = find_breast(pixels)
     top = float(pixels[breast].max())
-    if not np.ptp(np.percentile(pixels[breast][::7], [1, 99])) > 0:
+    if not np.ptp(np.percentile(pixels[breast][::7], [5, 95])) > 0:
         raise ValueError(f"mammogram: got a breast of one grey level ({top:g}), must have contrast")
     full = (breast & (pixels >= top)).astype(np.uint8)
     full = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((2 * int(1 / spacing) + 1,) * 2, np.uint8)) > 0

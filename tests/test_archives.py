@@ -574,7 +574,7 @@ def test_dicom_labels_by_file(dicom_folder):
     assert rows(archive, "image bac bac_length_mm pixel_spacing_mm") == [
         ("a.dcm", None, None, None),
         ("b/1.dcm", 1, 41.5, 0.085),
-        ("b/2", 0, None, None),
+        ("b/2", 0, 0, None),
     ]
     assert archive.notes == ("rows of labels.csv that fit no view: 1",)
     assert left_out(archive)["not_an_image"] == (0, 1)  # the labels are not counted
