@@ -252,6 +252,12 @@ def split_counts(views: pd.DataFrame) -> dict[str, dict[str, int]]:
 def count_sets(views: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Count as `split_counts`, and refuse a set without BAC+ or without BAC- views.
 
+    Args:
+        views: Included views with `bac` (0 or 1) and `split`.
+
+    Returns:
+        As `split_counts`.
+
     Raises:
         ValueError: A set has no BAC+ or no BAC- view, or the views have no `split`.
     """
@@ -264,9 +270,32 @@ def count_sets(views: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def set_apart(views: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the views of the cohort, and those that are kept for notebook 04 alone (split `quantification`)."""
+    """Part a checked views table: the cohort's views, and those kept for notebook 04 alone (split `quantification`)."""
     apart = views["split"] == "quantification" if "split" in views else pd.Series(False, views.index)
     return views[~apart], views[apart]
+
+
+def with_split(
+    views: pd.DataFrame, women: pd.DataFrame, settings: Settings, age_limits: Sequence[float]
+) -> pd.DataFrame:
+    """Give each view its woman's set: as the user's table says, where it does, else by `split_women`.
+
+    Args:
+        views: Included views.
+        women: Their `women_table`.
+        settings: Uses `split_fractions`, `train_prevalence` and `seed`.
+        age_limits: Upper ends of the first three age classes, years.
+
+    Returns:
+        The views with a column `split`.
+
+    Raises:
+        ValueError: As `split_women`.
+    """
+    if "split" in views:
+        return views
+    split = split_women(women, replace(settings, age_limits=tuple(age_limits)), settings.seed)
+    return views.assign(split=views["patient_id"].map(split))
 
 
 def check_cohort(views: pd.DataFrame, settings: Settings, population_limits: bool = False) -> None:
@@ -284,10 +313,7 @@ def check_cohort(views: pd.DataFrame, settings: Settings, population_limits: boo
     women = women_table(included)
     check_classes(women)
     limits = population_age_limits(women["age"]) if population_limits else settings.age_limits
-    if "split" not in included:
-        split = split_women(women, replace(settings, age_limits=limits), settings.seed)
-        included["split"] = included["patient_id"].map(split)
-    count_sets(included)
+    count_sets(with_split(included, women, settings, limits))
 
 
 def _divide(groups: list[np.ndarray], fractions: np.ndarray, rng: np.random.Generator) -> list[list[str]]:
