@@ -6,7 +6,7 @@ picture has any. Real archives have no such cells: what a user trains is taught 
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,18 @@ from tqdm import tqdm
 
 from bac_utils.dataset import untuned
 from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
-from bac_utils.training_views import Recipe, pixel_mm, woman_patches, woman_views
+from bac_utils.training_drawings import Drawings, decorate, draw_pair
+from bac_utils.training_views import CELL, Recipe, pixel_mm, woman_patches, woman_views
 from bac_utils.workers import worker_pool
 
 HELD_BACK = 8
 """One woman in so many is held back from training."""
 PATCH_NETWORK, PATCH_NOTE = "patches.weights.h5", "patches.json"
-"""What the patches taught, and with which recipe: kept until all is done, so that a stopped call goes on from there."""
+"""What the patches taught so far, and with which recipe: kept until all is done; a stopped call goes on from there."""
 CELL_WEIGHT = 4.0
 """Of a cell with artery in the loss; it is the rarer kind."""
+PATCH_OTHERS, VIEW_OTHERS = 0.8, 3.0
+"""How many things that are no arteries are drawn into a patch and into a view, on average."""
 VIEW_CELLS = 10.0
 """Of the cells' loss against the view's, in whole views: nearly all their cells are empty and easy, and the mean over
 cells alone would hardly count."""
@@ -38,7 +41,8 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
 
     Both have learnt from the same patches and then from whole views, `output` from views at half the matrix (768 x 384,
     the demo's), the detector at the full one. Their logits are scaled on women held back (Platt), so that a score of
-    0.5 means even odds where half of the views have BAC. A call that was stopped after the patches goes on from there.
+    0.5 means even odds where half of the views have BAC. A call that was stopped goes on after the last finished one of
+    `recipe.epochs`, with other random numbers.
 
     Args:
         output: File of the first, `.weights.h5`.
@@ -61,28 +65,19 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     settings = replace(
         DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
     )
-    patches, note = output.parent / PATCH_NETWORK, output.parent / PATCH_NOTE
-    ours = {name: value for name, value in asdict(recipe).items() if not name.startswith("view_")}
-    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     network = build_model(settings)
-    if known.get("made_with") == json.loads(json.dumps(ours)):
-        network.load_weights(patches)
-        patch_auc = known["auc_roc"]
-    else:
-        found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
-        patch_auc = _train_patches(network, found, recipe)
-        del found
-        note.unlink(missing_ok=True)
-        network.save_weights(patches)
-        _write_json(note, {"made_with": ours, "auc_roc": patch_auc})
+    patch_auc = _learn_from_patches(network, output.parent, recipe, workers)
 
     last = recipe.women + recipe.view_women
-    found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
+    found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views", "woman")
     measured = {}
     for name, shape in (("coarse", tuple(n // 2 for n in recipe.view_shape)), ("fine", recipe.view_shape)):
         detector = build_model(replace(settings, input_shape=shape, trainable_convolutions=5))
         detector.set_weights(network.get_weights())
-        logits, labels = _train_views(detector, found if name == "fine" else [_halve(*pair) for pair in found], recipe)
+        views = found if name == "fine" else [_halve(*pair) for pair in found]
+        side = min(recipe.view_drawing_pixels * shape[0] // recipe.view_shape[0], *shape) // CELL * CELL
+        drawings = _draw(recipe.view_drawings, side, (pixel_mm(shape),), VIEW_OTHERS, workers)
+        logits, labels = _train_views(detector, views, drawings, recipe)
         calibrated = _calibrate(detector, logits, labels)
         measured[name] = float(roc_auc_score(labels, logits))
         if name == "coarse":
@@ -105,9 +100,31 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         },
     }
     _write_json(output.with_name("detector.json"), point)
-    note.unlink()
-    patches.unlink()
+    for name in (PATCH_NOTE, PATCH_NETWORK):
+        (output.parent / name).unlink()
     return point["held_back"]
+
+
+def _learn_from_patches(network: Any, folder: Path, recipe: Recipe, workers: int) -> float:
+    """Teach the network what patches can teach, or load what they taught before; return the AUC-ROC held back."""
+    weights, note = folder / PATCH_NETWORK, folder / PATCH_NOTE
+    ours = {name: value for name, value in asdict(recipe).items() if not name.startswith("view_")}
+    ours = json.loads(json.dumps(ours))
+    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    if known.get("made_with") != ours:
+        known = {"made_with": ours, "cycles": 0}
+    if known["cycles"]:
+        network.load_weights(weights)
+    if known["cycles"] < len(recipe.epochs):
+        found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches", "woman")
+        scales = tuple(pixel_mm((height, height // 2)) for height in recipe.heights)
+        drawings = _draw(recipe.drawings, recipe.patch, scales, PATCH_OTHERS, workers)
+        for cycle, patch_auc in _train_patches(network, found, drawings, recipe, known["cycles"]):
+            note.unlink(missing_ok=True)
+            network.save_weights(weights)
+            known |= {"cycles": cycle + 1, "auc_roc": patch_auc}
+            _write_json(note, known)
+    return known["auc_roc"]
 
 
 def _write_json(path: Path, content: dict) -> None:
@@ -117,10 +134,17 @@ def _write_json(path: Path, content: dict) -> None:
     os.replace(part, path)
 
 
-def _gather(job: Callable, numbers: range, workers: int, what: str) -> list:
-    """Run a job for each woman in worker processes, in order, with a progress bar."""
+def _gather(job: Callable, numbers: range, workers: int, what: str, unit: str) -> list:
+    """Run a job for each number in worker processes, in order, with a progress bar."""
     with worker_pool(workers) as pool:
-        return list(tqdm(pool.map(job, numbers), total=len(numbers), desc=what, unit="woman"))
+        jobs = pool.map(job, numbers, chunksize=1 if unit == "woman" else 32)
+        return list(tqdm(jobs, total=len(numbers), desc=what, unit=unit))
+
+
+def _draw(number: int, side: int, pixels_mm: tuple[float, ...], mean_others: float, workers: int) -> Drawings:
+    """Make so many drawings of each kind."""
+    pairs = _gather(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "drawings", "drawing")
+    return Drawings(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_others)
 
 
 def _halve(views: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,20 +162,30 @@ def _halve(views: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return small.astype(np.float16), np.where(artery, 1, np.where(unsure, -1, 0)).astype(np.int8)
 
 
-def _divide(found: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Join what the women gave: (pixels, cells) to train on, (pixels, cells) held back."""
+def _divide(found: list, drawings: Drawings, seed: int) -> tuple:
+    """Join what the women gave.
+
+    Returns:
+        Pixels and cells to train on, and the drawings for them; pixels and cells held back, with other drawings in.
+    """
     kept = [pair for k, pair in enumerate(found) if k % HELD_BACK]
     divided = tuple(np.concatenate([pair[k] for pair in group]) for group in (kept, found[::HELD_BACK]) for k in (0, 1))
     if not all((cells == 1).any() and (cells == 0).all(axis=(1, 2)).any() for cells in divided[1::2]):
         raise ValueError(f"women: got {len(found)}, must be more: a set lacks one of the two classes")
-    return divided
+    few = max(len(drawings.arteries) // HELD_BACK, 1)
+    rng, pixels, cells = np.random.default_rng([seed, 1]), [], []
+    for pair in zip(*divided[2:], strict=True):
+        drawn = decorate(*pair, drawings.part(None, few), rng)
+        pixels.append(drawn[0].astype(np.float16))
+        cells.append(drawn[1])
+    return divided[0], divided[1], drawings.part(few, None), np.stack(pixels), np.stack(cells)
 
 
 def _vary(pixels: Any, cells: Any) -> tuple:
     """Flip a picture with its cells, change its contrast and brightness, add noise; outside the breast it stays 0."""
     import tensorflow as tf
 
-    pixels = tf.cast(pixels, tf.float32)[..., None]
+    pixels = pixels[..., None]
     for axis in (0, 1):
         if tf.random.uniform([]) < 0.5:
             pixels, cells = tf.reverse(pixels, [axis]), tf.reverse(cells, [axis])
@@ -161,16 +195,21 @@ def _vary(pixels: Any, cells: Any) -> tuple:
     return pixels * inside, cells
 
 
-def _batches(pixels: np.ndarray, cells: np.ndarray, size: int, seed: int, targets: Callable) -> Any:
-    """Return shuffled, varied batches of float16 pictures (N, H, W) and what `targets` makes of their cells."""
+def _batches(pixels: np.ndarray, cells: np.ndarray, drawings: Drawings, size: int, seed: int, targets: Callable) -> Any:
+    """Return shuffled batches of float16 pictures (N, H, W), drawn into and varied, and what `targets` makes of cells.
+
+    The drawings differ from epoch to epoch.
+    """
     import tensorflow as tf
 
-    def picture(k: Any) -> tuple:
-        return tf.numpy_function(lambda i: pixels[i], [k], tf.float16), tf.gather(truth, k)
+    rng = np.random.default_rng([seed, 2])
 
-    truth, shape = tf.constant(cells), pixels.shape[1:]
+    def picture(k: Any) -> tuple:
+        x, y = tf.numpy_function(lambda i: decorate(pixels[i], cells[i], drawings, rng), [k], (tf.float32, tf.int8))
+        return tf.ensure_shape(x, pixels.shape[1:]), tf.ensure_shape(y, cells.shape[1:])
+
     data = tf.data.Dataset.range(len(cells)).shuffle(len(cells), seed=seed).map(picture)
-    data = data.map(lambda x, y: _vary(tf.ensure_shape(x, shape), y), num_parallel_calls=2)
+    data = data.map(_vary, num_parallel_calls=2)
     return untuned(data.batch(size).map(lambda x, y: (x, *targets(y))).prefetch(2))
 
 
@@ -223,33 +262,35 @@ def _checker(model: Any, held: np.ndarray, cells: np.ndarray, size: int) -> tupl
     return lambda: float(roc_auc_score(some[sure], logits())), logits, some[sure].astype(int)
 
 
-def _train_patches(network: Any, found: list, recipe: Recipe) -> float:
-    """Train all layers on patches; return the logit's AUC-ROC on those held back.
+def _train_patches(network: Any, found: list, drawings: Drawings, recipe: Recipe, cycle: int) -> Iterator[tuple]:
+    """Train all layers on patches from a cycle on; after each give its number and the AUC-ROC on those held back.
 
     The first block, half of the work, learns in the first epochs only.
     """
-    pixels, cells, held, truth = _divide(found)
+    pixels, cells, drawings, held, truth = _divide(found, drawings, recipe.seed)
     both = _with_cells(network)
     check, _, _ = _checker(both, held, truth, 64)
     share = (cells == 1).any(axis=(1, 2)).mean()
     print(f"{len(cells)} patches, {share:.0%} with artery; {len(truth)} held back", flush=True)
-    data = _batches(pixels, cells, 32, recipe.seed, _cell_targets)
-    _fit(both, data, recipe.first_epochs, 1e-3, check, anneal=False)
-    for layer in network.layers:
-        if layer.name.startswith("block1"):
-            layer.trainable = False
-    _fit(both, data, recipe.epochs, 1e-3, check)
-    return check()
+    for k in range(cycle, len(recipe.epochs)):
+        data = _batches(pixels, cells, drawings, 32, recipe.seed + k, _cell_targets)
+        if k == 0:
+            _fit(both, data, recipe.first_epochs, 1e-3, check, anneal=False)
+        for layer in network.layers:
+            if layer.name.startswith("block1"):
+                layer.trainable = False
+        _fit(both, data, recipe.epochs[k], 1e-3, check)
+        yield k, check()
 
 
-def _train_views(detector: Any, found: list, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def _train_views(detector: Any, found: list, drawings: Drawings, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Fine-tune on whole views. Return logits and labels of the views held back."""
-    pixels, cells, held, truth = _divide(found)
+    pixels, cells, drawings, held, truth = _divide(found, drawings, recipe.seed)
     both = _with_cells(detector)
     check, logits, labels = _checker(both, held, truth, 4)
     share = (cells == 1).any(axis=(1, 2)).mean()
     print(f"{len(cells)} views, {share:.0%} BAC+; {len(labels)} held back, before: {check():.4f}", flush=True)
-    data = _batches(pixels, cells, 4, recipe.seed, _cell_targets)
+    data = _batches(pixels, cells, drawings, 4, recipe.seed, _cell_targets)
     _fit(both, data, recipe.view_epochs, 3e-4, check, cells=VIEW_CELLS)
     return logits(), labels
 

@@ -27,10 +27,13 @@ class Recipe:
         film_share: Share of women with film views.
         patch: Side of a patch, pixels, a multiple of 16.
         patches: Of each kind (artery, bright spot, anywhere) a view.
+        drawings: Of each kind (artery or not) to choose from, for the patches.
         first_epochs: Over the patches, all layers.
-        epochs: Over the patches, all but the first block of convolutions.
+        epochs: Over the patches, all but the first block of convolutions: cycles, each with a rate that falls to 0.
         view_women: Simulated for the whole views (other women).
         view_shape: Input of the detector.
+        view_drawings: Of each kind, for whole views.
+        view_drawing_pixels: Their side in the detector's input.
         view_epochs: Over the whole views.
         seed: Of weights, order and augmentation.
     """
@@ -41,10 +44,13 @@ class Recipe:
     film_share: float = 0.4
     patch: int = 112
     patches: int = 5
-    first_epochs: int = 3
-    epochs: int = 6
+    drawings: int = 8000
+    first_epochs: int = 4
+    epochs: tuple[int, ...] = (11, 15)
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
+    view_drawings: int = 1500
+    view_drawing_pixels: int = 384
     view_epochs: int = 7
     seed: int = 1
 

