@@ -17,7 +17,7 @@ from bac_utils import pretraining
 from bac_utils.intake import read_mammogram
 from bac_utils.model import build_model
 from bac_utils.scoring import find_detector
-from bac_utils.settings import DEFAULT_THRESHOLD, DEMO
+from bac_utils.settings import DEMO
 from bac_utils.training_drawings import ARTERY_SHARE, Drawings
 from bac_utils.training_views import Recipe
 
@@ -118,7 +118,7 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])
     point = json.loads((tmp_path / "detector.json").read_text())
     assert point["threshold"] == 0.5
-    assert point["heatmap_threshold"] == DEFAULT_THRESHOLD  # of the form `cells`
+    assert (point["heatmap"], point["heatmap_threshold"]) == ("cells", pretraining.HEATMAP_THRESHOLD)
     assert point["held_back"] == measured
     assert point["made_with"]["patch"] == 32
     detector = keras.models.load_model(tmp_path / "detector.keras")
