@@ -16,8 +16,8 @@ from bac_utils.canvas import Canvas, blur, paint, stroke
 STREAM = 4
 """First number of the drawings' seeds; see `phantom.COHORT`."""
 LEAST, MOST = 2.0, 4.0
-"""A drawing's brightness lies between so many times the fine structure's deviation and so many deviations of the breast
-(or twice the least, if that is more)."""
+"""A drawing is at least so many deviations of the fine structure bright (and at least 0.1 of the breast's), and at most
+so many of the breast's (or twice the least, if that is more)."""
 FINE_PIXELS = 9
 """Structure finer than this window counts as fine."""
 
@@ -64,6 +64,7 @@ def add(pixels: np.ndarray, light: np.ndarray, rng: np.random.Generator) -> np.n
     if not breast.any():
         return pixels
     fine = np.abs(pixels - cv2.blur(pixels, (FINE_PIXELS, FINE_PIXELS)))[breast]
+    # of normal values the deviation is 1.48 times the median magnitude
     least = max(LEAST * 1.48 * float(np.median(fine[:: max(len(fine) // 5000, 1)])), 0.1)
     bright = _between(rng, least, max(MOST, 2 * least))
     room = float(pixels.max()) + rng.uniform(0.2, 2.0) - pixels
@@ -112,7 +113,13 @@ def _sideways(line: np.ndarray, offset: np.ndarray | float) -> np.ndarray:
     return line + np.broadcast_to(offset, len(line))[:, None] * along[:, ::-1] * (-1, 1)
 
 
+def _on(line: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the points of a line, (n, 2), at positions between its points, (m,): (m, 2)."""
+    return np.column_stack([np.interp(at, np.arange(len(line)), line[:, k]) for k in (0, 1)])
+
+
 def _sphere(diameter: np.ndarray | float) -> np.ndarray:
+    """Return a sphere's volume."""
     return np.pi / 6 * np.asarray(diameter) ** 3
 
 
@@ -153,9 +160,8 @@ def _two_rows(canvas: Canvas, rng: np.random.Generator, line: np.ndarray, radius
         at = at[~bare[at.astype(int)]]
         if len(at):
             offset = np.cos(rng.uniform(0, np.pi, len(at))) if around else np.full(len(at), wall)
-            points = np.column_stack([np.interp(at, np.arange(len(line)), _sideways(line, 0)[:, k]) for k in (0, 1)])
-            edge = np.column_stack([np.interp(at, np.arange(len(line)), _sideways(line, radius)[:, k]) for k in (0, 1)])
-            points = points + (edge - points) * offset[:, None] + rng.normal(0, jitter, (len(at), 2))
+            middle, rim = _on(line, at), _on(_sideways(line, radius), at)
+            points = middle + (rim - middle) * offset[:, None] + rng.normal(0, jitter, (len(at), 2))
             diameter = biggest * np.exp(-spread * rng.exponential(1.0, len(at)))
             for size in np.unique(np.round(diameter, 1)):
                 some = np.round(diameter, 1) == size
@@ -189,13 +195,13 @@ def _plates(canvas: Canvas, rng: np.random.Generator, line: np.ndarray, radius: 
     row, at = np.nonzero(field > 0)
     angle = (row + rng.uniform(0, 1, len(row))) / around * 2 * np.pi
     at = np.minimum(at / 2 + rng.uniform(0, 0.5, len(at)), len(line) - 1)
-    edge, index = _sideways(line, radius), np.arange(len(line))
-    middle, rim = (np.column_stack([np.interp(at, index, c[:, k]) for k in (0, 1)]) for c in (line, edge))
+    middle, rim = _on(line, at), _on(_sideways(line, radius), at)
     volume = field[field > 0] ** rng.uniform(0.3, 1.0)
     canvas.deposit(middle + (rim - middle) * np.cos(angle)[:, None], volume, float(rng.choice([0.06, 0.12])))
 
 
 def _taper(n: int) -> np.ndarray:
+    """Return `n` factors of a thread's thickness: 1, and less towards its ends."""
     return np.minimum(4 * np.sin(np.pi * np.linspace(0.02, 0.98, n)), 1)
 
 

@@ -32,8 +32,8 @@ from bac_utils.tissue import draw_tissue
 from bac_utils.workers import worker_pool
 
 COHORT, TRAINING, MEASURED = 0, 1, 3
-"""First number of every seed (2 is `insertion`'s): no view of a cohort is ever a view of the pretraining, or of the
-women who are drawn to be measured alone, whatever the user's seed."""
+"""First number of every seed (2 is `insertion`'s, 4 that of `drawings`): no view of a cohort is ever a view of the
+pretraining, or of the women who are drawn to be measured alone, whatever the user's seed."""
 VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
 AGE_KNOTS = ((45, 0.0), (52, 0.25), (59, 0.50), (61, 0.529), (68, 0.75), (71, 0.814), (74, 0.910), (88, 1.0))
