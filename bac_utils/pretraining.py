@@ -72,7 +72,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     patch_auc = _learn_from_patches(network, output.parent, recipe, workers)
 
     last = recipe.women + recipe.view_women
-    found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views", "woman")
+    found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
     measured = {}
     for name, shape in (("coarse", tuple(n // 2 for n in recipe.view_shape)), ("fine", recipe.view_shape)):
         detector = build_model(replace(settings, input_shape=shape, trainable_convolutions=5))
@@ -111,15 +111,14 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
 def _learn_from_patches(network: Any, folder: Path, recipe: Recipe, workers: int) -> float:
     """Teach the network what patches can teach, or load what they taught before; return the AUC-ROC held back."""
     weights, note = folder / PATCH_NETWORK, folder / PATCH_NOTE
-    ours = {name: value for name, value in asdict(recipe).items() if not name.startswith("view_")}
-    ours = json.loads(json.dumps(ours))
+    ours = json.loads(json.dumps({n: v for n, v in asdict(recipe).items() if not n.startswith("view_")}))
     known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     if known.get("made_with") != ours:
         known = {"made_with": ours, "cycles": 0}
     if known["cycles"]:
         network.load_weights(weights)
     if known["cycles"] < len(recipe.epochs):
-        found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches", "woman")
+        found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
         scales = tuple(pixel_mm((height, height // 2)) for height in recipe.heights)
         drawings = _draw(recipe.drawings, recipe.patch, scales, PATCH_OTHERS, workers)
         for cycle, patch_auc in _train_patches(network, found, drawings, recipe, known["cycles"]):
@@ -137,16 +136,15 @@ def _write_json(path: Path, content: dict) -> None:
     os.replace(part, path)
 
 
-def _gather(job: Callable, numbers: range, workers: int, what: str, unit: str) -> list:
-    """Run a job for each number in worker processes, in order, with a progress bar."""
+def _gather(job: Callable, numbers: range, workers: int, what: str, chunk: int = 1) -> list:
+    """Run a job for each number in worker processes, `chunk` at a time, in order, with a progress bar."""
     with worker_pool(workers) as pool:
-        jobs = pool.map(job, numbers, chunksize=1 if unit == "woman" else 32)
-        return list(tqdm(jobs, total=len(numbers), desc=what, unit=unit))
+        return list(tqdm(pool.map(job, numbers, chunksize=chunk), total=len(numbers), desc=what))
 
 
 def _draw(number: int, side: int, pixels_mm: tuple[float, ...], mean_others: float, workers: int) -> Drawings:
     """Make so many drawings of each kind."""
-    pairs = _gather(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "drawings", "drawing")
+    pairs = _gather(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "drawings", 32)
     return Drawings(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_others)
 
 

@@ -78,7 +78,6 @@ def decorate(
         row, column = _draw_into(pixels, _turned(drawings.arteries[k], turn), rng)
         new = _turned(drawings.cells[k], turn)
         part = np.s_[row : row + new.shape[0], column : column + new.shape[1]]
-        new = new[: cells[part].shape[0], : cells[part].shape[1]]
         breast = pixels[: cells.shape[0] * CELL, : cells.shape[1] * CELL] != 0
         inside = breast.reshape(cells.shape[0], CELL, cells.shape[1], CELL).mean(axis=(1, 3))[part]
         new = np.where((new == 1) & (inside < 0.7), np.where(inside > 0, -1, 0), new)
@@ -102,5 +101,5 @@ def _draw_into(pixels: np.ndarray, light: np.ndarray, rng: np.random.Generator) 
     else:
         row, column = np.clip(middle[rng.integers(len(middle))] - side // 2, 0, (rows - side, columns - side))
     part = np.s_[row * CELL : (row + side) * CELL, column * CELL : (column + side) * CELL]
-    pixels[part] = add(pixels[part], light[: pixels[part].shape[0], : pixels[part].shape[1]], rng)
+    pixels[part] = add(pixels[part], light, rng)
     return int(row), int(column)

@@ -88,13 +88,19 @@ def test_walls_are_two_interrupted_lines():
     assert np.mean(np.array(gaps) == 0) < 0.2
 
 
-def test_threads_go_on_without_a_gap_and_arteries_do_not():
-    """Strokes of look-alikes are whole lines: where the simulator's grain or a wall breaks off, a thread goes on."""
-    canvas = Canvas((160, 160), PIXEL)
-    drawings._threads(canvas, np.random.default_rng(1), 24.0)
-    light = canvas.thickness()
-    parts = cv2.connectedComponents((light > 0.02 * light.max()).astype(np.uint8))[0] - 1
-    assert 1 <= parts <= 7  # no more than there are threads
+def test_threads_go_on_without_a_gap():
+    """A thread is a whole line, where a wall breaks off: no more pieces than threads, of which there are 7 at most."""
+    most = {}
+    for style in (drawings._threads, drawings._walls):
+        most[style] = 0
+        for seed in range(20):
+            canvas = Canvas((160, 256), PIXEL)
+            line = straight()
+            rest = (24.0,) if style is drawings._threads else (line, np.full(len(line), 1.2))
+            style(canvas, np.random.default_rng(seed), *rest)
+            parts = cv2.connectedComponents((canvas.thickness() > 0).astype(np.uint8))[0] - 1
+            most[style] = max(most[style], parts)
+    assert 1 <= most[drawings._threads] <= 7 < most[drawings._walls]
 
 
 @pytest.mark.parametrize("look_alike", drawings.LOOK_ALIKES)

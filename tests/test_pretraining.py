@@ -166,7 +166,7 @@ def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
 def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
     gathered, taught = [], []
 
-    def gather(job, numbers, workers, what, unit):
+    def gather(job, numbers, workers, what, chunk=1):
         gathered.append(what)
         return [job(number=n) for n in [0, 1, *numbers]]
 
