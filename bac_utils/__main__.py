@@ -83,7 +83,7 @@ def parse_value(text: str) -> Any:
 
 def _claim_folder(folder: Path, asked: dict) -> None:
     """Note in a folder what is simulated into it; refuse a folder that holds anything else."""
-    from bac_utils.results import write_json
+    from bac_utils.run_folder import write_json
 
     note = folder / "simulation.json"
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != asked:
@@ -121,7 +121,7 @@ def simulate(
 ) -> None:
     """Write a cohort of simulated mammograms (DICOM) with its views table and the truth."""
     with _one_line_errors():
-        from bac_utils.phantom import simulate_cohort
+        from bac_utils.simulator.population import simulate_cohort
 
         asked = {"women": women, "seed": seed, "spacing_mm": spacing, "prevalence": prevalence}
         _claim_folder(out, asked)
@@ -155,7 +155,7 @@ def run(
     pairs = [pair.partition("=") for pair in parameter or []]
     parameters = {name: parse_value(value) for name, _, value in pairs}
     with _one_line_errors():
-        from bac_utils.runner import check_parameters, closing_words, run_notebooks
+        from bac_utils.study.runner import check_parameters, closing_words, run_notebooks
 
         try:
             check_parameters(preset, parameters)
@@ -193,7 +193,7 @@ def score(
     if dicom is not None and key_file is not None:
         raise typer.BadParameter("--dicom and --key-file: DICOM results name the patient, which the key is to prevent")
     with _one_line_errors():
-        from bac_utils.scoring import score_files
+        from bac_utils.scoring.batch import score_files
 
         key = key_file.read_bytes() if key_file else None
         counts = score_files(paths, output, model, workers, key, dicom, file_seconds)
@@ -213,7 +213,7 @@ def summarise(
 ) -> None:
     """Bring a table of scores to a row a view, a breast and a woman (docs/scoring.md)."""
     with _one_line_errors():
-        from bac_utils.summaries import write_summaries
+        from bac_utils.scoring.summaries import write_summaries
 
         found = write_summaries(scores, output, overwrite)
         counts = f"{len(found.women)} women, {len(found.breasts)} breasts, {len(found.views)} views: {output}"
@@ -251,8 +251,8 @@ def views(
     with _one_line_errors():
         from inspect import signature
 
-        from bac_utils.archive_views import check_output, closing_words, write_views
-        from bac_utils.archives import ARCHIVES
+        from bac_utils.archives.cbis_ddsm import ARCHIVES
+        from bac_utils.archives.conversion import check_output, closing_words, write_views
 
         reader = {name.upper(): reader for name, reader in ARCHIVES.items()}.get(archive.upper())
         if reader is None:
@@ -276,8 +276,8 @@ def pretrain(
 ) -> None:
     """Make the bundled backbone again, on patches of simulated views."""
     with _one_line_errors():
-        from bac_utils.pretraining import pretrain as make
-        from bac_utils.training_views import Recipe
+        from bac_utils.pretraining.patches import Recipe
+        from bac_utils.pretraining.pretrain import pretrain as make
 
         make(output, Recipe(seed=seed))
 

@@ -18,9 +18,10 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from bac_utils import intake, preprocess
+from bac_utils import preprocess
+from bac_utils._workers import worker_pool
+from bac_utils.intake import reader as intake
 from bac_utils.settings import Augmentation
-from bac_utils.workers import worker_pool
 
 PIXELS_FILE = "views.npy"
 INDEX_FILE = "views.json"
@@ -275,8 +276,7 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
 def _cache_keys(jobs: list[tuple]) -> list[str]:
     """Return for each view a hash of all that its prepared pixels follow from."""
     package = Path(__file__).parent
-    readers = ("mammogram", "intake", "preprocess")
-    sources = [*sorted(package.glob("dicom*.py")), *(package / f"{name}.py" for name in readers)]
+    sources = [*sorted((package / "intake").glob("*.py")), package / "preprocess.py"]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     keys = []
     for _, path, *how in jobs:

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_curve
 from statsmodels.graphics.agreement import mean_diff_plot
 
-from bac_utils.results import SETS, with_interval
+from bac_utils.run_folder import SETS, with_interval
 
 PALETTE = sns.color_palette("colorblind")
 SET_COLOURS = {

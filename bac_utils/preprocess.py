@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from bac_utils.intake import Mammogram, Skip
+from bac_utils.intake.reader import Mammogram, Skip
 
 # Shares of lengths are of the image's longer side. Design assumptions, tried on film and on simulated views.
 WORKING_SIZE = 512  # the breast is found on a copy whose longer side has at most so many pixels

@@ -12,9 +12,9 @@ import numpy as np
 from skimage.filters import threshold_otsu
 from skimage.morphology import skeletonize
 
-from bac_utils.masks import check_spacing
-from bac_utils.refine import refine_mask
-from bac_utils.vessels import Vessels, trace_vessels
+from bac_utils.arteries.centerlines import Vessels, trace_vessels
+from bac_utils.arteries.masks import check_spacing
+from bac_utils.arteries.segmentation import refine_mask
 
 
 def upsample_map(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

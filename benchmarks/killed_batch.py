@@ -33,8 +33,8 @@ import psutil
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from bac_utils.phantom import draw_women, write_views
 from bac_utils.settings import DEMO
+from bac_utils.simulator.population import draw_women, write_views
 
 SHAPE, PIXEL_MM = (384, 192), 0.625
 KILLS = 3

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.intake import read_mammogram
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.preprocess import find_breast
 from bac_utils.views_table import read_views
 

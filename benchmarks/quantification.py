@@ -22,13 +22,13 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from bac_utils.agreement import length_agreement
-from bac_utils.heat import OWN, Explainer
-from bac_utils.intake import read_mammogram
-from bac_utils.masks import grow
+from bac_utils.arteries.masks import grow
+from bac_utils.heatmaps import OWN, Explainer
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import load_model
 from bac_utils.preprocess import prepare, to_original
 from bac_utils.quantify import bac_area, upsample_map
-from bac_utils.scoring import Detector
+from bac_utils.scoring.batch import Detector
 from bac_utils.settings import PAPER_THRESHOLD
 
 NEAR_MM = 2.0

@@ -22,12 +22,12 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils.heat import Explainer, default_form
-from bac_utils.insertion import find_course, insert_artery
-from bac_utils.intake import Mammogram, read_mammogram
+from bac_utils.heatmaps import Explainer, default_form
+from bac_utils.intake.reader import Mammogram, read_mammogram
 from bac_utils.model import load_model
 from bac_utils.preprocess import find_breast, prepare, to_original
-from bac_utils.scoring import find_detector
+from bac_utils.scoring.batch import find_detector
+from bac_utils.simulator.insertion import find_course, insert_artery
 
 FILM_SPACING_MM = 0.05
 """The scans state no spacing. At 0.05 mm their 4,432 to 4,736 rows are 222 to 237 mm, about a film's 240 mm."""

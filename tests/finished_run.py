@@ -10,10 +10,10 @@ import pandas as pd
 from PIL import Image
 
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
-from bac_utils.mammogram import Mammogram
+from bac_utils.intake.mammogram import Mammogram
 from bac_utils.preprocess import prepare
-from bac_utils.results import save_part, write_json
-from bac_utils.view_store import COLDEST, save_heatmaps
+from bac_utils.run_folder import save_part, write_json
+from bac_utils.widgets.store import COLDEST, save_heatmaps
 
 SPACING_MM = 0.5
 VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))

@@ -21,7 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bac_utils.intake import MAMMOGRAPHY_CLASSES, REASONS, Mammogram, Skip, describe_mammogram, read_mammogram
+from bac_utils.intake.reader import MAMMOGRAPHY_CLASSES, REASONS, Mammogram, Skip, describe_mammogram, read_mammogram
 
 VALUES = np.arange(0, 3840, 3, dtype=np.uint16).reshape(32, 40)
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)

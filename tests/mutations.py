@@ -26,9 +26,9 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from bac_utils import scoring
-from bac_utils.intake import REASONS
-from bac_utils.workers import end_after, worker_pool
+from bac_utils._workers import end_after, worker_pool
+from bac_utils.intake.reader import REASONS
+from bac_utils.scoring import batch as scoring
 
 SHAPE = (96, 64)
 """Of the prepared views."""

@@ -9,7 +9,7 @@ import pytest
 
 from bac_utils import dataset
 from bac_utils.dataset import augment, batches, prepare_views, training_batches
-from bac_utils.intake import read_mammogram
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.preprocess import prepare
 from bac_utils.settings import Augmentation
 

@@ -18,7 +18,8 @@ def test_version_is_that_of_the_release():
 
 
 @pytest.mark.parametrize(
-    "module", ["bac_utils", "bac_utils.__main__", "bac_utils.runner", "bac_utils.scoring", "bac_utils.plots"]
+    "module",
+    ["bac_utils", "bac_utils.__main__", "bac_utils.study.runner", "bac_utils.scoring.batch", "bac_utils.plots"],
 )
 def test_import_is_light(module):
     heavy = "tensorflow", "keras"

@@ -11,16 +11,16 @@ import pytest
 
 from bac_utils.agreement import correlate, length_agreement
 from bac_utils.detection import METRICS, counts_metrics
-from bac_utils.execution import declared_parameters, execute, kernel_environment
-from bac_utils.intake import read_mammogram
+from bac_utils.detector import keep_thresholds
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import load_model, predict_scores
-from bac_utils.operating import keep_thresholds
 from bac_utils.preprocess import prepare
-from bac_utils.results import SETS
-from bac_utils.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
+from bac_utils.run_folder import SETS
 from bac_utils.settings import HEATMAPS
-from bac_utils.view_store import ViewStore
+from bac_utils.study.execution import declared_parameters, execute, kernel_environment
+from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
 from bac_utils.views_table import read_views
+from bac_utils.widgets.store import ViewStore
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {

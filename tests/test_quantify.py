@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from drawn_arteries import draw_artery
 
+from bac_utils.arteries.centerlines import trace_vessels
+from bac_utils.arteries.segmentation import refine_mask
 from bac_utils.quantify import (
     bac_area,
     bac_length,
@@ -13,8 +15,6 @@ from bac_utils.quantify import (
     measure_arteries,
     upsample_map,
 )
-from bac_utils.refine import refine_mask
-from bac_utils.vessels import trace_vessels
 
 EVERYWHERE = np.ones((8, 8), bool)
 

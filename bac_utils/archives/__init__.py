@@ -1,0 +1,1 @@
+"""Views tables from public datasets and from folders of DICOM files."""

@@ -1,0 +1,1 @@
+"""Calcified arteries on a prepared view: their outline, and their centre lines in mm."""

@@ -1,0 +1,143 @@
+"""Stored values of a DICOM mammogram to display polarity: higher is denser, calcium is bright.
+
+For-Presentation images go through modality LUT or rescale, VOI LUT or window, and polarity.
+
+For-Processing images have seen none of a vendor's processing, and their windows are not meant for display. Their
+rendering here follows the physics alone:
+
+1. Modality LUT or rescale.
+2. Where the values are linear in the beam's intensity (PixelIntensityRelationship LIN, or nothing stated) and rise
+   with it: the natural logarithm, after raising values below 1/4096 of the largest to that, so that lead marks and
+   dead pixels do not take up the range. The result falls linearly with the thickness and density of the tissue.
+3. Inversion where values rise with the beam's intensity: PixelIntensityRelationshipSign 1, or, where no sign is
+   stated, MONOCHROME1. Dense tissue is bright, the background dark.
+
+What it lacks against a vendor's rendering is the equalisation of the thinner rim and any sharpening. A threshold that
+was found on For-Presentation images need not hold.
+"""
+
+import numpy as np
+import pydicom
+
+from bac_utils.intake.dicom_file import items, number, numbers, value, word
+from bac_utils.intake.mammogram import Skip
+
+FAINTEST = 1 / 4096
+
+
+def display(values: np.ndarray, header: pydicom.Dataset, processing: bool, apply_voi: bool) -> np.ndarray:
+    """Render stored values as this module's page says.
+
+    Args:
+        values: Integers (rows, columns).
+        header: The header that goes with them.
+        processing: Whether the image is For Processing.
+        apply_voi: Apply VOI LUT or window to a For-Presentation image.
+
+    Returns:
+        float32 (rows, columns), higher is denser; padding has the darkest value.
+
+    Raises:
+        Skip: `unreadable`, where rescale or window lead to values that are not finite.
+    """
+    padding = _padding(values, header)
+    values = _rescale(values, header)
+    if processing:
+        values, dense_is_high = _process(values, header, padding)
+    else:
+        values = _apply_voi(values, header) if apply_voi else values
+        dense_is_high = word(header, "PhotometricInterpretation") == "MONOCHROME2"
+    values = values.astype(np.float32)
+    valid = values[~padding] if padding.any() else values
+    low, high = valid.min(), valid.max()
+    if not np.isfinite([low, high]).all():
+        raise Skip("unreadable", "rescale or window give values that are not finite")
+    if not dense_is_high:
+        values = low + high - values
+    values[padding] = low
+    return values
+
+
+def _padding(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
+    """Return where pixels are padding: equal to PixelPaddingValue, or between it and the range limit.
+
+    Either may be written in the other signedness than the pixels, and beyond the bits stored.
+    """
+    stored = [numbers(header, k)[:1] for k in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if not stored[0]:
+        return np.zeros(values.shape, bool)
+    bits, signed = int(number(header, "BitsStored", 16)), _signed(header)
+    limits = [int(n) % (1 << bits) for n in stored[0] + stored[1]]
+    limits = [n - (1 << bits) if signed and n >= 1 << (bits - 1) else n for n in limits]
+    padding = (values >= min(limits)) & (values <= max(limits))
+    return padding & (not padding.all())
+
+
+def _signed(header: pydicom.Dataset) -> bool:
+    return number(header, "PixelRepresentation", 0) == 1
+
+
+def _rescale(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
+    """Apply the modality LUT, else rescale slope and intercept."""
+    table = _first_table(header, "ModalityLUTSequence")
+    if table:
+        return _look_up(values, *table)
+    slope, intercept = number(header, "RescaleSlope", 1), number(header, "RescaleIntercept", 0)
+    if slope == 0 or (slope, intercept) == (1, 0):
+        return values
+    return values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def _process(values: np.ndarray, header: pydicom.Dataset, padding: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return a For-Processing image's values along the tissue's thickness, and whether they rise with it."""
+    sign = number(header, "PixelIntensityRelationshipSign", 0)
+    rises = sign == -1 if sign in (1, -1) else word(header, "PhotometricInterpretation") == "MONOCHROME2"
+    if rises or word(header, "PixelIntensityRelationship") not in ("", "LIN"):
+        return values, rises
+    largest = float(values[~padding].max())
+    if largest <= 0:
+        raise Skip("unreadable", "the intensities of a For-Processing image are not above 0")
+    return np.log(np.maximum(values.astype(np.float32), np.float32(largest * FAINTEST))), rises
+
+
+def _apply_voi(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
+    """Apply the first VOI LUT, else the first window."""
+    table = _first_table(header, "VOILUTSequence")
+    return _look_up(values, *table) if table else _window(values, header)
+
+
+def _first_table(header: pydicom.Dataset, keyword: str) -> tuple[np.ndarray, int] | None:
+    """Return a LUT's entries and first mapped value (DICOM PS3.3, C.11.1.1), None where it is incomplete."""
+    for item in items(header, keyword)[:1]:
+        descriptor, data = numbers(item, "LUTDescriptor"), value(item, "LUTData")
+        if len(descriptor) != 3 or not data or not -32768 <= descriptor[1] <= 65535:
+            return None
+        entries, first = int(descriptor[0]) % (1 << 16) or 1 << 16, int(descriptor[1])
+        if isinstance(data, bytes):
+            order = ">" if header.original_encoding[1] is False else "<"
+            wide = len(data) >= 2 * entries
+            data = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2" if wide else np.uint8)
+        table = np.ravel(np.asarray(data, np.float32))[:entries]
+        return (table, first - (1 << 16) if _signed(header) and first > 32767 else first) if table.size else None
+    return None
+
+
+def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
+
+
+def _window(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
+    """Apply the first window (DICOM PS3.3, C.11.2.1) onto [0, 2^BitsStored - 1]; leave out an invalid one."""
+    centre, width = numbers(header, "WindowCenter")[:1], numbers(header, "WindowWidth")[:1]
+    function = word(header, "VOILUTFunction").replace("-", "_").replace(" ", "_")
+    function = function if function in ("SIGMOID", "LINEAR_EXACT") else "LINEAR"
+    if not centre or not width or width[0] < (1 if function == "LINEAR" else 1e-6):
+        return values
+    offset = values.astype(np.float32) - np.float32(centre[0])
+    if function == "SIGMOID":
+        shares = 1 / (1 + np.exp(np.clip(-4 * offset / width[0], -80, 80)))
+    elif function == "LINEAR":
+        shares = np.clip((offset + 0.5) / max(width[0] - 1, 1e-6) + 0.5, 0, 1)
+    else:
+        shares = np.clip(offset / width[0] + 0.5, 0, 1)
+    return shares * np.float32(2 ** int(number(header, "BitsStored", 16)) - 1)

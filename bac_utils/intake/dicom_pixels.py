@@ -1,0 +1,247 @@
+"""Stored values of a DICOM image, decoded only where header and compressed stream agree on a sane size.
+
+The decoders are other people's native code: what they are handed has been checked for size, components and bits.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.encaps import get_frame
+from pydicom.pixels import pixel_array
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
+)
+
+from bac_utils.intake.dicom_file import number, numbers, read_whole, text, word
+from bac_utils.intake.mammogram import Skip, check_bytes, check_pixels
+
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+ENCAPSULATED = (RLELossless, *JPEG, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
+_ITEM = b"\xfe\xff\x00\xe0"
+_NO_SYNTAX = "the transfer syntax is none of those for single images"
+_END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+
+
+def check_layout(header: pydicom.Dataset) -> None:
+    """Raise `Skip` unless a header describes one grey image of 8 to 16 bits within the limits."""
+    size = [numbers(header, k)[:1] for k in ("Rows", "Columns")]
+    if not all(size):
+        raise Skip("truncated", "the header states no matrix size")
+    rows, columns = size[0][0], size[1][0]
+    if not (rows >= 1 and columns >= 1 and rows % 1 == columns % 1 == 0):
+        raise Skip("unreadable", "the matrix size is not two whole numbers above 0")
+    check_pixels(int(rows), int(columns))
+    photometric = word(header, "PhotometricInterpretation")
+    if number(header, "SamplesPerPixel", 1) != 1:
+        raise Skip("colour", "several samples a pixel")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        code = "colour" if photometric else "unreadable"
+        raise Skip(code, "the photometric interpretation is neither MONOCHROME1 nor MONOCHROME2")
+    allocated, stored = number(header, "BitsAllocated", 0), number(header, "BitsStored", 0)
+    if allocated not in (8, 16) or stored % 1 or not 1 <= stored <= allocated:
+        raise Skip("unreadable", "bits allocated must be 8 or 16, bits stored 1 up to that")
+    if number(header, "HighBit", stored - 1) != stored - 1:
+        raise Skip("conflict", "the high bit is not the last of the bits stored")
+    if number(header, "PixelRepresentation", -1) not in (0, 1):
+        raise Skip("unreadable", "the pixel representation is neither 0 nor 1")
+
+
+def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
+    """Raise `Skip` where the pixels cannot be whole, or cannot be decoded, without a look at them.
+
+    Args:
+        header: One that `check_layout` lets pass.
+        source: As `dicom_file.read_header` returns it with the header.
+
+    Raises:
+        Skip: `too_large` or `truncated` by the number of bytes; `unreadable` for an unknown transfer syntax.
+    """
+    size = len(source.getbuffer()) if isinstance(source, BytesIO) else source.stat().st_size
+    check_bytes(size)
+    syntax = text(header.file_meta, "TransferSyntaxUID")
+    if syntax and syntax not in (*NATIVE, *ENCAPSULATED):
+        raise Skip("unreadable", _NO_SYNTAX)
+    pixels = number(header, "Rows", 0) * number(header, "Columns", 0)
+    if syntax not in ENCAPSULATED and size < pixels * number(header, "BitsAllocated", 0) / 8:
+        raise Skip("truncated", f"{size} bytes cannot hold the pixels that the header states")
+
+
+def stored_values(source: Path | BytesIO) -> np.ndarray:
+    """Decode the pixels.
+
+    Args:
+        source: As `dicom_file.read_header` returns it, for a header that `check_layout` lets pass.
+
+    Returns:
+        The stored values, integers (rows, columns).
+
+    Raises:
+        Skip: `truncated`, `too_large`, `multi_frame`, `colour`, `conflict` or `unreadable`.
+    """
+    try:
+        dataset = read_whole(source)
+        _check_pixel_data(dataset)
+        bits, values = int(dataset.BitsStored), _decode(dataset)
+    except (Skip, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a decoder in Rust panics past Exception
+        raise Skip("unreadable", f"the pixels cannot be decoded ({type(error).__name__})") from error
+    if values.shape != (dataset.Rows, dataset.Columns):
+        raise Skip("unreadable", f"the pixels have the shape {values.shape}")
+    return _without_unused_bits(values, bits, dataset)
+
+
+def _decode(dataset: pydicom.Dataset) -> np.ndarray:
+    dataset.SamplesPerPixel, dataset.NumberOfFrames = 1, 1
+    syntax = dataset.file_meta.TransferSyntaxUID
+    plugin = "" if syntax in NATIVE else "pylibjpeg"  # pydicom's own RLE knows no limit
+    with _silent() if syntax == RLELossless else nullcontext():
+        return pixel_array(dataset, raw=True, index=0, decoding_plugin=plugin, correct_unused_bits=False)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep native code from printing on stderr: the run-length decoder, in Rust, tells of a panic before it raises."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _without_unused_bits(values: np.ndarray, bits: int, dataset: pydicom.Dataset) -> np.ndarray:
+    """Return the lowest `bits` of the values, with their sign (DICOM PS3.5, 8.1.1).
+
+    What stands above them may be nothing, the sign, an overlay that the header tells of, or a padding value; else the
+    header understates the bits, and cutting them off would spoil the image.
+    """
+    shift = 8 * values.dtype.itemsize - bits
+    lowest, highest = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if values.dtype.kind == "i" else (0, (1 << bits) - 1)
+    if shift <= 0 or (values.min() >= lowest and values.max() <= highest):
+        return values
+    kept = (values << shift) >> shift
+    odd = (kept != values) & ((kept & ((1 << bits) - 1)) != values)
+    if odd.any() and not _has_embedded_overlay(dataset):
+        padding = [int(n) % (1 << 16) for n in numbers(dataset, "PixelPaddingValue")]
+        if not np.isin(values[odd].astype(np.int64) % (1 << 16), padding).all():
+            raise Skip("conflict", f"pixels exceed the {bits} bits that the header states")
+    return kept
+
+
+def _has_embedded_overlay(dataset: pydicom.Dataset) -> bool:
+    return any(element.value for element in (dataset.get((g, 0x0102)) for g in range(0x6000, 0x6020, 2)) if element)
+
+
+def _check_pixel_data(dataset: pydicom.Dataset) -> None:
+    """Raise `Skip` where pixel data are absent, too short, or of another form than the header says."""
+    data = dataset.get("PixelData")
+    if not data:
+        raise Skip("truncated", "the file ends before or within its pixel data")
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:  # files without a meta header: what pydicom took them for
+        implicit, little = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = syntax = syntax if little else ExplicitVRBigEndian
+    if syntax in NATIVE:
+        _check_native(dataset, data)
+        return
+    if syntax not in ENCAPSULATED:
+        raise Skip("unreadable", _NO_SYNTAX)
+    if not data.startswith(_ITEM):
+        raise Skip("unreadable", "the pixel data are not encapsulated as their transfer syntax demands")
+    if struct.unpack("<I", data[4:8])[0] > 4 or len(dataset.get("ExtendedOffsetTable") or b"") > 8:
+        raise Skip("multi_frame", "the table of offsets lists several frames")
+    frame = get_frame(data, 0, number_of_frames=1)
+    if syntax == RLELossless:
+        _check_rle(dataset, frame)
+        return
+    if _END not in frame[-32:]:
+        raise Skip("truncated", "the compressed pixels have no end marker")
+    stream = _j2k_size(frame) if syntax in JPEG2000TransferSyntaxes else _jpeg_size(frame)
+    _check_stream(dataset, *stream)
+    if syntax in JPEG and stream[3] <= 8:  # decoded to bytes, whatever the header allocates
+        dataset.BitsAllocated, dataset.BitsStored = 8, min(dataset.BitsStored, 8)
+
+
+def _check_native(dataset: pydicom.Dataset, data: bytes) -> None:
+    expected = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+    if data.startswith(_ITEM) and dataset["PixelData"].is_undefined_length:
+        raise Skip("unreadable", "the pixel data are encapsulated, their transfer syntax is not")
+    if len(data) < expected:
+        raise Skip("truncated", f"{len(data)} bytes of pixel data are too few")
+    if len(data) >= 2 * expected + 2:
+        raise Skip("conflict", "the pixel data hold at least twice the pixels that the header states")
+
+
+def _check_rle(dataset: pydicom.Dataset, frame: bytes) -> None:
+    segments = struct.unpack("<I", frame[:4].ljust(4, b"\0"))[0]
+    if len(frame) < 64 or segments != dataset.BitsAllocated // 8:
+        raise Skip("conflict", "the run-length segments are not the bytes of one grey image")
+
+
+def _check_stream(dataset: pydicom.Dataset, rows: int, columns: int, components: int, bits: int) -> None:
+    """Compare what a compressed stream and the header say."""
+    check_pixels(rows, columns)
+    if components != 1:
+        raise Skip("colour", f"the compressed pixels have {components} components")
+    if (rows, columns) != (dataset.Rows, dataset.Columns):
+        raise Skip("conflict", f"the compressed pixels are {rows} x {columns}, the header says otherwise")
+    if not 2 <= bits <= dataset.BitsAllocated:
+        raise Skip("conflict", f"the compressed pixels have {bits} bits, the header says otherwise")
+
+
+def _jpeg_size(stream: bytes) -> tuple[int, int, int, int]:
+    """Return rows, columns, components and bits from a JPEG or JPEG-LS stream's frame header."""
+    place = 2
+    while stream[:2] == b"\xff\xd8" and place + 10 <= len(stream) and stream[place] == 0xFF:
+        marker = stream[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            bits, rows, columns, components = struct.unpack(">BHHB", stream[place + 4 : place + 10])
+            return rows, columns, components, bits
+        else:
+            place += 2 + struct.unpack(">H", stream[place + 2 : place + 4])[0]
+    raise Skip("unreadable", "the compressed pixels have no JPEG frame header")
+
+
+def _j2k_size(stream: bytes) -> tuple[int, int, int, int]:
+    """Return rows, columns, components and bits from a JPEG 2000 stream, bare or in a JP2 file's boxes."""
+    place = 0
+    if stream[4:8] == b"jP  ":
+        while stream[place + 4 : place + 8] != b"jp2c":
+            length = struct.unpack(">I", stream[place : place + 4].ljust(4, b"\0"))[0]
+            if length < 8 or place + length >= len(stream):
+                raise Skip("unreadable", "the compressed pixels lie in no JP2 box")
+            place += length
+        place += 8
+    if stream[place : place + 4] != b"\xff\x4f\xff\x51" or place + 43 > len(stream):
+        raise Skip("unreadable", "the compressed pixels have no JPEG 2000 size header")
+    right, bottom, left, top = struct.unpack(">4I", stream[place + 8 : place + 24])
+    components, bits, *steps = struct.unpack(">HBBB", stream[place + 40 : place + 45].ljust(5, b"\0"))
+    if steps != [1, 1] and components == 1:
+        raise Skip("unreadable", "the compressed pixels are subsampled")
+    return max(bottom - top, 0), max(right - left, 0), components, (bits & 0x7F) + 1

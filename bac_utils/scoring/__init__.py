@@ -1,0 +1,1 @@
+"""Scoring archives with a trained detector: tables, summaries and DICOM results."""

@@ -1,0 +1,362 @@
+"""Results as DICOM: the calcified artery as a Segmentation, its measurements as a report (TID 1500), and a picture.
+
+All belong to the study of the view that was measured and refer to that image. A mammogram is a projection without a
+frame of reference, and so is its Segmentation: it lies pixel by pixel on the image that its Derivation Image macro
+names (DICOM PS3.3, A.51). Of the source's header only `CARRIED` is copied, which the objects cannot do without.
+
+highdicom takes a second or two to load: import this module where it is used.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from highdicom import sc, seg, sr
+from pydicom import Dataset, config
+from pydicom.datadict import dictionary_VR
+from pydicom.sr.coding import Code
+from pydicom.valuerep import DA, TM, validate_value
+
+from bac_utils import __version__
+from bac_utils.intake.dicom_file import is_dicom, number, read_header, text, texts
+from bac_utils.intake.dicom_header import MAMMOGRAPHY_CLASSES, OTHER_CLASSES
+from bac_utils.intake.reader import Skip, quiet, read_mammogram
+from bac_utils.scoring.overlay import draw_overlay
+
+# Each code with the context group of DICOM PS3.16 (2024) that lists it.
+VASCULAR_CALCIFICATION = Code("129759000", "SCT", "Vascular calcification")  # CID 6010, of mammography
+ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")  # CID 7150, segments' categories
+BREAST = Code("76752008", "SCT", "Breast")  # CID 4013, regions for mammography
+ARTERY = Code("51114001", "SCT", "Artery")  # CID 7166, tissues that are segmented
+SIDES = {"L": Code("7771000", "SCT", "Left"), "R": Code("24028007", "SCT", "Right")}  # CID 244
+MAMMOGRAPHY = Code("71651007", "SCT", "Mammography")  # CID 6058, procedures
+FAMILY = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162, families of algorithms
+DEVICE = Code("121007", "DCM", "Device")  # CID 270, types of observers
+MEAN = Code("373098007", "SCT", "Mean")  # CID 7464, modifiers of measurements
+DERIVED_FROM = Code("121322", "DCM", "Source image for image processing operation")  # CID 7202, purposes of reference
+
+MILLIMETRE, SQUARE_MILLIMETRE = Code("mm", "UCUM", "mm"), Code("mm2", "UCUM", "square millimeter")
+PERCENT = Code("%", "UCUM", "Percent")
+MEASUREMENTS = {
+    "bac_length_mm": (Code("410668003", "SCT", "Length"), MILLIMETRE, 1, None),  # CID 7470
+    "bac_width_mm": (Code("103355008", "SCT", "Width"), MILLIMETRE, 1, MEAN),  # CID 7470
+    "bac_area_mm2": (Code("42798000", "SCT", "Area"), SQUARE_MILLIMETRE, 1, None),  # CID 7471
+    "score": (Code("111012", "DCM", "Certainty of Finding"), PERCENT, 100, None),  # CID 6048, of detectors
+}
+"""What a report can hold, by column of the scores: concept, unit, factor to that unit, how it is derived."""
+
+REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+PERSON = ("PatientID", "PatientName")
+CARRIED = (
+    *REQUIRED, *PERSON, "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
+    "ReferringPhysicianName",
+)  # fmt: skip
+"""What is copied from the source: its identifiers, and the patient and study modules' elements of types 1 and 2."""
+
+NAME = "bac-utils"
+_DEVICE = "2.25.213153159287464948460772354181763844073"  # the software as the observer
+
+
+class ExportError(ValueError):
+    """A source that no DICOM result can be made for; the message quotes nothing identifying."""
+
+
+def write_dicom(
+    source: str | os.PathLike,
+    mask: np.ndarray,
+    measures: Mapping[str, float | None],
+    folder: str | os.PathLike,
+    name: str,
+    laterality: str = "",
+    origin: Mapping[str, object] | None = None,
+) -> tuple[Path, Path, Path]:
+    """Write a Segmentation, a report and a picture of one view; all come, or none.
+
+    Args:
+        source: The DICOM file that was measured.
+        mask: The calcified artery, bool (Rows, Columns) of the source (`preprocess.mask_to_original`).
+        measures: Values by the names of `MEASUREMENTS`: mm, mm2, the score in [0, 1]. None is left out.
+        folder: Gets `NAME.seg.dcm`, `NAME.sr.dcm` and `NAME.sc.dcm`; files of these names are replaced.
+        name: Stem of the files. Take nothing from the header: it may identify the patient, or hold a path.
+        laterality: `L`, `R` or empty.
+        origin: What tells the method apart, such as the model's digest and Th, for the algorithm's parameters.
+
+    Returns:
+        The paths of Segmentation, report and picture.
+
+    Raises:
+        ExportError: The source is no DICOM image that results can refer to.
+        ValueError: An argument is out of its values.
+        OSError: The files cannot be written.
+    """
+    with quiet():
+        reference = read_reference(source)
+        outline = segmentation(reference, mask, laterality, origin)
+        document = report(reference, outline, measures, laterality, origin)
+        objects = outline, document, picture(reference, _displayed(source), mask, measures, laterality, origin)
+        paths = tuple(Path(folder) / f"{name}.{kind}.dcm" for kind in ("seg", "sr", "sc"))
+        parts = [path.with_suffix(".part") for path in paths]
+        try:
+            for made, part in zip(objects, parts, strict=True):
+                made.save_as(part, enforce_file_format=True)
+            for part, path in zip(parts, paths, strict=True):
+                os.replace(part, path)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
+    return paths
+
+
+def read_reference(source: str | os.PathLike) -> Dataset:
+    """Read what the results take over from their source.
+
+    Elements that may be empty and hold what DICOM forbids, such as a sex of `FEMALE`, become empty. Text is brought
+    to UTF-8. A frame of reference, which some vendors write without a plane in it, is left out.
+
+    Args:
+        source: A DICOM file.
+
+    Returns:
+        `CARRIED`, PatientOrientation, Rows and Columns.
+
+    Raises:
+        ExportError: The file is no DICOM file, or an identifier is absent or breaks the rules of DICOM.
+    """
+    with open(source, "rb") as file:
+        if not is_dicom(file.read(132)):
+            raise ExportError("the source is no DICOM file")
+    header, _ = read_header(Path(source))
+    found = Dataset()
+    found.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in CARRIED:
+        value = text(header, keyword)
+        if not (value and _is_valid(keyword, value)):
+            if keyword in REQUIRED or (value and keyword in PERSON):
+                raise ExportError(f"the source's {keyword} {'breaks the rules of DICOM' if value else 'is absent'}")
+            value = ""
+        setattr(found, keyword, value)
+    if found.SOPClassUID not in (*MAMMOGRAPHY_CLASSES, *OTHER_CLASSES):
+        raise ExportError("the source's SOPClassUID is none of a two-dimensional image")
+    directions = texts(header, "PatientOrientation")
+    found.PatientOrientation = directions if all(re.fullmatch("[ALRPHF]{1,3}", d) for d in directions) else []
+    found.Rows, found.Columns = (int(number(header, keyword, 0)) for keyword in ("Rows", "Columns"))
+    return found
+
+
+def _is_valid(keyword: str, value: str) -> bool:
+    """Say whether DICOM allows a value for an element."""
+    try:
+        vr = dictionary_VR(keyword)
+        validate_value(vr, value, config.RAISE)
+        if vr in ("DA", "TM"):
+            {"DA": DA, "TM": TM}[vr](value)  # also refuses the 30th of February
+    except ValueError:
+        return False
+    return keyword != "PatientSex" or value in ("M", "F", "O")
+
+
+def segmentation(
+    reference: Dataset, mask: np.ndarray, laterality: str = "", origin: Mapping[str, object] | None = None
+) -> seg.Segmentation:
+    """Make a binary Segmentation with one segment on the source's grid.
+
+    Args:
+        reference: The source (`read_reference`).
+        mask: The calcified artery, bool (Rows, Columns).
+        laterality: `L`, `R` or empty.
+        origin: As in `write_dicom`.
+
+    Returns:
+        The Segmentation, in a series of its own.
+
+    Raises:
+        ValueError: The mask is not bool, has another shape or is empty, or `laterality` is out of its values.
+    """
+    shape = (reference.Rows, reference.Columns)
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape != shape:
+        raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}, must be bool of shape {shape}")
+    if not mask.any():
+        raise ValueError("mask: got no pixel, must hold one or more")
+    side = _side(laterality)
+    segment = seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Breast arterial calcification",
+        segmented_property_category=ABNORMAL_STRUCTURE,
+        segmented_property_type=VASCULAR_CALCIFICATION,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            NAME, FAMILY, __version__, parameters=_parameters(origin)
+        ),
+        tracking_uid=hd.UID(),
+        tracking_id="BAC",
+        anatomic_regions=[BREAST],
+        primary_anatomic_structures=[ARTERY],
+        display_color=hd.color.CIELabColor.from_rgb(255, 64, 64),
+    )
+    if side is not None:
+        segment.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [sr.CodedConcept.from_code(side)]
+    made = seg.Segmentation(
+        [reference],
+        mask.astype(np.uint8),
+        "BINARY",
+        [segment],
+        content_label="BAC",
+        content_description="Breast arterial calcification, for research",
+        **_identity(9101, "BAC outline, for research", origin),
+    )
+    made.PatientOrientation = reference.PatientOrientation  # there is no plane that would tell it
+    return made
+
+
+def report(
+    reference: Dataset,
+    outline: seg.Segmentation,
+    measures: Mapping[str, float | None],
+    laterality: str = "",
+    origin: Mapping[str, object] | None = None,
+) -> sr.ComprehensiveSR:
+    """Make a measurement report (TID 1500) with one planar region (TID 1410), the segment of a Segmentation.
+
+    Values are rounded to six digits, as in the table of scores. The report is complete, preliminary and unverified.
+
+    Args:
+        reference: The source (`read_reference`).
+        outline: The Segmentation.
+        measures: As in `write_dicom`.
+        laterality: `L`, `R` or empty.
+        origin: As in `write_dicom`.
+
+    Returns:
+        The report, in a series of its own.
+
+    Raises:
+        ValueError: `measures` has another name or no value, or a value is negative or not finite; `laterality` is out
+            of its values.
+    """
+    segment = outline.SegmentSequence[0]
+    image = sr.SourceImageForSegmentation(reference.SOPClassUID, reference.SOPInstanceUID)
+    region = sr.ReferencedSegmentationFrame(outline.SOPClassUID, outline.SOPInstanceUID, 1, 1, image)
+    del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber  # not beside a segment's number: PS3.3, C.17.3
+    group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
+        referenced_segment=region,
+        finding_type=VASCULAR_CALCIFICATION,
+        finding_sites=[sr.FindingSite(BREAST, laterality=_side(laterality))],
+        algorithm_id=sr.AlgorithmIdentification(
+            NAME, __version__, [f"{k}: {v}" for k, v in _parameters(origin).items()], FAMILY
+        ),
+        measurements=_measurements(measures),
+    )
+    observer = sr.DeviceObserverIdentifyingAttributes(_DEVICE, name=NAME, manufacturer_name=NAME, model_name="score")
+    context = sr.ObservationContext(observer_device_context=sr.ObserverContext(DEVICE, observer))
+    content = sr.MeasurementReport(context, MAMMOGRAPHY, [group])
+    return sr.ComprehensiveSR(
+        [reference, outline], content, is_complete=True, **_identity(9102, "BAC measurements, for research", origin)
+    )
+
+
+def picture(
+    reference: Dataset,
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    measures: Mapping[str, float | None],
+    laterality: str = "",
+    origin: Mapping[str, object] | None = None,
+) -> sc.SCImage:
+    """Make a Secondary Capture of the view with outline and measures drawn in (`overlay.draw_overlay`).
+
+    It has no pixel spacing: distances are to be taken on the source. Annotation burned in is told of, although it
+    names nobody.
+
+    Args:
+        reference: The source (`read_reference`).
+        pixels: The view as it is displayed, (Rows, Columns).
+        mask: The calcified artery, bool (Rows, Columns).
+        measures: As in `write_dicom`.
+        laterality: `L`, `R` or empty.
+        origin: As in `write_dicom`.
+
+    Returns:
+        The picture, red, green and blue, in a series of its own.
+
+    Raises:
+        ValueError: `mask` is not bool or of another shape than the pixels, or `laterality` is out of its values.
+    """
+    person = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+    _side(laterality)
+    study = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
+    made = sc.SCImage(
+        draw_overlay(pixels, mask, measures),
+        "RGB",
+        8,
+        "PATIENT",
+        study_instance_uid=reference.StudyInstanceUID,
+        patient_orientation=("A", "F"),  # replaced below: it may be unknown
+        **_identity(9103, "BAC picture, for research", origin),
+    )
+    for keyword in (*person, *study):
+        setattr(made, keyword, reference[keyword].value)
+    made.SpecificCharacterSet = reference.SpecificCharacterSet
+    made.Laterality, made.PatientOrientation = laterality, reference.PatientOrientation
+    made.BurnedInAnnotation = "YES"
+    made.ConversionType = "WSD"  # of a workstation
+    made.DerivationDescription = "BAC outline and measures drawn in, for research, not for diagnosis"
+    source = Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = reference.SOPClassUID, reference.SOPInstanceUID
+    source.PurposeOfReferenceCodeSequence = [sr.CodedConcept.from_code(DERIVED_FROM)]
+    made.SourceImageSequence = [source]
+    return made
+
+
+def _displayed(source: str | os.PathLike) -> np.ndarray:
+    """Return a source's pixels as they are displayed, (Rows, Columns), higher is brighter."""
+    try:
+        return read_mammogram(source).pixels
+    except Skip as skip:
+        raise ExportError(f"the source's pixels cannot be shown: {skip.code}") from None
+
+
+def _measurements(measures: Mapping[str, float | None]) -> list[sr.Measurement]:
+    unknown = sorted(set(measures) - set(MEASUREMENTS))
+    if unknown:
+        raise ValueError(f"measures: got {unknown[0]!r}, must be of {', '.join(MEASUREMENTS)}")
+    made = []
+    for name, (concept, unit, factor, derivation) in MEASUREMENTS.items():
+        value = measures.get(name)
+        if value is None:
+            continue
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"measures: {name} is {value!r}, must be a finite number, 0 or more")
+        made.append(sr.Measurement(concept, float(f"{factor * value:.6g}"), unit, derivation=derivation))
+    if not made:
+        raise ValueError(f"measures: got no value, must have one or more of {', '.join(MEASUREMENTS)}")
+    return made
+
+
+def _side(laterality: str) -> Code | None:
+    if laterality not in ("L", "R", ""):
+        raise ValueError(f"laterality: got {laterality!r}, must be L, R or empty")
+    return SIDES.get(laterality)
+
+
+def _parameters(origin: Mapping[str, object] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (origin or {}).items() if value is not None}
+
+
+def _identity(series_number: int, description: str, origin: Mapping[str, object] | None) -> dict:
+    """Return the identifiers of a new object; the model's digest stands for the device's serial number."""
+    return {
+        "series_instance_uid": hd.UID(),
+        "series_number": series_number,
+        "sop_instance_uid": hd.UID(),
+        "instance_number": 1,
+        "manufacturer": NAME,
+        "manufacturer_model_name": "score",
+        "software_versions": __version__,
+        "device_serial_number": str((origin or {}).get("model_sha256", "unknown"))[:16],
+        "series_description": description,
+    }

@@ -1,0 +1,1 @@
+"""Simulated mammograms whose calcified arteries have a known length."""

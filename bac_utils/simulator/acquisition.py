@@ -1,0 +1,221 @@
+"""From attenuation to the picture that an archive holds: detector or film, and the display processing.
+
+Digital For Presentation views are edge-enhanced, locally equalised up to the skin and black outside; films are soft,
+grainy, grey towards the skin, with bright borders and labels. A `Look` is a point in the space between, so that a
+network sees both ends and the middle. Vendors do not publish their processing: the ranges are assumptions, chosen to
+span what archives look like.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.special import expit
+
+from bac_utils.simulator.attenuation import Tissue
+from bac_utils.simulator.rasterize import blur
+
+SHOULDER, FILM_SHOULDER = 1.5, 2.0
+"""Largest argument of the logistic curve at the breast's 98th percentile: dense tissue keeps at least 0.6 (film: 0.4)
+of the curve's steepest contrast, as a window is set for it to be read. The values are assumptions."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one machine renders a view.
+
+    Attributes:
+        film: A scanned film rather than a detector.
+        blur_mm: Standard deviation of the system's blur (0.07 mm is an MTF of 0.68 at 2 lp/mm, between the 0.59 and
+            0.76 of two detectors in Ghetti et al. 2008).
+        noise: Deviation of the log exposure for a pixel of 0.1 mm behind average tissue.
+        grain: Deviation of film grain in grey levels (0 to 1).
+        equalise: Share of the thickness's fall towards the skin that is taken out.
+        flatten: Share of the smooth background (radius 25 mm) that is taken out.
+        edges: (radius mm, gain) of each unsharp mask.
+        boost: Exponent on the structure finer than 5 mm, in 3 of its deviations; below 1 it lifts what is faint, as
+            multi-scale processing does (Vuylsteke & Schoeters, Proc SPIE 2167:551, 1994).
+        local: Weight of the locally equalised picture (contrast-limited histograms, tiles of about 30 mm).
+        centre: Exposure that becomes mid grey, in deviations of the breast from its mean.
+        slope: Steepness of the contrast curve.
+        gamma: Exponent on the grey level after the curve.
+        label: Whether letters stand beside the breast.
+        border: Whether bright frame strips run along the film.
+        collimated: Whether blades cover strips of the field.
+    """
+
+    film: bool
+    blur_mm: float
+    noise: float
+    grain: float
+    equalise: float
+    flatten: float
+    edges: tuple[tuple[float, float], ...]
+    boost: float
+    local: float
+    centre: float
+    slope: float
+    gamma: float
+    label: bool
+    border: bool
+    collimated: bool
+
+
+def draw_look(rng: np.random.Generator, film_share: float = 0.0) -> Look:
+    """Draw a machine's look.
+
+    Args:
+        rng: Source of randomness.
+        film_share: Chance of a film, 0 to 1.
+
+    Returns:
+        The look.
+    """
+    if rng.random() < film_share:
+        edges = ((rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)),)
+        return Look(
+            True, rng.uniform(0.05, 0.16), rng.uniform(0.006, 0.02), rng.uniform(0.002, 0.015),
+            rng.uniform(0, 0.25), rng.uniform(0, 0.2), edges, 1.0, 0.0,
+            rng.normal(0.9, 0.35), rng.uniform(0.7, 1.4), rng.uniform(0.8, 1.3),
+            True, rng.random() < 0.6, rng.random() < 0.1,
+        )  # fmt: skip
+    crisp = rng.random()
+    edges = (
+        (rng.uniform(0.12, 0.45), crisp * rng.uniform(0.2, 2.5)),
+        (rng.uniform(0.6, 1.5), crisp * rng.uniform(0.2, 1.8)),
+        (rng.uniform(2.5, 7.0), rng.uniform(0.0, 1.0)),
+    )
+    boost = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
+    local = rng.uniform(0.2, 0.8) if rng.random() < 0.3 else 0.0
+    return Look(
+        False, rng.uniform(0.04, 0.12), rng.uniform(0.006, 0.03), 0.0,
+        rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
+        rng.normal(0.35, 0.4), rng.uniform(0.5, 1.6), rng.uniform(0.7, 1.4),
+        rng.random() < 0.8, False, rng.random() < 0.15,
+    )  # fmt: skip
+
+
+def expose(tissue: Tissue, look: Look, columns: int, seed: list[int]) -> np.ndarray:
+    """Render a view.
+
+    Args:
+        tissue: From `draw_tissue`.
+        look: The machine.
+        columns: Of the detector's field.
+        seed: Of the noise.
+
+    Returns:
+        float32 (rows, columns) in [0, 1], bright = dense, chest wall at the left, without label or border.
+    """
+    rng = np.random.default_rng(seed)
+    spacing, mask = tissue.spacing_mm, tissue.skin_distance > 0
+    exposure = _blur(tissue.attenuation, look.blur_mm, spacing)
+    middle = float(np.median(exposure[mask][::37]))
+    amount = (
+        look.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
+    )  # Poisson, after the log
+    exposure += rng.standard_normal(exposure.shape, dtype=np.float32) * amount * mask
+    fat = 0.0456
+    full = float(tissue.thickness.max())
+    exposure += look.equalise * fat * (full - tissue.thickness) * mask
+    smooth = _masked_blur(exposure, mask, 25.0, spacing)
+    detail = exposure - look.flatten * (smooth - float(smooth[mask].mean()))
+    plain = detail.copy()
+    for radius, gain in look.edges:
+        detail += gain * (plain - _masked_blur(plain, mask, radius, spacing))
+    if look.boost < 1:
+        detail += _boosted(detail - _masked_blur(detail, mask, 5.0, spacing), mask, look.boost)
+    inside = detail[mask]
+    low, high = map(float, np.percentile(inside[::37], [2, 98]))
+    scaled = (detail - (low + high) / 2) / max((high - low) / 4, 1e-3)
+    centre = max(look.centre, 2 - (FILM_SHOULDER if look.film else SHOULDER) / look.slope)  # 2: the 98th percentile
+    grey = expit(look.slope * (scaled - centre))
+    floor = float(expit(-look.slope * (3.2 + centre)))
+    grey = np.clip((grey - floor) / (0.985 - floor), 0, 1) ** look.gamma
+    if look.local > 0:
+        grey += look.local * (_equalised(grey, spacing) - grey)
+    grey = np.where(mask, 0.03 + 0.97 * grey, 0).astype(np.float32)
+    grey = cv2.copyMakeBorder(grey, 0, 0, 0, columns - grey.shape[1], cv2.BORDER_CONSTANT, value=0)
+    if look.film:
+        base = rng.uniform(0.0, 0.06)
+        grey = np.maximum(grey, np.float32(base))
+        grain = rng.standard_normal(grey.shape, dtype=np.float32)
+        grey += look.grain * _blur(grain, 0.08, spacing) * max(0.1 / spacing, 0.4)
+        _scratch(grey, rng, spacing)
+    return np.clip(grey, 0, 1)
+
+
+def add_label(image: np.ndarray, text: str, spacing_mm: float, rng: np.random.Generator, chest_left: bool) -> None:
+    """Write the view's name beside the breast, in place, letters about 7 mm high."""
+    size = rng.uniform(5, 9) / spacing_mm / 22  # the font's capitals are 22 pixels high at scale 1
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, max(int(size * 3), 1))
+    row = int(rng.uniform(0.05, 0.16) * image.shape[0]) + height
+    margin = int(rng.uniform(2, 8) / spacing_mm)
+    column = image.shape[1] - width - margin if chest_left else margin
+    level = float(rng.uniform(0.55, 1.0))
+    letters = np.zeros(image.shape, np.uint8)
+    cv2.putText(letters, text, (column, row), cv2.FONT_HERSHEY_SIMPLEX, size, 255, max(int(size * 3), 1), cv2.LINE_AA)
+    np.maximum(image, letters.astype(np.float32) * (level / 255), out=image)
+
+
+def add_border(image: np.ndarray, spacing_mm: float, rng: np.random.Generator) -> None:
+    """Draw the bright strips that a film's frame leaves along the edges of the scan, in place."""
+    for edge in range(4):
+        if rng.random() < 0.5:
+            strip = int(rng.uniform(0.3, 3.0) / spacing_mm) + 1
+            level = float(rng.uniform(0.5, 1.0))
+            view = (image[:strip], image[-strip:], image[:, :strip], image[:, -strip:])[edge]
+            view[...] = level
+
+
+def add_blades(image: np.ndarray, spacing_mm: float, rng: np.random.Generator, film: bool) -> None:
+    """Cover strips at the upper and lower edge as a collimator does, in place: black on a monitor, clear on a film."""
+    level = float(image.max()) if film else 0.0
+    for strip in (image, image[::-1]):
+        if rng.random() < 0.6:
+            strip[: int(rng.uniform(1, 8) / spacing_mm) + 1] = level
+
+
+def _boosted(fine: np.ndarray, mask: np.ndarray, exponent: float) -> np.ndarray:
+    """Return what lifting faint structure adds to it: from x to sign(x) |x|^exponent, x in 3 of its deviations."""
+    unit = 3 * float(fine[mask][::37].std()) + 1e-6
+    share = np.abs(fine) / unit
+    return np.where(mask, np.sign(fine) * unit * share**exponent - fine, 0).astype(np.float32)
+
+
+def _equalised(grey: np.ndarray, spacing: float) -> np.ndarray:
+    """Equalise (rows, columns) in [0, 1] locally, tiles of about 30 mm, contrast limited."""
+    tiles = tuple(max(round(n * spacing / 30), 1) for n in grey.shape[::-1])
+    levels = cv2.createCLAHE(2.0, tiles).apply(np.round(grey * 65535).astype(np.uint16))
+    return levels.astype(np.float32) / 65535
+
+
+def _scratch(grey: np.ndarray, rng: np.random.Generator, spacing: float) -> None:
+    """Draw dust (bright specks) and scratches on a film, in place."""
+    rows, columns = grey.shape
+    for _ in range(rng.poisson(6)):
+        place = (int(rng.integers(columns)), int(rng.integers(rows)))
+        cv2.circle(
+            grey, place, max(int(rng.uniform(0.05, 0.2) / spacing), 0), float(rng.uniform(0.5, 1)), -1, cv2.LINE_AA
+        )
+    for _ in range(rng.poisson(0.7)):
+        a = rng.uniform(0, 1, 2) * (columns, rows)
+        b = a + rng.normal(0, 12, 2) / spacing
+        cv2.line(grey, tuple(map(int, a)), tuple(map(int, b)), float(rng.uniform(0.3, 0.9)), 1, cv2.LINE_AA)
+
+
+def _blur(image: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
+    """Gaussian blur; wide ones on a coarser grid, where they cost little and lose nothing."""
+    sigma = sigma_mm / spacing
+    factor = int(max(1, sigma // 3))
+    if factor == 1:
+        return blur(image, sigma)
+    size = (max(image.shape[1] // factor, 1), max(image.shape[0] // factor, 1))
+    small = cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / factor)
+    return cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _masked_blur(image: np.ndarray, mask: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
+    """Gaussian blur of the inside alone: the black outside does not leak in."""
+    weight = mask.astype(np.float32)
+    return _blur(image * weight, sigma_mm, spacing) / np.maximum(_blur(weight, sigma_mm, spacing), 1e-3)

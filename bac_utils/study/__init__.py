@@ -1,0 +1,1 @@
+"""Running the notebooks without a browser, in order, into one folder."""

@@ -1,0 +1,21 @@
+"""Widgets for JupyterLab and Voila: `open_tuner` and `open_browser` of a run's folder, and `CohortExplorer`."""
+
+import os
+
+from bac_utils.widgets.base import headless
+from bac_utils.widgets.browser import ViewBrowser
+from bac_utils.widgets.explorer import CohortExplorer
+from bac_utils.widgets.store import ViewStore
+from bac_utils.widgets.tuner import ThresholdTuner
+
+__all__ = ["CohortExplorer", "ThresholdTuner", "ViewBrowser", "ViewStore", "headless", "open_browser", "open_tuner"]
+
+
+def open_tuner(folder: str | os.PathLike, samples: int = 1000, seed: int = 0) -> ThresholdTuner:
+    """Return the threshold tuner of a run's folder; arguments and errors as `ViewStore` and `ThresholdTuner`."""
+    return ThresholdTuner(ViewStore(folder), samples, seed)
+
+
+def open_browser(folder: str | os.PathLike) -> ViewBrowser:
+    """Return the view browser of a run's folder; arguments and errors as `ViewStore` and `ViewBrowser`."""
+    return ViewBrowser(ViewStore(folder))

@@ -1,0 +1,276 @@
+"""The cohort explorer: ages, prevalence and burden of BAC by group, picked with the mouse or the keyboard."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bac_utils import plots
+from bac_utils.cohort import age_class, age_class_labels, women_table
+from bac_utils.statistics import describe, wilson
+from bac_utils.widgets import svg
+from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row
+from bac_utils.widgets.canvas import Picture
+
+BIN_YEARS = 5
+BURDEN = "length of calcified artery, a woman (mm)"
+
+
+def women_with_burden(views: pd.DataFrame) -> pd.DataFrame:
+    """Reduce a views table to one row a woman, with her burden.
+
+    Args:
+        views: A checked views table, BAC+ and BAC- views.
+
+    Returns:
+        The columns of `cohort.women_table`, and `burden_mm`, the sum of `bac_length_mm` over her views; NaN where the
+        table does not state it for all of them.
+    """
+    women = women_table(views)
+    if "bac_length_mm" not in views:
+        return women.assign(burden_mm=np.nan)
+    sums = views.groupby("patient_id")["bac_length_mm"].agg(lambda lengths: lengths.sum(skipna=False))
+    return women.assign(burden_mm=women["patient_id"].map(sums))
+
+
+def group_summary(women: pd.DataFrame) -> dict:
+    """Count a group of women.
+
+    Args:
+        women: One row a woman: `age` (years), `bac` (0 or 1), `burden_mm` (NaN: unknown).
+
+    Returns:
+        `women, bac_women`; `prevalence, prevalence_ci` (shares, Wilson), `age_median`, and of the BAC+ women whose
+        burden is known `burden_women`, `burden_median, burden_iqr` (mm); None where there is none.
+    """
+    total, with_bac = len(women), women[women["bac"] == 1]
+    found = {"women": total, "bac_women": len(with_bac), "prevalence": None, "prevalence_ci": None, "age_median": None}
+    if total:
+        found |= {"prevalence": len(with_bac) / total, "prevalence_ci": wilson(len(with_bac), total)}
+        found["age_median"] = float(women["age"].median())
+    burden = with_bac["burden_mm"].dropna()
+    found |= {"burden_women": len(burden), "burden_median": None, "burden_iqr": None}
+    if len(burden):
+        numbers = describe(burden)
+        found |= {"burden_median": numbers["median"], "burden_iqr": (numbers["q1"], numbers["q3"])}
+    return found
+
+
+class CohortExplorer(Panel):
+    """Three charts of a cohort. A pick in the ages takes a range of ages, a pick in the others a group.
+
+    Attributes:
+        ages: Slider of the range of ages, years, both ends included.
+        group: List of what women are grouped by.
+        picked: Names of the groups that are picked; empty: all.
+    """
+
+    def __init__(self, views: pd.DataFrame, limits: Sequence[int]) -> None:
+        """Show the whole cohort.
+
+        Args:
+            views: A checked views table, every label known.
+            limits: Upper ends of all age classes but the last, years.
+        """
+        self._women = women_with_burden(views)
+        ages = self._women["age"]
+        classes = np.array(age_class_labels(ages, limits))[age_class(ages, limits)]
+        self._groupings = {"age class": classes.astype(str)}
+        if "split" in self._women:
+            self._groupings["set"] = self._women["split"].astype(str).to_numpy()
+        self._groupings["laterality of BAC"] = _sides(views, self._women)
+        self.picked: set[str] = set()
+        low, high = int(np.floor(ages.min())), int(np.ceil(ages.max()))
+        self.ages = ipywidgets.IntRangeSlider(
+            value=(low, high), min=low, max=high, description="Age (years)", style=WIDE,
+            layout=LINE,
+        )  # fmt: skip
+        self.ages.add_class("bac-ages")
+        self.group = choice("Group by", "bac-group", list(self._groupings), "age class")
+        self.histogram = Picture(on_pick=self.pick_ages)
+        self.histogram.add_class("bac-histogram")
+        self.groups = Picture(on_pick=self.pick_group)
+        self.groups.add_class("bac-groups")
+        self.told = ipywidgets.HTML()
+        self.told.add_class("bac-told")
+        self.ages.observe(lambda _: self._show(), "value")
+        self.group.observe(lambda _: self._regroup(), "value")
+        everything = button("whole cohort", "bac-clear", self.clear)
+        words = "Drag over the ages, or click a bar, to pick; Shift adds. By key: Tab to a bar, then Enter."
+        super().__init__(
+            [row(self.ages, self.group, everything), row(self.histogram, self.groups), self.told,
+             ipywidgets.HTML(f"<small>{words}</small>")]
+        )  # fmt: skip
+        self._show()
+
+    def chosen(self) -> pd.DataFrame:
+        """Return the women who are picked."""
+        low, high = self.ages.value
+        fits = self._women["age"].between(low, high)
+        if self.picked:
+            fits &= np.isin(self._groupings[self.group.value], list(self.picked))
+        return self._women[fits]
+
+    def pick_ages(self, first: str, last: str, add: bool) -> None:
+        """Take the ages from one bar of the histogram to another; `add` widens what is picked."""
+        low, high = sorted((int(first), int(last)))
+        high += BIN_YEARS - 1
+        if add:
+            low, high = min(low, self.ages.value[0]), max(high, self.ages.value[1])
+        self.ages.value = (max(low, self.ages.min), min(high, self.ages.max))
+
+    def pick_group(self, first: str, last: str, add: bool) -> None:
+        """Take a group, or put it back; `add` keeps the others."""
+        self.picked = (self.picked if add else self.picked & {last}) ^ {last}
+        self._show()
+
+    def clear(self) -> None:
+        """Take the whole cohort."""
+        self.picked = set()
+        self.ages.value = (self.ages.min, self.ages.max)
+        self._show()
+
+    def figure(self) -> Figure:
+        """Draw the three charts as they stand."""
+        return _figure(self)
+
+    def by_group(self) -> dict[str, dict]:
+        """Return the summary of each group, of the women in the range of ages."""
+        names, inside = self._groupings[self.group.value], self._women["age"].between(*self.ages.value)
+        order = dict.fromkeys(sorted(names, key=_rank))
+        return {name: group_summary(self._women[(names == name) & inside]) for name in order}
+
+    def _regroup(self) -> None:
+        self.picked = set()
+        self._show()
+
+    def _show(self) -> None:
+        self.histogram.html = self._draw_ages()
+        self.groups.html = self._draw_groups()
+        found = group_summary(self.chosen())
+        low, high = self.ages.value
+        picked = f", {self.group.value} {' or '.join(sorted(self.picked, key=_rank))}" if self.picked else ""
+        words = [f"Picked: ages {low} to {high} years{escape(picked)}: <b class='bac-women'>{found['women']}</b> women"]
+        if found["women"]:
+            ends = " to ".join(f"{100 * p:.1f}" for p in found["prevalence_ci"])
+            words.append(f"median age {found['age_median']:g} years")
+            words.append(
+                f"<b class='bac-bac-women'>{found['bac_women']}</b> BAC+, <b class='bac-prevalence'>"
+                f"{found['prevalence']:.1%}</b> [95 % interval {ends} %]"
+            )
+        if found["burden_median"] is not None:
+            low, high = found["burden_iqr"]
+            words.append(
+                f"{BURDEN} of {found['burden_women']} BAC+: median {found['burden_median']:.0f} [{low:.0f}–{high:.0f}]"
+            )
+        self.told.value = f"<span role='status' aria-live='polite'>{'; '.join(words)}</span>"
+
+    def _bins(self) -> list[tuple[int, int, int]]:
+        """Return first age, BAC- and BAC+ women of each bar."""
+        start = BIN_YEARS * (self.ages.min // BIN_YEARS)
+        bins = []
+        for low in range(start, self.ages.max + 1, BIN_YEARS):
+            here = self._women[self._women["age"].between(low, low + BIN_YEARS, inclusive="left")]
+            bins.append((low, int((here["bac"] == 0).sum()), int((here["bac"] == 1).sum())))
+        return bins
+
+    def _draw_ages(self) -> str:
+        bins = self._bins()
+        start, end = bins[0][0], bins[-1][0] + BIN_YEARS
+        most = _round_up(max(sum(counts) for _, *counts in bins))
+        ticks = np.arange(start, end + 1, BIN_YEARS), None
+        axes = svg.Axes("Ages", ("age (years)", start, end), ("women", 0, most), (360, 210), ticks)
+        axes.define("bac-hatch")
+        for low, without, with_ in bins:
+            axes.bar(low + 0.2, low + BIN_YEARS - 0.2, without, svg.BLUE)
+            axes.bar(low + 0.2, low + BIN_YEARS - 0.2, without + with_, svg.ORANGE, without, "bac-hatch")
+        for low, without, with_ in bins:
+            words = f"{low} to {low + BIN_YEARS - 1} years: {without + with_} women, {with_} BAC+"
+            inside = self.ages.value[0] < low + BIN_YEARS and self.ages.value[1] >= low
+            axes.region(
+                low, low + BIN_YEARS, str(low), words, inside and self.ages.value != (self.ages.min, self.ages.max)
+            )
+        marks = ((svg.BLUE, "■", "BAC−"), (svg.ORANGE, "▨", "BAC+"))
+        legend = " &nbsp; ".join(f"<span style='color:{c}'>{mark}</span> {name} women" for c, mark, name in marks)
+        return f"{axes.svg()}<br>{legend}"
+
+    def _draw_groups(self) -> str:
+        found = self.by_group()
+        count = max(len(found), 1)
+        shares = [100 * f["prevalence_ci"][1] for f in found.values() if f["women"]]
+        ticks = [], None
+        size = (max(60 * count, 200), 190)
+        left = svg.Axes(
+            "Prevalence [95 %]", (f"{self.group.value}; BAC+ of all women", 0, count),
+            ("BAC+ women (%)", 0, _round_up(max(shares, default=1))), size, ticks,
+        )  # fmt: skip
+        known = [f["burden_iqr"][1] for f in found.values() if f["burden_median"] is not None]
+        right = svg.Axes(
+            "Burden, median [quartiles]", (f"{self.group.value}; BAC+ women", 0, count),
+            ("length of calcified artery (mm)", 0, _round_up(max(known, default=1))), size, ticks,
+        )  # fmt: skip
+        for place, (name, numbers) in enumerate(found.items()):
+            label = f"{name}: {numbers['bac_women']} of {numbers['women']} women BAC+"
+            if numbers["women"]:
+                left.bar(place + 0.2, place + 0.8, 100 * numbers["prevalence"], svg.BLUE)
+                left.whisker(place + 0.5, *(100 * p for p in numbers["prevalence_ci"]))
+            if numbers["burden_median"] is not None:
+                right.bar(place + 0.2, place + 0.8, numbers["burden_median"], svg.ORANGE)
+                right.whisker(place + 0.5, *numbers["burden_iqr"])
+            for axes in (left, right):
+                axes.text(place + 0.5, 0, name, below=14)
+                axes.region(place + 0.05, place + 0.95, name, label, name in self.picked)
+        return left.svg() + (right.svg() if known else "")
+
+
+def _sides(views: pd.DataFrame, women: pd.DataFrame) -> np.ndarray:
+    """Return for each woman where her BAC are: `none`, `left`, `right`, `both`."""
+    found = views[views["bac"] == 1].groupby("patient_id")["laterality"].agg(lambda sides: "".join(sorted(set(sides))))
+    words = {"L": "left", "R": "right", "LR": "both"}
+    return women["patient_id"].map(found).map(words).fillna("none").to_numpy(str)
+
+
+def _rank(name: str) -> tuple:
+    """Order groups as one reads them: numbers by size, sets and sides in their order."""
+    known = ["train", "validation", "test", "unused", "none", "left", "right", "both"]
+    digits = "".join(c if c.isdigit() else " " for c in name).split()
+    return (known.index(name) if name in known else -1, int(digits[0]) if digits else 0, name)
+
+
+def _round_up(value: float) -> float:
+    """Return the next number above of which a fifth is round: an axis with five steps."""
+    value = max(float(value), 1e-9)
+    power = 10.0 ** np.floor(np.log10(value / 5))
+    return float(next(5 * s * power for s in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if 5 * s * power >= value * 0.999))
+
+
+@plots.styled
+def _figure(explorer: CohortExplorer) -> Figure:
+    figure, (ages, prevalence, burden) = plt.subplots(1, 3, figsize=(14, 3.8), layout="constrained")
+    bins, groups = explorer._bins(), explorer.by_group()
+    start, without, with_ = np.array(bins).T
+    options: dict[str, Any] = {"width": BIN_YEARS - 0.4, "align": "edge"}
+    ages.bar(start + 0.2, without, color=svg.BLUE, label="BAC−", **options)
+    ages.bar(start + 0.2, with_, bottom=without, color=svg.ORANGE, hatch="//", label="BAC+", **options)
+    ages.set(xlabel="Age (years)", ylabel="Women")
+    ages.legend(frameon=False)
+    names = list(groups)
+    for axes, key, spread, scale in (
+        (prevalence, "prevalence", "prevalence_ci", 100), (burden, "burden_median", "burden_iqr", 1)
+    ):  # fmt: skip
+        for place, numbers in enumerate(groups.values()):
+            if numbers[key] is not None:
+                value, (low, high) = scale * numbers[key], (scale * n for n in numbers[spread])
+                axes.bar(place, value, width=0.6, color=svg.BLUE if scale == 100 else svg.ORANGE)
+                axes.errorbar(place, value, [[max(value - low, 0)], [max(high - value, 0)]], color="black", capsize=4)
+        axes.set_xticks(range(len(names)), [f"{n}\n{groups[n]['bac_women']} of {groups[n]['women']}" for n in names])
+        axes.set_xlabel(f"{explorer.group.value.capitalize()}, BAC+ of all women")
+    prevalence.set_ylabel("BAC+ women (%) [95 %]")
+    burden.set_ylabel("Length of calcified artery (mm)")
+    burden.set_title("BAC+ women: median and quartiles", fontsize=10)
+    return figure

@@ -1,0 +1,94 @@
+"""Original pixels of a part of a prepared view: what a zoom shows beyond the network's matrix."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from bac_utils.intake.reader import read_mammogram
+from bac_utils.preprocess import prepare
+from bac_utils.widgets.canvas import on_levels
+from bac_utils.widgets.store import ViewStore
+
+KEPT = 8
+"""Originals that stay in memory."""
+
+
+class Originals:
+    """Reads the files of a run's views; the last ones stay in memory."""
+
+    def __init__(self, store: ViewStore, pixel_mm: float | None) -> None:
+        """Read nothing yet.
+
+        Args:
+            store: The run's views.
+            pixel_mm: As they were prepared: side of a pixel, mm; None: stretched.
+        """
+        self._store, self._pixel_mm, self._read = store, pixel_mm, OrderedDict()
+
+    def part(
+        self, row: int, rect: Sequence[float], size: Sequence[int], mirror: bool, levels: Sequence[float]
+    ) -> tuple[np.ndarray, list[float]]:
+        """Cut a rectangle out of the original.
+
+        Args:
+            row: The view's row in the store.
+            rect: x0, y0, x1, y1 in pixels of the prepared view as shown.
+            size: Rows and columns of the place on the screen; the result has no more, and no more than the original.
+            mirror: Whether the view is shown as a mirror image of the prepared one.
+            levels: Values of 0 and of 65535, in deviations (`view_canvas.grey_levels`).
+
+        Returns:
+            uint16 (rows, columns), and its rectangle: `rect`, widened to whole pixels of the original.
+
+        Raises:
+            Skip: The file cannot be used any more.
+            ValueError: The rectangle lies outside the breast's.
+        """
+        pixels, box, inset, gain = self._original(row)
+        columns = self._store.shape[1]
+        x0, y0, x1, y1 = rect
+        if mirror:
+            x0, x1 = columns - x1, columns - x0
+        down, across = ((box[k + 1] - box[k]) / (inset[k + 1] - inset[k]) for k in (0, 2))
+        tall, wide = ((np.array(p) - inset[k]) * s + box[k] for p, k, s in (((y0, y1), 0, down), ((x0, x1), 2, across)))
+        r0, r1 = np.clip([np.floor(tall[0]), np.ceil(tall[1])], 0, pixels.shape[0]).astype(int)
+        c0, c1 = np.clip([np.floor(wide[0]), np.ceil(wide[1])], 0, pixels.shape[1]).astype(int)
+        if r1 <= r0 or c1 <= c0:
+            raise ValueError(f"rect: got {list(rect)}, must meet the image")
+        part = pixels[r0:r1, c0:c1]
+        shape = min(int(size[0]), r1 - r0), min(int(size[1]), c1 - c0)
+        part = cv2.resize(part, (max(shape[1], 1), max(shape[0], 1)), interpolation=cv2.INTER_AREA)
+        grey = on_levels(gain[0] * part + gain[1], levels)
+        y0, y1 = ((n - box[0]) / down + inset[0] for n in (r0, r1))
+        x0, x1 = ((n - box[2]) / across + inset[2] for n in (c0, c1))
+        if mirror:
+            x0, x1, grey = columns - x1, columns - x0, grey[:, ::-1]
+        return grey, [float(n) for n in (x0, y0, x1, y1)]
+
+    def _original(self, row: int) -> tuple[np.ndarray, tuple, tuple, tuple[float, float]]:
+        """Return the pixels, chest wall at the left, the breast's rectangles there and in the matrix, and the gain."""
+        if row in self._read:
+            self._read.move_to_end(row)
+            return self._read[row]
+        what = self._store.table.loc[row]
+        spacing = what["pixel_spacing_mm"]
+        spacing = float(spacing) if pd.notna(spacing) and spacing > 0 else None
+        sides = {"laterality": what["laterality"], "view": what["view"]}
+        mammogram = read_mammogram(what["image_path"], **sides, pixel_spacing_mm=spacing)
+        prepared = prepare(mammogram, self._store.shape, self._pixel_mm)
+        r0, r1, c0, c1 = prepared.box
+        pixels = np.asarray(mammogram.pixels, np.float32)
+        if prepared.flipped:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            c0, c1 = pixels.shape[1] - c1, pixels.shape[1] - c0
+        top, bottom, left, right = prepared.inset
+        shown = prepared.pixels[top:bottom, left:right]
+        small = cv2.resize(pixels[r0:r1, c0:c1], shown.shape[::-1], interpolation=cv2.INTER_AREA)
+        gain, offset = np.polyfit(small[shown != 0].astype(float), shown[shown != 0].astype(float), 1)
+        self._read[row] = pixels, (r0, r1, c0, c1), prepared.inset, (float(gain), float(offset))
+        while len(self._read) > KEPT:
+            self._read.popitem(last=False)
+        return self._read[row]

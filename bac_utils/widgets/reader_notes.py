@@ -1,0 +1,81 @@
+"""A reader's notes and corrected labels, one row a view, written to a CSV file at each change."""
+
+import csv
+import io
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from bac_utils.widgets.store import KEYS, write_bytes
+
+NOTES_FILE = "reader_notes.csv"
+LABELS = ("", "BAC+", "BAC-", "unsure")
+COLUMNS = (*KEYS, "corrected_label", "note", "changed")
+
+
+class Note(NamedTuple):
+    """What a reader says of a view: a corrected label (one of `LABELS`, empty: none) and free text."""
+
+    corrected_label: str = ""
+    note: str = ""
+
+
+class ReaderNotes:
+    """The notes of a run's folder; the file is read again before each change, so that two readers may write."""
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        """Read the notes that are there; `folder` is the run's.
+
+        Raises:
+            ValueError: The file has other columns.
+        """
+        self.path = Path(folder) / NOTES_FILE
+        self._rows = self._load()
+
+    def __len__(self) -> int:
+        """Return the number of views with a note or a corrected label."""
+        return len(self._rows)
+
+    def get(self, patient_id: str, laterality: str, view: str) -> Note:
+        """Return what was said of a view; empty where nothing was."""
+        found = self._rows.get((patient_id, laterality, view))
+        return Note(found["corrected_label"], found["note"]) if found else Note()
+
+    def put(self, patient_id: str, laterality: str, view: str, corrected_label: str = "", note: str = "") -> None:
+        """Write a view's note and corrected label to the file; two empty ones take its row away.
+
+        Args:
+            patient_id: As in the views table.
+            laterality: `L` or `R`.
+            view: `CC` or `MLO`.
+            corrected_label: One of `LABELS`.
+            note: Free text.
+
+        Raises:
+            ValueError: The label is another one, or the file has other columns.
+        """
+        if corrected_label not in LABELS:
+            raise ValueError(f"corrected_label: got {corrected_label!r}, must be one of {LABELS}")
+        key = (patient_id, laterality, view)
+        if self.get(*key) == (corrected_label, note):
+            return
+        self._rows = self._load()
+        self._rows.pop(key, None)
+        if corrected_label or note:
+            changed = datetime.now(UTC).isoformat(timespec="seconds")
+            self._rows[key] = dict(zip(COLUMNS, (*key, corrected_label, note, changed), strict=True))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows[key] for key in sorted(self._rows))
+        write_bytes(self.path, text.getvalue().encode("utf-8"))
+
+    def _load(self) -> dict[tuple, dict]:
+        if not self.path.is_file():
+            return {}
+        with open(self.path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise ValueError(f"{self.path}: got columns {reader.fieldnames}, must have {', '.join(COLUMNS)}")
+            return {tuple(row[k] for k in KEYS): {k: row[k] for k in COLUMNS} for row in reader}

@@ -1,0 +1,235 @@
+"""What DICOM headers say: the kind of image, side and view, spacing, age."""
+
+import numpy as np
+import pydicom
+import pytest
+from mammogram_files import NO_TAGS, VALUES, code, item, reason
+from pydicom.sr._snomed_dict import mapping as snomed
+from pydicom.sr.codedict import codes
+
+from bac_utils.intake import dicom_header as module
+from bac_utils.intake.reader import MAMMOGRAPHY_CLASSES, REASONS, read_mammogram
+
+
+@pytest.mark.parametrize(
+    ("changes", "spacing", "rule"),
+    [
+        ({}, (0.1, 0.1), "imager"),
+        ({"EstimatedRadiographicMagnificationFactor": "1.25"}, (0.08, 0.08), "imager_over_magnification"),
+        (
+            {"DistanceSourceToDetector": "660", "DistanceSourceToPatient": "600"},
+            (0.1 / 1.1, 0.1 / 1.1),
+            "imager_over_distances",
+        ),
+        (
+            {
+                "EstimatedRadiographicMagnificationFactor": "1.25",
+                "DistanceSourceToDetector": "660",
+                "DistanceSourceToPatient": "600",
+            },
+            (0.08, 0.08),
+            "imager_over_magnification",
+        ),
+        ({"EstimatedRadiographicMagnificationFactor": "0"}, (0.1, 0.1), "imager"),
+        ({"EstimatedRadiographicMagnificationFactor": "1000"}, (0.1, 0.1), "imager"),
+        ({"DistanceSourceToDetector": "660", "DistanceSourceToPatient": "0"}, (0.1, 0.1), "imager"),
+        ({"PixelSpacing": [0.1, 0.1]}, (0.1, 0.1), "imager"),
+        ({"PixelSpacing": [0.09, 0.08]}, (0.09, 0.08), "calibrated_pixel_spacing"),
+        (
+            {"PixelSpacing": [0.1, 0.1], "PixelSpacingCalibrationType": "FIDUCIAL"},
+            (0.1, 0.1),
+            "calibrated_pixel_spacing",
+        ),
+        ({"ImagerPixelSpacing": None, "PixelSpacing": [0.2, 0.3]}, (0.2, 0.3), "pixel_spacing"),
+        (
+            {"ImagerPixelSpacing": None, "NominalScannedPixelSpacing": [0.05, 0.05]},
+            (0.05, 0.05),
+            "scanned_pixel_spacing",
+        ),
+        ({"ImagerPixelSpacing": None}, None, ""),
+        ({"ImagerPixelSpacing": [0, 0]}, None, ""),
+        ({"ImagerPixelSpacing": ["1e-30", "0.1"]}, None, ""),  # no area is better than an absurd one
+        ({"ImagerPixelSpacing": ["9", "9"], "PixelSpacing": [0.2, 0.2]}, (0.2, 0.2), "pixel_spacing"),
+        ({"ImagerPixelSpacing": "0.1"}, None, ""),
+    ],
+)
+def test_spacing_rules(dicom, changes, spacing, rule):
+    found = read_mammogram(dicom(**changes))
+    assert found.spacing_mm == (pytest.approx(spacing) if spacing else None)
+    assert found.spacing_rule == rule
+
+
+def region(value):
+    return [item(AnatomicRegionModifierSequence=[code(value)])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "side", "view"),
+    [
+        ({"ImageLaterality": "R", "ViewPosition": "MLO"}, "R", "MLO"),
+        ({"ImageLaterality": None, "Laterality": "R"}, "R", "CC"),
+        ({"ImageLaterality": "RIGHT"}, "R", "CC"),
+        ({"ImageLaterality": "U"}, "", "CC"),
+        ({**NO_TAGS, "ViewCodeSequence": [code("399368009")]}, "", "MLO"),
+        ({**NO_TAGS, "ViewCodeSequence": [code("R-10242")]}, "", "CC"),
+        ({"ViewCodeSequence": [code("vendor's own")]}, "L", "CC"),
+        ({"ViewModifierCodeSequence": [code("442581004")]}, "L", "CC"),  # nipple in profile: the breast is whole
+        ({**NO_TAGS, "AnatomicRegionSequence": region("24028007")}, "R", ""),
+        ({**NO_TAGS, "AnatomicRegionSequence": region("51440002")}, "", ""),
+        ({**NO_TAGS, "ViewPosition": "RMLO"}, "R", "MLO"),
+        ({**NO_TAGS, "ViewPosition": "L CC"}, "L", "CC"),
+        ({**NO_TAGS, "PatientOrientation": ["A", "R"]}, "L", "CC"),
+        ({**NO_TAGS, "PatientOrientation": ["P", "L"]}, "R", "CC"),
+        ({**NO_TAGS, "PatientOrientation": ["A", "FR"]}, "L", "MLO"),
+        ({**NO_TAGS, "PatientOrientation": ["P", "FL"]}, "R", "MLO"),
+        ({**NO_TAGS, "PatientOrientation": ["P", "R"]}, "", "CC"),
+        ({**NO_TAGS, "PatientOrientation": ["P", "F"]}, "", ""),
+        ({**NO_TAGS, "PatientOrientation": "MLO"}, "", "MLO"),
+        ({"PatientOrientation": ["P", "FL"]}, "L", "CC"),  # how the image is turned; tags say what it shows
+        ({"PatientOrientation": ["P", "FL"], "ViewPosition": None}, "L", "MLO"),
+        ({**NO_TAGS}, "", ""),
+    ],
+)
+def test_side_and_view(dicom, changes, side, view):
+    found = read_mammogram(dicom(**changes))
+    assert (found.laterality, found.view) == (side, view)
+
+
+@pytest.mark.parametrize(
+    ("age", "changes", "years"),
+    [
+        ("059Y", {}, 59),
+        ("060M", {}, 5),
+        ("59", {}, None),
+        ("590Y", {}, None),
+        ("000Y", {}, None),
+        ("000Y", {"PatientBirthDate": "19500615", "AcquisitionDate": "20180615"}, 68),
+        ("", {"PatientBirthDate": "19500615", "StudyDate": "20180614"}, 67),
+        ("", {"PatientBirthDate": "19500615", "StudyDate": "20180615"}, 68),
+        ("", {"PatientBirthDate": "20180615", "StudyDate": "19500615"}, None),
+        ("", {"PatientBirthDate": "1950", "StudyDate": "20180615"}, None),
+        ("", {"PatientBirthDate": "19500615"}, None),
+        ("", {}, None),
+    ],
+)
+def test_age(dicom, age, changes, years):
+    with pydicom.config.disable_value_validation():
+        path = dicom(PatientAge=age, **changes)
+    assert read_mammogram(path).age == years
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"Modality": "CT"}, "not_mammography"),
+        ({"Modality": "CR"}, "not_mammography"),
+        ({"Modality": "", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "not_mammography"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.50"}, "not_mammography"),  # a report on a mammogram
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.104.1"}, "not_mammography"),  # a document
+        ({"QualityControlImage": "YES"}, "not_mammography"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "multi_frame"),
+        ({"NumberOfFrames": "2"}, "multi_frame"),
+        ({"PerFrameFunctionalGroupsSequence": [item(), item()]}, "multi_frame"),
+        ({"VolumetricProperties": "VOLUME"}, "multi_frame"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO_PROJ", "RIGHT"]}, "multi_frame"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "TOMO_2D"]}, "synthetic"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "TOMO", "GENERATED_2D"]}, "synthetic"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "POST_CONTRAST", "SUBTRACTION"]}, "synthetic"),
+        ({"SeriesDescription": "L CC C-View"}, "synthetic"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour"),
+        ({"PhotometricInterpretation": None}, "unreadable"),
+        ({"Rows": None}, "truncated"),
+        ({"Rows": 33}, "truncated"),
+        ({"PixelData": None}, "truncated"),
+        ({"Rows": 0}, "unreadable"),
+        ({"Rows": 65535, "Columns": 65535}, "too_large"),
+        ({"Rows": 7}, "conflict"),
+        ({"BitsAllocated": 12}, "unreadable"),
+        ({"BitsAllocated": 32, "BitsStored": 32}, "unreadable"),
+        ({"BitsStored": 17}, "unreadable"),
+        ({"BitsStored": 0}, "unreadable"),
+        ({"HighBit": 15}, "conflict"),
+        ({"PixelRepresentation": 2}, "unreadable"),
+        ({"PixelRepresentation": None}, "unreadable"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "STEREO_SCOUT"]}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO_SCOUT"]}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "BIOPSY"]}, "localiser"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "RECOMBINED"]}, "synthetic"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "POSTFIRE_PLUS"]}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "", "SPECIMEN"]}, "specimen"),
+        ({"ViewCodeSequence": [code("127457009")]}, "specimen"),
+        ({"BreastImplantPresent": "YES"}, "implant"),
+        ({"ViewModifierCodeSequence": [code("399209000")]}, "implant"),
+        ({"ViewPosition": "MLO ID"}, "implant"),
+        ({"ViewPosition": "CCID"}, "implant"),
+        ({"PartialView": "YES"}, "partial_view"),
+        ({"SeriesDescription": "cropped images"}, "partial_view"),
+        (
+            {"ViewCodeSequence": [item(CodeValue="399162004", ViewModifierCodeSequence=[code("399163009")])]},
+            "spot_or_magnification",
+        ),
+        ({"ViewModifierCodeSequence": [code("R-102D7")]}, "spot_or_magnification"),
+        ({"ViewPosition": "CC SPOT"}, "spot_or_magnification"),
+        ({"PaddleDescription": "7.5CM SPOT CONTACT"}, "spot_or_magnification"),
+        ({"EstimatedRadiographicMagnificationFactor": "1.8"}, "spot_or_magnification"),
+        ({"DistanceSourceToDetector": "650", "DistanceSourceToPatient": "350"}, "spot_or_magnification"),
+        ({"ViewCodeSequence": [code("399192008")]}, "other_view"),
+        ({"ViewModifierCodeSequence": [code("399197002")]}, "other_view"),
+        ({"ViewPosition": "XCCL"}, "other_view"),
+        ({"ViewPosition": "ML"}, "other_view"),
+        ({"ViewPosition": "LL"}, "other_view"),
+        ({"ImageLaterality": "B"}, "other_view"),
+        ({"ViewCodeSequence": [code("399368009")]}, "conflict"),
+        ({"Laterality": "R"}, "conflict"),
+        ({"ViewPosition": "RCC"}, "conflict"),
+        ({"AnatomicRegionSequence": region("G-A100")}, "conflict"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "conflict"),
+    ],
+)
+def test_reasons(dicom, changes, expected):
+    assert reason(dicom(**changes)) == expected
+
+
+def older(value):
+    """The codes that stood for a SNOMED CT code before: those of SRT."""
+    return [old for old, new in snomed["SRT"].items() if new == value]
+
+
+def test_every_view_and_modifier_of_the_standard_is_judged():
+    """CID 4014 and 4015 as pydicom lists them: each view is taken or refused, in either coding scheme."""
+    taken = {"CranioCaudal": "CC", "MedioLateralObliqueProjection": "MLO"}
+    refused = {
+        "TissueSpecimenFromBreast": "specimen", "Magnification": "spot_or_magnification",
+        "SpotCompression": "spot_or_magnification", "ImplantDisplaced": "implant",
+    }  # fmt: skip
+    whole = ("AnteriorCompression", "InfraMammaryFold", "NippleInProfile")  # modifiers of a view of the whole breast
+    assert set(taken) < set(codes.cid4014.dir()) and {*refused, *whole} < {*codes.cid4014.dir(), *codes.cid4015.dir()}
+    for group in (codes.cid4014, codes.cid4015):
+        for name in group.dir():
+            value = getattr(group, name).value
+            assert older(value)
+            for form in (value, *older(value)):
+                expected = None if name in taken or name in whole else refused.get(name, "other_view")
+                assert module.VIEW_CODES.get(form) == taken.get(name), name
+                assert module.REFUSED_CODES.get(form) == expected, name
+    for name, side in (("Left", "L"), ("Right", "R")):
+        value = getattr(codes.cid244, name).value
+        assert {module.SIDE_CODES[form] for form in (value, *older(value))} == {side}
+
+
+def test_refusals_are_reasons():
+    assert {*module.REFUSED_CODES.values(), *module.REFUSED_IMAGE_TYPES.values()} <= set(REASONS)
+
+
+def test_breast_of_another_modality_is_taken(dicom):
+    assert read_mammogram(dicom(Modality="CR", BodyPartExamined="BREAST")).view == "CC"
+    film = dict(SOPClassUID="1.2.840.10008.5.1.4.1.1.7", PresentationIntentType=None)
+    assert read_mammogram(dicom(**film)).view == "CC"
+    assert read_mammogram(dicom(Modality="", SOPClassUID=MAMMOGRAPHY_CLASSES[0])).view == "CC"
+    assert read_mammogram(dicom(SOPClassUID="1.2.3.4.5")).view == "CC"  # a vendor's own class
+
+
+def test_masks_are_no_mammograms(dicom):
+    assert reason(dicom((VALUES > 900).astype(np.uint8) * 255)) == "not_mammography"

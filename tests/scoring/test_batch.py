@@ -1,0 +1,543 @@
+"""Scoring of any files: a row a file, whatever the file, and never the same work twice."""
+
+import csv
+import inspect
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from drawn_arteries import draw_artery
+from PIL import Image
+from pydicom.data import get_testdata_files
+from typer.testing import CliRunner
+
+from bac_utils import __main__ as cli
+from bac_utils.arteries.masks import grow
+from bac_utils.arteries.segmentation import MARGIN_MM
+from bac_utils.intake.reader import REASONS, Mammogram, read_mammogram
+from bac_utils.preprocess import Prepared, prepare
+from bac_utils.quantify import measure_arteries
+from bac_utils.scoring import batch as scoring
+from bac_utils.scoring.batch import COLUMNS, Detector, score_files
+from bac_utils.settings import preset
+from bac_utils.simulator.population import draw_women, write_views
+
+ROOT = Path(__file__).resolve().parents[2]
+POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_threshold": 0.3}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Return the path of an untrained tiny detector with its operating point."""
+    from bac_utils.model import build_model
+
+    folder = tmp_path_factory.mktemp("model")
+    settings = preset("demo", input_shape=(96, 64), width_divisor=32, weights="none", seed=1)
+    build_model(settings).save(folder / "model.keras")
+    (folder / "operating_point.json").write_text(json.dumps(POINT | {"input_shape": [96, 64]}))
+    return folder / "model.keras"
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory):
+    """Return a folder with four simulated views."""
+    folder = tmp_path_factory.mktemp("views")
+    write_views(draw_women(1, seed=4, prevalence=1.0), folder, pixel_spacing_mm=1.0, workers=1, truth=False)
+    return folder / "images"
+
+
+@pytest.fixture
+def junk(tmp_path, views):
+    """Return a folder of good and bad files."""
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    first, second = sorted(views.iterdir())[:2]
+    (folder / "a.dcm").write_bytes(first.read_bytes())
+    (folder / "deeper" / "b.dcm").write_bytes(second.read_bytes())
+    (folder / "broken.dcm").write_bytes(first.read_bytes()[:3000])
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "notes.txt").write_text("no mammogram")
+    Image.fromarray(np.zeros((80, 60), np.uint8)).save(folder / "black.png")
+    return folder
+
+
+def read(path):
+    return pd.read_csv(path, dtype={"patient_id": str})
+
+
+def test_every_file_gets_a_row(tmp_path, junk, model):
+    counts = score_files([junk], tmp_path / "scores.csv", model)
+    table = read(tmp_path / "scores.csv")
+    assert tuple(table.columns) == COLUMNS
+    names = [str(Path(f).relative_to(junk)) for f in table["file"]]
+    assert names == ["a.dcm", "black.png", "broken.dcm", os.path.join("deeper", "b.dcm"), "empty.dcm", "notes.txt"]
+    scored = table[table["status"] == "scored"]
+    assert [Path(f).name for f in scored["file"]] == ["a.dcm", "b.dcm"]
+    assert scored["reason"].isna().all()
+    assert scored["score"].between(0, 1).all() and (scored["bac"] == (scored["score"] >= 0.5)).all()
+    assert (scored[["bac_area_mm2", "bac_length_mm", "bac_width_mm"]] >= 0).all(axis=None)
+    assert (scored["breast_area_mm2"] > 0).all()
+    assert (scored["elapsed_s"] > 0).all()
+    assert scored["patient_id"].tolist() == ["S4-00001"] * 2
+    assert set(zip(scored["laterality"], scored["view"], strict=True)) == {("L", "CC"), ("L", "MLO")}
+    skipped = table.set_index(table["file"].map(lambda f: Path(f).name)).query("status == 'skipped'")
+    assert set(skipped["reason"]) <= set(REASONS)
+    assert skipped.loc["notes.txt", "reason"] == "not_an_image"
+    assert skipped.loc["black.png", "reason"] == "no_breast"
+    assert skipped["score"].isna().all()
+    assert counts["scored"] == 2 and sum(counts.values()) == 6
+
+
+def test_more_workers_give_the_same_rows(tmp_path, junk, model):
+    for workers in (0, 2):
+        score_files([junk], tmp_path / f"{workers}.csv", model, workers=workers)
+    one, two = (read(tmp_path / f"{n}.csv").drop(columns="elapsed_s") for n in (0, 2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_scores_are_those_of_the_model(tmp_path, views, model):
+    from bac_utils.model import load_model, predict_scores
+
+    file = sorted(views.iterdir())[0]
+    score_files([file], tmp_path / "scores.csv", model)
+    prepared = prepare(read_mammogram(file), (96, 64))
+    expected = predict_scores(load_model(model), prepared.pixels[None], 1)[0]
+    assert read(tmp_path / "scores.csv").loc[0, "score"] == pytest.approx(expected, abs=1e-5)
+
+
+def write_model(folder, model, **point):
+    """Copy the model, with another operating point."""
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(model.read_bytes())
+    (folder / "operating_point.json").write_text(json.dumps(POINT | point))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_views_are_prepared_at_the_scale_of_the_operating_point(tmp_path, views, model, workers):
+    from bac_utils.model import load_model, predict_scores
+
+    files = sorted(views.iterdir())[:2]
+    scaled = write_model(tmp_path / "scaled", model, pixel_mm=2.5)
+    score_files(files, tmp_path / "scores.csv", scaled, workers=workers)
+    found = read(tmp_path / "scores.csv")["score"]
+    network = load_model(model)
+    for pixel_mm, alike in ((2.5, True), (None, False)):
+        pixels = np.stack([prepare(read_mammogram(file), (96, 64), pixel_mm).pixels for file in files])
+        expected = predict_scores(network, pixels, 1)
+        assert np.allclose(found, expected, rtol=0, atol=1e-6) == alike
+
+
+def test_no_scale_and_null_mean_stretched(tmp_path, model):
+    assert Detector(model).pixel_mm is None
+    assert Detector(write_model(tmp_path / "null", model, pixel_mm=None)).pixel_mm is None
+    assert Detector(write_model(tmp_path / "number", model, pixel_mm=2)).pixel_mm == 2
+
+
+def test_scores_of_another_scale_are_not_gone_on_with(tmp_path, junk, model):
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    null, number = (write_model(tmp_path / str(value), model, pixel_mm=value) for value in (None, 2.5))
+    assert score_files([junk / "notes.txt"], tmp_path / "scores.csv", null) == {"done before": 1}
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk / "notes.txt"], tmp_path / "scores.csv", number)
+
+
+def test_measures_what_is_hot_and_has_a_spacing(views, model):
+    import dataclasses
+
+    prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
+    detector = Detector(model)
+    detector.point |= {"threshold": 0.0, "heatmap_threshold": 0.01}
+    found = detector.measure(prepared)
+    assert found["bac"] == 1
+    row, column = prepared.spacing_mm
+    assert 0 < found["bac_area_mm2"] <= prepared.mask.sum() * row * column + 1e-6
+    assert found["bac_length_mm"] > 0
+    detector.point |= {"threshold": 1.0}
+    assert detector.measure(prepared) == found | {"bac": 0}
+    detector.point |= {"heatmap_threshold": 0.99}  # hotter than the score of an untrained model
+    cold = detector.measure(dataclasses.replace(prepared))  # what was measured on a view is kept
+    assert cold["bac_area_mm2"] == cold["bac_length_mm"] == cold["bac_width_mm"] == 0
+    unknown = detector.measure(dataclasses.replace(prepared, spacing_mm=None))
+    assert [unknown[name] for name in scoring.MEASURES] == [None] * 4
+    assert not detector.outline(dataclasses.replace(prepared, spacing_mm=None)).any()
+
+
+@pytest.fixture
+def artery(model, monkeypatch):
+    """Return a detector that sees a drawn artery, its drawing, and the prepared view of it."""
+    view = draw_artery()
+    corner = (0, view.pixels.shape[0], 0, view.pixels.shape[1])
+    prepared = Prepared(view.pixels, view.spacing_mm, corner, corner, False, view.pixels.shape)
+    detector = Detector(model)
+    monkeypatch.setattr(detector, "_explain", lambda views: (np.array([2.0]), {"cells": view.cells()[None]}))
+    return detector, view, prepared
+
+
+def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
+    detector, view, prepared = artery
+    found = detector.measure(prepared)
+    assert list(found) == ["score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2"]
+    assert found["breast_area_mm2"] == pytest.approx(view.breast.sum() * np.prod(view.spacing_mm))
+    assert (found["score"], found["bac"]) == (pytest.approx(1 / (1 + np.exp(-2))), 1)
+    assert found["bac_length_mm"] == pytest.approx(view.length_mm, rel=0.1)
+    assert found["bac_width_mm"] == pytest.approx(found["bac_area_mm2"] / found["bac_length_mm"], rel=0.05)
+    np.testing.assert_array_equal(detector.heat(prepared), view.cells())
+    mask = measure_arteries(view.cells(), view.pixels, 0.3, view.spacing_mm, view.breast).mask
+    outline = detector.outline(prepared)
+    np.testing.assert_array_equal(outline, grow(mask, view.spacing_mm, MARGIN_MM) & view.breast)
+    assert (outline & view.artery).sum() > 0.95 * view.artery.sum()
+
+
+def test_the_breasts_area_takes_the_pixels_of_the_view_as_it_was_prepared(model):
+    """A film of 60 x 40 mm with a breast of 30 x 20 mm: 600 mm2, stretched or at a scale, and nothing without mm."""
+    pixels = np.full((120, 80), 10, np.float32)
+    pixels[30:90, :40] = np.random.default_rng(0).normal(200, 3, (60, 40))
+    for pixel_mm in (None, 1.0):
+        prepared = prepare(Mammogram(pixels, spacing_mm=(0.5, 0.5)), (96, 64), pixel_mm)
+        # the outline is smoothed at its two corners, and its rim is half a pixel thick
+        assert Detector(model).measure(prepared)["breast_area_mm2"] == pytest.approx(600, rel=0.03)
+    unknown = prepare(Mammogram(pixels), (96, 64))
+    assert Detector(model).measure(unknown)["breast_area_mm2"] is None
+
+
+def test_the_operating_point_names_the_heatmap(tmp_path, views, model):
+    from bac_utils.heatmaps import FORMS, Explainer
+    from bac_utils.model import load_model
+
+    prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
+    _, heats = Explainer(load_model(model), FORMS)(prepared.pixels[None, ..., None])
+    for form, expected in ((None, "cells"), ("own maximum", "own maximum"), ("layer-cam", "layer-cam")):
+        detector = Detector(write_model(tmp_path / str(form), model, heatmap=form))
+        np.testing.assert_allclose(detector.heat(prepared), heats[expected][0], rtol=1e-4, atol=1e-6)
+    assert Detector(model).point["heatmap"] is None
+    with pytest.raises(ValueError, match="forms: got cam, must be among cells"):
+        Detector(write_model(tmp_path / "unknown", model, heatmap="cam"))
+
+
+def test_scores_of_another_heatmap_are_not_gone_on_with(tmp_path, junk, model):
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    assert json.loads((tmp_path / "scores.csv.json").read_text())["operating_point"]["heatmap"] is None
+    other = write_model(tmp_path / "other", model, heatmap="own maximum")
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk / "notes.txt"], tmp_path / "scores.csv", other)
+
+
+def test_goes_on_where_it_stopped(tmp_path, junk, model, monkeypatch):
+    output = tmp_path / "scores.csv"
+    score_files([junk], output, model)
+    whole = output.read_text(encoding="utf-8")
+    lines = whole.splitlines(keepends=True)
+    output.write_text("".join(lines[:3]) + lines[3][:20], encoding="utf-8")  # killed while writing a row
+    seen = []
+    reads = scoring._read
+    monkeypatch.setattr(scoring, "_read", lambda file, *form: (seen.append(file.name), reads(file, *form))[1])
+    counts = score_files([junk], output, model)
+    assert seen == ["broken.dcm", "b.dcm", "empty.dcm", "notes.txt"]
+    assert counts["done before"] == 2
+    assert [row["file"] for row in csv.DictReader(output.open())] == [
+        row["file"] for row in csv.DictReader(whole.splitlines())
+    ]
+    output.write_text(lines[0][:10], encoding="utf-8")  # killed while writing the header
+    assert score_files([junk], output, model)["done before"] == 0
+
+
+def test_nothing_to_do_loads_no_model(tmp_path, junk, model, monkeypatch):
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    monkeypatch.setattr(scoring, "Detector", None)
+    assert score_files([junk / "notes.txt"], tmp_path / "scores.csv", model) == {"done before": 1}
+
+
+def test_foreign_outputs_are_refused(tmp_path, junk, model):
+    output = tmp_path / "mine.csv"
+    output.write_text("name,age\nx,5\n")
+    with pytest.raises(ValueError, match=r"mine.csv has other columns \(name,age\)"):
+        score_files([junk], output, model)
+    assert output.read_text() == "name,age\nx,5\n"
+    old = ",".join(name for name in COLUMNS if name != "breast_area_mm2") + "\n"  # of an earlier version
+    for text in (old, old + "x,,,,skipped,not_found,,,,,,0.1\n"):
+        output.write_text(text)
+        with pytest.raises(ValueError, match=r"mine.csv has other columns \(file,patient_id.*choose another --output"):
+            score_files([junk], output, model)
+        assert output.read_text() == text
+    score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
+    (model.parent / "other.keras").write_bytes(model.read_bytes())
+    (model.parent / "other.json").write_text(json.dumps(POINT | {"threshold": 0.4}))
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk], tmp_path / "scores.csv", model.parent / "other.keras")
+
+
+def test_output_inside_the_input_is_not_scored(junk, model):
+    for _ in range(2):
+        score_files([junk], junk / "scores.csv", model)
+    assert len(read(junk / "scores.csv")) == 6
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_kills_its_reader_is_one_row(tmp_path, junk, model, monkeypatch, workers):
+    monkeypatch.setattr(scoring, "_read", _read_or_die)
+    score_files([junk / "broken.dcm", junk / "a.dcm"], tmp_path / "scores.csv", model, workers=workers)
+    table = read(tmp_path / "scores.csv")
+    assert table["status"].tolist() == ["skipped", "scored"]
+    assert table.loc[0, "reason"] == "unreadable"
+
+
+def _read_or_die(file, *form, read=scoring._read):
+    if file.name == "broken.dcm":
+        os._exit(1)
+    return read(file, *form)
+
+
+@pytest.mark.parametrize(("workers", "hanging"), [(1, {"2.dcm"}), (2, {"2.dcm", "3.dcm"})])
+def test_a_file_that_never_returns_is_one_row(tmp_path, junk, model, monkeypatch, capsys, workers, hanging):
+    """The model's time does not count, and no process is left."""
+    measure = Detector.measure
+    monkeypatch.setattr(scoring, "_read", _read_or_hang)
+    monkeypatch.setattr(Detector, "measure", lambda *words: (time.sleep(4), measure(*words))[1])
+    files = [junk / name for name in ("1.dcm", "2.dcm", "3.dcm", "4.dcm")]
+    for file in files:
+        text = b"hang" if file.name in hanging else b"no mammogram"
+        file.write_bytes((junk / "a.dcm").read_bytes() if file.name == "1.dcm" else text)
+    output = tmp_path / "scores.csv"
+    score_files(files, output, model, workers=workers, file_seconds=3)
+    table, told = read(output), capsys.readouterr().err
+    assert table["file"].tolist() == list(map(str, files))
+    reasons = ["unreadable" if file.name in hanging else "not_an_image" for file in files[1:]]
+    assert table["status"].tolist() == ["scored"] + ["skipped"] * 3
+    assert table["reason"].tolist()[1:] == reasons
+    assert {file.name for file in files if f"{file}: reading it takes longer than 3 s" in told} == hanging
+    assert (table.loc[table["reason"] == "unreadable", "elapsed_s"] >= 3).all()
+    assert not multiprocessing.active_children()
+
+
+def _read_or_hang(file, *form, read=scoring._read):
+    """Hang as native code may: a match that takes ages lets no other thread of the interpreter run."""
+    if file.read_bytes() == b"hang":
+        re.match("(a+)+$", "a" * 99 + "b")
+    return read(file, *form)
+
+
+def test_time_in_the_queue_does_not_count(tmp_path, junk, model, monkeypatch):
+    monkeypatch.setattr(scoring, "_read", _read_slowly)
+    for k in range(4):
+        (junk / f"{k}.txt").write_text("no mammogram")
+    counts = score_files(sorted(junk.glob("*.txt")), tmp_path / "scores.csv", model, workers=1, file_seconds=3)
+    assert counts == {"not_an_image": 5}
+
+
+def _read_slowly(file, *form, read=scoring._read):
+    time.sleep(1)
+    return read(file, *form)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 86401])
+def test_limits_of_time_that_are_none(tmp_path, model, value):
+    with pytest.raises(ValueError, match=f"file_seconds: got {value}, must be above 0 and at most 86400"):
+        score_files([], tmp_path / "scores.csv", model, file_seconds=value)
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
+    def explode(path):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(scoring, "read_mammogram", explode)
+    score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
+    assert read(tmp_path / "scores.csv").loc[0, "reason"] == "unreadable"
+
+
+def test_an_error_is_told_without_its_text(tmp_path, junk, model, monkeypatch, capsys):
+    """The text of an unforeseen error may quote what the file says of a patient."""
+
+    def explode(path):
+        raise RuntimeError("PatientName Doe^Jane")
+
+    monkeypatch.setattr(scoring, "read_mammogram", explode)
+    score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
+    told = capsys.readouterr()
+    assert "RuntimeError while reading" in told.err
+    assert "Doe" not in told.err + told.out + (tmp_path / "scores.csv").read_text()
+
+
+def test_a_copy_is_not_scored_twice(tmp_path, junk, model):
+    """Also when the batch was stopped between the two, or between a digest and its row."""
+    for name in ("copy.dcm", "z.dcm"):
+        (junk / name).write_bytes((junk / "a.dcm").read_bytes())
+    output, journal = tmp_path / "scores.csv", tmp_path / "scores.csv.instances"
+    score_files([junk / "a.dcm", junk / "copy.dcm"], output, model)
+    assert read(output)["status"].tolist() == ["scored", "skipped"]
+    assert read(output).loc[1, "reason"] == "duplicate"
+    score_files([junk / "z.dcm"], output, model)
+    assert read(output).loc[2, "reason"] == "duplicate"
+    lines = output.read_text().splitlines(keepends=True)
+    output.write_text(lines[0])  # the digest of a.dcm is there, its row is not
+    journal.write_text(journal.read_text() + "cut o")
+    counts = score_files([junk / "a.dcm", junk / "copy.dcm"], output, model)
+    assert counts == {"scored": 1, "duplicate": 1}
+    assert read(output)["status"].tolist() == ["scored", "skipped"]
+
+
+def test_pseudonyms(tmp_path, junk, model):
+    """The digest is RFC 4231's first test case; no identifier is left in any file."""
+    assert scoring.pseudonym("Hi There", b"\x0b" * 20) == "b0344c61d8db3853"
+    with pytest.raises(ValueError, match="key: got 5 bytes, must be 16 or more"):
+        scoring.pseudonym("x", b"short")
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    options = ["score", str(junk / "a.dcm"), "--output", str(tmp_path / "scores.csv"), "--model", str(model)]
+    done = CliRunner().invoke(cli.app, [*options, "--key-file", str(key)])
+    assert done.exit_code == 0, done.output
+    assert read(tmp_path / "scores.csv").loc[0, "patient_id"] == scoring.pseudonym("S4-00001", key.read_bytes())
+    for path in tmp_path.glob("scores*"):
+        assert "S4-00001" not in path.read_text()
+    with pytest.raises(ValueError, match="made with another model or operating point"):
+        score_files([junk], tmp_path / "scores.csv", model)
+
+
+def test_nothing_else_that_identifies_is_written(tmp_path, junk, model, capsys):
+    values = {
+        "PatientName": "Doe^Jane", "PatientBirthDate": "19510203", "PatientID": "H-4711", "AccessionNumber": "A-4712",
+        "StudyInstanceUID": "1.2.99.1", "SeriesInstanceUID": "1.2.99.2", "SOPInstanceUID": "1.2.99.3",
+        "StudyDate": "20190405", "InstitutionName": "St. Elsewhere", "ReferringPhysicianName": "Roe^Rita",
+        "OtherPatientIDs": "H-4713", "PatientAddress": "Elm Street", "StudyDescription": "for Jane",
+    }  # fmt: skip
+    for name in ("a.dcm", "broken.dcm", "unfit.dcm"):
+        ds = pydicom.dcmread(junk / "a.dcm")
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+        with pydicom.config.disable_value_validation():
+            ds.ViewPosition = "Doe^Jane" if name == "unfit.dcm" else ds.ViewPosition
+            ds.save_as(junk / name)
+    whole = (junk / "broken.dcm").read_bytes()
+    (junk / "broken.dcm").write_bytes(whole[: len(whole) // 2])
+    score_files([junk], tmp_path / "scores.csv", model, key=bytes(16))
+    told = capsys.readouterr()
+    text = told.err + told.out + "".join(path.read_text() for path in tmp_path.glob("scores*"))
+    words = {word for value in values.values() for word in value.split("^")}
+    assert not any(word in text for word in words), text
+
+
+def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
+    """A line end or a quote within a row would spoil the table of a batch that was killed in it."""
+    odd = junk / 'a\n"b\x1b[31m,\r.dcm'
+    ds = pydicom.dcmread(junk / "a.dcm")
+    with pydicom.config.disable_value_validation():
+        ds.PatientID, ds.SOPInstanceUID = "W\n1", "2.25.7"
+        ds.save_as(odd)
+    (junk / "c\nd").write_text("no mammogram")
+    (junk / "\udcff").write_text("no mammogram")  # a name that is not UTF-8
+    output = tmp_path / "scores.csv"
+    score_files([junk], output, model)
+    text = output.read_bytes()
+    assert text.count(b"\n") == 10 and b"\r" not in text
+    rows = read(output).set_index("file")
+    assert rows.loc[str(odd).replace("\n", "\\n").replace("\r", "\\r"), "patient_id"] == "W\\n1"
+    assert "\x1b" not in capsys.readouterr().err
+    for cut in range(text.index(b"b\x1b") - 6, text.index(b"b\x1b") + 30, 12):
+        output.write_bytes(text[:cut])
+        score_files([junk], output, model)
+        again = read(output).drop(columns="elapsed_s")
+        pd.testing.assert_frame_equal(again, rows.reset_index().drop(columns="elapsed_s"))
+
+
+@pytest.mark.parametrize("kept", [b"", b"a,b\n", b"a\n" * 40_000])
+@pytest.mark.parametrize("cut", [0, 1, 65_535, 65_536, 65_537, 200_000])
+def test_a_cut_off_line_is_dropped(tmp_path, kept, cut):
+    (tmp_path / "x").write_bytes(kept + b"z" * cut)
+    with open(tmp_path / "x", "rb+") as stream:
+        scoring._drop_cut_line(stream)
+    assert (tmp_path / "x").read_bytes() == kept
+
+
+def test_every_file_of_pydicom_gets_a_row(tmp_path, model):
+    """Its own test files are of all kinds but mammograms."""
+    files = sorted({file for file in map(Path, get_testdata_files()) if file.is_file()})
+    assert len(files) > 150
+    counts = score_files(files, tmp_path / "scores.csv", model, workers=0)
+    assert sum(counts.values()) == len(files) and set(counts) <= set(REASONS)
+    assert len(read(tmp_path / "scores.csv")) == len(files)
+
+
+def test_a_folder_that_cannot_be_opened_is_a_row(tmp_path, junk, model, monkeypatch):
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refuse_deeper(getattr(os, name)))
+    assert score_files([junk], tmp_path / "scores.csv", model, workers=0)["scored"] == 1
+    rows = read(tmp_path / "scores.csv").set_index("file")
+    assert rows.loc[str(junk / "deeper"), "reason"] == "unreadable"
+
+
+def refuse_deeper(function):
+    def refuse(path="."):
+        if os.path.basename(path) == "deeper":
+            raise PermissionError("no")
+        return function(path)
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda f: (f / "model.keras").unlink(), FileNotFoundError, "must be a .keras file or a finished run's"),
+        (lambda f: (f / "operating_point.json").unlink(), FileNotFoundError, "no operating point beside"),
+        (lambda f: (f / "operating_point.json").write_text("{}"), ValueError, "threshold is None, must be a number"),
+        (lambda f: (f / "operating_point.json").write_text("?"), ValueError, "operating_point.json is no JSON"),
+        (
+            lambda f: (f / "operating_point.json").write_text(json.dumps(POINT | {"pixel_mm": 0})),
+            ValueError,
+            "pixel_mm is 0, must be a positive number or null",
+        ),
+        (
+            lambda f: (f / "operating_point.json").write_text(json.dumps(POINT | {"pixel_mm": "stretch"})),
+            ValueError,
+            "pixel_mm is 'stretch', must be a positive number or null",
+        ),
+    ],
+)
+def test_incomplete_models_are_named(tmp_path, model, change, error, words):
+    (tmp_path / "model.keras").write_bytes(model.read_bytes())
+    (tmp_path / "operating_point.json").write_text(json.dumps(POINT))
+    change(tmp_path)
+    with pytest.raises(error, match=words):
+        score_files([], tmp_path / "scores.csv", tmp_path)
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_workers(tmp_path, model):
+    with pytest.raises(ValueError, match="workers: got -1"):
+        score_files([], tmp_path / "scores.csv", model, workers=-1)
+
+
+def test_command(tmp_path, junk, model):
+    words = ["score", junk / "a.dcm", junk / "notes.txt", "--output", tmp_path / "scores.csv", "--model", model]
+    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert done.exit_code == 0
+    assert "2 files (1 scored, 1 not an image)" in done.output
+    again = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert "2 files (2 done before)" in again.output
+    wrong = CliRunner().invoke(cli.app, [*(str(word) for word in words), "--file-seconds", "0"])
+    assert wrong.exit_code == 2 and "--file-seconds" in wrong.output
+    assert inspect.signature(cli.score).parameters["file_seconds"].default == scoring.FILE_SECONDS
+
+
+def test_processes_that_cannot_start_are_no_fault_of_the_files(tmp_path, junk, model):
+    code = (
+        f"from bac_utils.scoring import score_files\nscore_files([{str(junk)!r}], 'out.csv', {str(model)!r}, workers=2)"
+    )
+    (tmp_path / "unguarded.py").write_text(code)
+    words = [sys.executable, "unguarded.py"]
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1
+    assert "workers: the reading processes do not start" in done.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1

@@ -1,0 +1,228 @@
+"""From a table of scores to views, breasts and women: cases worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from bac_utils import __main__ as cli
+from bac_utils.scoring import batch as scoring
+from bac_utils.scoring import summaries
+from bac_utils.scoring.summaries import summarise_scores, write_summaries
+
+TOTALS = [
+    "views", "skipped", "bac", "score_sum", "score_max", "bac_area_mm2_sum", "bac_area_mm2_max", "bac_length_mm_sum",
+    "bac_length_mm_max", "breast_area_mm2_sum", "breast_area_mm2_max", "relative_length_mm_per_cm2",
+    "relative_length_mm_per_cm2_max", "severity_sum", "severity_max",
+]  # fmt: skip
+
+
+def scored(patient_id, laterality, view, score, bac, area="", length="", breast=""):
+    """Return a row of a view that was scored."""
+    return (patient_id, laterality, view, "scored", "", score, bac, area, length, "", breast, 1.5)
+
+
+def skipped(patient_id="", laterality="", view="", reason="unreadable"):
+    return (patient_id, laterality, view, "skipped", reason, "", "", "", "", "", "", 0.1)
+
+
+WOMAN = [
+    scored("007", "L", "CC", 0.875, 1, 8, 20, 10000),
+    scored("007", "L", "MLO", 0.75, 1, 12.5, 40, 15000),
+    scored("007", "R", "CC", 0.25, 0, 0, 0, 8000),
+    scored("007", "R", "MLO", 0.125, 0, 2, 3, 12000),
+]
+
+
+def write(path, rows):
+    """Write a table as `score` does, and return its path."""
+    frame = pd.DataFrame([(f"{i}.dcm", *row) for i, row in enumerate(rows)], columns=scoring.COLUMNS)
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def summary(tmp_path):
+    """Return a function that summarises rows."""
+    return lambda rows: summarise_scores(write(tmp_path / "scores.csv", rows))
+
+
+def test_a_woman_worked_out_by_hand(summary):
+    found = summary(WOMAN)
+    assert found.views.to_numpy().tolist() == [
+        ["007", "L", "CC", 1, 1, 0.875, 8, 20, 10000, 0.2, "mild"],  # 20 mm in 100 cm2
+        ["007", "L", "MLO", 1, 1, 0.75, 12.5, 40, 15000, pytest.approx(4 / 15), "moderate"],
+        ["007", "R", "CC", 1, 0, 0.25, 0, 0, 8000, 0, "zero"],
+        ["007", "R", "MLO", 1, 0, 0.125, 2, 3, 12000, 0.025, "mild"],
+    ]
+    left = [2, 0, 1, 1.625, 0.875, 20.5, 12.5, 60, 40, 25000, 15000, 0.24, pytest.approx(4 / 15)]
+    right = [2, 0, 0, 0.375, 0.25, 2, 2, 3, 3, 20000, 12000, 0.015, 0.025]
+    assert found.breasts.to_numpy().tolist() == [
+        ["007", "L", *left, "moderate", "moderate"],
+        ["007", "R", *right, "mild", "mild"],
+    ]
+    both = [4, 0, 1, 2.0, 0.875, 22.5, 12.5, 63, 40, 45000, 15000, pytest.approx(0.14), pytest.approx(4 / 15)]
+    assert found.women.to_numpy().tolist() == [["007", *both, "moderate", "moderate"]]
+    assert found.women.columns.tolist() == ["patient_id", *TOTALS]
+    assert found.breasts.columns.tolist() == ["patient_id", "laterality", *TOTALS]
+    assert found.notes == ()
+
+
+def test_sum_and_largest_may_be_of_different_classes(summary):
+    found = summary([scored("1", "L", view, 0.9, 1, area, 5, 1e4) for view, area in (("CC", 10), ("MLO", 15.5))])
+    assert found.women[["severity_sum", "severity_max"]].to_numpy().tolist() == [["severe", "moderate"]]
+    assert found.views["severity"].tolist() == ["mild", "moderate"]
+
+
+def test_fewer_views_and_skipped_files_show(summary):
+    rows = [
+        *WOMAN[:3],
+        skipped("007", "R", "MLO", "no_breast"),
+        skipped("007", "R", "CC", "duplicate"),  # a copy takes no view away
+        skipped("007", "", "", "no_breast"),  # hers, of no known breast
+        skipped("9", "L", "CC", "no_breast"),
+        skipped(),
+    ]
+    found = summary(rows)
+    assert found.women[["patient_id", "views", "skipped"]].to_numpy().tolist() == [["007", 3, 2]]
+    assert found.breasts[["laterality", "views", "skipped"]].to_numpy().tolist() == [["L", 2, 0], ["R", 1, 1]]
+    assert found.notes == (
+        "left out, skipped by score: 5",
+        "women in no table, all whose files were skipped: 1",
+        "women with fewer than 4 views: 1",
+    )
+
+
+def test_a_repeated_exposure_is_not_added_twice(summary):
+    """The largest of each column counts: one second image has no spacing, the other shows less of the breast."""
+    again = [scored("007", "L", "CC", 0.95, 1), scored("007", "R", "MLO", 0.5, 1, 4, 2, 9000)]
+    found = summary([*WOMAN, *again])
+    views = found.views.set_index(["laterality", "view"])
+    assert views["images"].tolist() == [2, 1, 1, 2]
+    assert views.loc[("L", "CC")].tolist() == ["007", 2, 1, 0.95, 8, 20, 10000, 0.2, "mild"]
+    assert views.loc[("R", "MLO")].tolist() == ["007", 2, 1, 0.5, 4, 3, 12000, 0.025, "mild"]
+    (woman,) = found.women.to_dict("records")
+    assert (woman["views"], woman["bac_area_mm2_sum"], woman["bac_length_mm_sum"]) == (4, 24.5, 63)
+    assert woman["score_sum"] == pytest.approx(0.95 + 0.75 + 0.25 + 0.5)
+    assert found.breasts["bac"].tolist() == [1, 1]
+    assert found.notes == ("further images of a view, of all of which the largest values count: 2",)
+
+
+def test_views_without_side_or_view_count_as_their_own(summary):
+    """Two images that state no side are the left and the right one rather than the same twice."""
+    rows = [
+        scored("1", "L", "CC", 0.5, 1, 1, 10, 10000),
+        scored("1", "L", "", 0.5, 1, 1, 10, 10000),
+        scored("1", "L", "", 0.5, 1, 1, 10, 10000),
+        scored("1", "", "MLO", 0.5, 1, 1, 10, 10000),
+        scored("1", "", "MLO", 0.5, 1, 1, 10, 10000),
+        scored("", "L", "CC", 0.5, 1, 99, 99, 10000),
+    ]
+    found = summary(rows)
+    assert found.women[["views", "bac_length_mm_sum"]].to_numpy().tolist() == [[5, 50]]
+    assert found.breasts[["laterality", "views", "bac_length_mm_sum"]].to_numpy().tolist() == [["L", 3, 30]]
+    assert found.views["images"].tolist() == [1] * 5
+    assert found.notes == (
+        "left out, no patient_id: 1",
+        "views whose side or view is not stated, each counted as one of its own: 4",
+        "of these, in no breast: 2",
+    )
+
+
+def test_a_view_without_millimetres_leaves_the_sums_open(summary):
+    found = summary([*WOMAN[:3], scored("007", "R", "MLO", 0.75, 1)])
+    (woman,) = found.women.to_dict("records")
+    assert (woman["views"], woman["bac"], woman["score_sum"]) == (4, 1, 2.625)
+    for name in TOTALS[5:13]:
+        assert np.isnan(woman[name])
+    assert woman["severity_sum"] == woman["severity_max"] == ""
+    left, right = found.breasts.to_dict("records")
+    assert left["bac_length_mm_sum"] == 60 and np.isnan(right["bac_length_mm_sum"])
+    assert found.notes == ("views without measures in mm, so that their women have none: 1",)
+
+
+def test_only_unsided_views_make_a_woman_and_no_breast(summary):
+    found = summary([scored("1", "", "CC", 0.5, 1, 1, 10, 10000)])
+    assert len(found.women) == 1 and found.breasts.columns.tolist() == ["patient_id", "laterality", *TOTALS]
+    assert found.breasts.empty
+
+
+def test_files_come_back_as_the_tables(tmp_path):
+    found = write_summaries(write(tmp_path / "scores.csv", WOMAN), tmp_path / "new" / "out")
+    for name, table in (("view", found.views), ("breast", found.breasts), ("woman", found.women)):
+        read = pd.read_csv(tmp_path / "new" / "out" / f"by_{name}.csv", dtype={"patient_id": str})
+        pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-5)
+    assert (tmp_path / "new" / "out" / "by_woman.csv").read_text().splitlines()[1] == (
+        "007,4,0,1,2,0.875,22.5,12.5,63,40,45000,15000,0.14,0.266667,moderate,moderate"
+    )
+
+
+def test_tables_that_are_there_stay(tmp_path):
+    source, out = write(tmp_path / "scores.csv", WOMAN), tmp_path / "out"
+    out.mkdir()
+    (out / "by_woman.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"by_woman.csv is there already: choose another folder"):
+        write_summaries(source, out)
+    assert [path.name for path in out.iterdir()] == ["by_woman.csv"]
+    write_summaries(source, out, overwrite=True)
+    assert (out / "by_woman.csv").read_text().startswith("patient_id,views")
+
+
+def test_odd_identifiers_are_kept(tmp_path, summary):
+    """Such as `score` writes them: a line end as two characters, and what could not be decoded."""
+    for name in ("00012", "NA", "a\\nb", 'x,"y"', "\ufffd?", "Ä b"):
+        assert summary([(name, *row[1:]) for row in WOMAN]).women["patient_id"].tolist() == [name]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("1", "L", "CC", "done", *WOMAN[0][4:]), r"row 3, column 'status': got done, must be SCORED or SKIPPED"),
+        (scored("1", "B", "CC", 0.5, 1), r"row 3, column 'laterality': got B, must be L or R or empty"),
+        (scored("1", "L", "LM", 0.5, 1), r"row 3, column 'view': got LM, must be CC or MLO or empty"),
+        (scored("1", "L", "CC", 1.5, 1), r"row 3, column 'score': got 1.5, must be a number from 0 to 1"),
+        (scored("1", "L", "CC", "", 1), r"row 3, column 'score': got nothing, must be there in a row that is scored"),
+        (scored("1", "L", "CC", 0.5, ""), r"row 3, column 'bac': got nothing, must be there in a row that is scored"),
+        (scored("1", "L", "CC", 0.5, 2), r"row 3, column 'bac': got 2, must be 0 or 1"),
+        (scored("1", "L", "CC", 0.5, 1, -1), r"column 'bac_area_mm2': got -1, must be a number, 0 or more, or empty"),
+        (scored("1", "L", "CC", 0.5, 1, 1, "inf"), r"column 'bac_length_mm': got inf, must be a number, 0 or more"),
+        (scored("1", "L", "CC", 0.5, 1, 1, 1, 0), r"column 'breast_area_mm2': got 0, must be a positive number or"),
+    ],
+)
+def test_a_cell_that_breaks_its_rule_is_named(summary, row, words):
+    with pytest.raises(ValueError, match=r"scores.csv .*" + words):
+        summary([WOMAN[0], row])
+
+
+def test_tables_that_cannot_be_summarised(tmp_path, summary):
+    with pytest.raises(FileNotFoundError, match="must be an existing CSV file"):
+        summarise_scores(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"got no row that counts \(1 skipped by score, 1 no patient_id\), must have"):
+        summary([skipped("1"), scored("", "L", "CC", 0.5, 1)])
+    path = write(tmp_path / "scores.csv", WOMAN)
+    whole = path.read_text()
+    path.write_text(whole[: whole.rindex("12000") - 3])  # as a batch leaves it that was stopped in a row
+    with pytest.raises(ValueError, match=r"row 5: got 10 cells, must have 13 as the first row"):
+        summarise_scores(path)
+    pd.read_csv(path, nrows=2).drop(columns="breast_area_mm2").to_csv(path, index=False)
+    with pytest.raises(ValueError, match="column 'breast_area_mm2': missing, must come once"):
+        summarise_scores(path)
+    path.write_text(",".join(scoring.COLUMNS) + "\n")
+    with pytest.raises(ValueError, match="got no rows"):
+        summarise_scores(path)
+
+
+def test_only_columns_of_scores_are_read():
+    assert set(summaries.READ) < set(scoring.COLUMNS)
+
+
+def test_command(tmp_path):
+    words = ["summarise", write(tmp_path / "scores.csv", [*WOMAN[:3], skipped()]), "--output", tmp_path / "out"]
+    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    told = done.output.splitlines()
+    assert told[0].startswith("1 women, 2 breasts, 3 views: ")
+    assert told[1:] == ["left out, skipped by score: 1", "women with fewer than 4 views: 1"]
+    again = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert again.exit_code == 1 and "is there already" in again.output
+    assert CliRunner().invoke(cli.app, [str(word) for word in [*words, "--overwrite"]]).exit_code == 0

@@ -1,0 +1,378 @@
+"""Headless runs and the command line, on tiny notebooks that need no network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from typer.testing import CliRunner
+from view_rows import four_views
+
+from bac_utils import __main__ as cli
+from bac_utils.study import execution, runner
+from bac_utils.study.execution import NotebookError, declared_parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PARAMETERS = 'preset = "demo"  # demo or paper\noutput = "."\ncohort = ""\nseed = None\nfail = False\n'
+COHORT = (
+    "from bac_utils.results import save_part\nfrom pathlib import Path\n"
+    "counts = dict(women=4, views=16, bac_women=1, bac_views=3, age_median=59.0)\n"
+    'save_part(Path(output), "cohort", preset=preset, seed=seed or 2023, cohort=counts, splits={})\n'
+    'open(Path(output) / "views.csv", "a").write("one run\\n")'
+)
+
+
+def write_notebook(path: Path, *code: str, parameters: str = PARAMETERS) -> Path:
+    cells = [new_markdown_cell(f"# {path.stem}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells += [new_code_cell(text) for text in code]
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+@pytest.fixture
+def notebooks(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write_notebook(folder / "01_first.ipynb", COHORT)
+    write_notebook(
+        folder / "02_second.ipynb", "number = 6\nif fail:\n    raise KeyError('no such view')", "print(number)"
+    )
+    return folder
+
+
+def test_declared_parameters_are_read_without_running(tmp_path):
+    path = write_notebook(tmp_path / "01_x.ipynb", parameters="a = 1  # one\nb = [1, 2]\nc = None\nd = -2.5")
+    assert declared_parameters(path) == {"a": 1, "b": [1, 2], "c": None, "d": -2.5}
+    path = write_notebook(tmp_path / "02_x.ipynb", parameters="a = 1\nb = a + 1")
+    with pytest.raises(ValueError, match="02_x.ipynb, parameters cell: 'b = a \\+ 1' is no literal"):
+        declared_parameters(path)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        ({"epochss": 3}, ValueError, "parameter 'epochss' is unknown, must be one of .*epochs"),
+        ({"output": "x"}, ValueError, "parameter 'output': give it as --output"),
+        ({"cohort": "x"}, ValueError, "parameter 'cohort': give it as --cohort"),
+        ({"women": 0}, ValueError, "women: got 0"),
+        ({"epochs": "many"}, TypeError, "epochs: got 'many'"),
+        ({"age_limits": "terciles"}, TypeError, "age_limits"),
+    ],
+)
+def test_bad_parameters_stop_before_work(tmp_path, parameters, error, words):
+    with pytest.raises(error, match=words):
+        runner.run_notebooks(tmp_path / "run", "demo", parameters=parameters)
+    assert not (tmp_path / "run").exists()
+
+
+def test_good_parameters():
+    settings = runner.check_parameters("demo", {"age_limits": "population", "epochs": 3, "examples": 2, "seed": None})
+    assert settings.epochs == 3
+    assert settings.age_limits == (60, 70, 73)
+
+
+def test_bad_cohort_stops_before_work(tmp_path, notebooks):
+    table = tmp_path / "views.csv"
+    table.write_text("patient_id,age,laterality,view,image\n1,50,L,CC,a.dcm\n")
+    with pytest.raises(ValueError, match="column 'bac': missing"):
+        runner.run_notebooks(tmp_path / "run", cohort=table, notebooks=notebooks)
+    table.write_text("patient_id,age,laterality,view,image,bac\n1,50,L,CC,a.dcm,1\n")
+    with pytest.raises(ValueError, match="column 'image'.*must be an existing file"):
+        runner.run_notebooks(tmp_path / "run", cohort=table, notebooks=notebooks)
+    assert not (tmp_path / "run").exists()
+
+
+def write_table(path, rows):
+    frame = pd.DataFrame(rows)
+    for image in frame["image"]:
+        (path.parent / image).write_bytes(b"")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_overwriting_with_a_bad_cohort_or_weights_leaves_the_finished_run(tmp_path, notebooks):
+    run = tmp_path / "run"
+    runner.run_notebooks(run, notebooks=notebooks)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    table = write_table(tmp_path / "views.csv", [row for k in range(6) for row in four_views(f"W{k}")])
+    with pytest.raises(ValueError, match="got 0 BAC\\+ women of 6"):
+        runner.run_notebooks(run, cohort=table, overwrite=True, notebooks=notebooks)
+    write_notebook(notebooks / "03_third.ipynb", "print(weights)", parameters=PARAMETERS + "weights = None\n")
+    (tmp_path / "mine.h5").write_text("no HDF5")
+    with pytest.raises(ValueError, match="weights: got .*mine.h5, must be imagenet, bundled, none or a weights file"):
+        parameters = {"weights": str(tmp_path / "mine.h5")}
+        runner.run_notebooks(run, parameters=parameters, overwrite=True, notebooks=notebooks)
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_weights_are_looked_for_where_the_command_runs(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "mine.h5", "w"):
+        pass
+    monkeypatch.chdir(tmp_path)
+    asked = runner._asked("demo", None, {"weights": "mine.h5"}, runner.NOTEBOOKS)
+    assert asked["parameters"]["weights"] == str(tmp_path / "mine.h5")
+
+
+def test_a_changed_table_is_told_and_prepared_views_outlive_it(tmp_path, notebooks):
+    """A row is taken out of a user's table: the run is refused in words, and --overwrite keeps what is prepared."""
+    rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
+    table, run = write_table(tmp_path / "views.csv", rows), tmp_path / "run"
+    runner.run_notebooks(run, cohort=table, notebooks=notebooks)
+    (run / "cache" / "other").mkdir(parents=True)
+    for name in ("views.npy", "views.json", "quantification.npy", "other/views.npy"):
+        (run / "cache" / name).write_text("prepared")
+    write_table(table, rows[4:])
+    with pytest.raises(FileExistsError, match="was begun with another content of .*views.csv"):
+        runner.run_notebooks(run, cohort=table, notebooks=notebooks)
+    runner.run_notebooks(run, cohort=table, overwrite=True, notebooks=notebooks)
+    assert sorted(p.name for p in (run / "cache").iterdir()) == ["views.json", "views.npy"]
+    runner.run_notebooks(run, overwrite=True, notebooks=notebooks)  # simulated views are drawn anew
+    assert not (run / "cache").exists()
+
+
+def test_a_run_does_not_fill_the_folder_of_its_cohort(tmp_path, notebooks):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "a.dcm").write_bytes(b"")
+    (run / "views.csv").write_text("patient_id,age,laterality,view,image,bac\n1,50,L,CC,a.dcm,1\n")
+    (run / "manifest.json").write_text('{"kit": "bac-utils"}')
+    with pytest.raises(ValueError, match="which the run fills"):
+        runner.run_notebooks(run, cohort=run / "views.csv", overwrite=True, notebooks=notebooks)
+    assert (run / "views.csv").exists()
+
+
+@pytest.mark.parametrize("manifest", [None, "{}", '{"kit": "other"}', "not json", "[]"])
+def test_foreign_folders_are_left_alone(tmp_path, notebooks, manifest):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "views.csv").write_text("mine")
+    if manifest:
+        (folder / "manifest.json").write_text(manifest)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with pytest.raises(FileExistsError, match="holds something else"):
+        runner.run_notebooks(folder, overwrite=True, notebooks=notebooks)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_file_is_no_output(tmp_path, notebooks):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(FileExistsError, match="is a file"):
+        runner.run_notebooks(tmp_path / "run", overwrite=True, notebooks=notebooks)
+
+
+def test_fail_go_on_finish_refuse_overwrite(tmp_path, notebooks):
+    run, environment = tmp_path / "run", dict(os.environ)
+    with pytest.raises(NotebookError, match="02_second.ipynb, cell \\[3\\] \\(number = 6\\): KeyError: 'no such view'"):
+        runner.run_notebooks(run, parameters={"fail": True}, notebooks=notebooks)
+    assert dict(os.environ) == environment
+    pages = sorted(p.name for p in (run / "notebooks").iterdir())
+    assert pages == ["01_first.html", "01_first.ipynb", "02_second.html", "02_second.ipynb", "kernels.log"]
+    assert "no such view" in (run / "notebooks" / "02_second.html").read_text(encoding="utf-8")
+    with pytest.raises(FileExistsError, match="holds a run with parameters {'fail': True}, not {}"):
+        runner.run_notebooks(run, notebooks=notebooks)
+
+    write_notebook(notebooks / "02_second.ipynb", "print('mended')")
+    summary = runner.run_notebooks(run, parameters={"fail": True}, notebooks=notebooks)
+    assert summary["cohort"]["women"] == 4
+    assert (run / "views.csv").read_text() == "one run\n"  # the first notebook was not run again
+    assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["finished"]
+    with pytest.raises(FileExistsError, match="holds a finished run"):
+        runner.run_notebooks(run, parameters={"fail": True}, notebooks=notebooks)
+
+    (run / "my_notes.txt").write_text("mine")
+    (run / "figures").mkdir()
+    (run / "figures" / "old.png").write_text("")
+    (run / "kept_thresholds.json").write_text("{}")
+    runner.run_notebooks(run, overwrite=True, notebooks=notebooks)
+    assert (run / "kept_thresholds.json").exists()
+    assert (run / "my_notes.txt").read_text() == "mine"
+    assert not (run / "figures" / "old.png").exists()
+    assert (run / "views.csv").read_text() == "one run\n"
+
+
+def test_a_changed_notebook_is_run_again(monkeypatch, tmp_path, notebooks):
+    ran = []
+    monkeypatch.setattr(runner, "execute", lambda path, *rest: ran.append(path.stem))
+    monkeypatch.setattr(runner, "write_summary", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
+    for _ in range(2):  # all done, yet not finished
+        with pytest.raises(OSError, match="disk full"):
+            runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    assert ran == ["01_first", "02_second"]
+    write_notebook(notebooks / "01_first.ipynb", COHORT + "\n")
+    with pytest.raises(OSError, match="disk full"):
+        runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    assert ran == ["01_first", "02_second"] * 2
+
+
+def test_one_run_at_a_time(tmp_path, notebooks):
+    (tmp_path / "run").mkdir()
+    with runner._locked(tmp_path / "run"), pytest.raises(FileExistsError, match="filled by another run"):
+        runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+
+
+def test_a_dead_kernel_is_named(tmp_path, notebooks):
+    write_notebook(notebooks / "01_first.ipynb", "x = 1", "import os\nos._exit(9)")
+    with pytest.raises(NotebookError, match=r"01_first.ipynb, cell .*\(import os\): .*died"):
+        runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    assert (tmp_path / "run" / "notebooks" / "01_first.html").exists()
+
+
+def test_no_notebooks(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no notebooks in"):
+        runner.run_notebooks(tmp_path / "run", notebooks=tmp_path)
+
+
+SLEEP = """import os, subprocess, sys, time
+from pathlib import Path
+from bac_utils._workers import worker_pool
+pool = worker_pool(1)
+worker = pool.submit(os.getpid).result()
+Path(output, "pids").write_text(f"{os.getpid()} {worker}")
+time.sleep(120)"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_leaves_no_process(tmp_path, notebooks, number):
+    write_notebook(notebooks / "01_first.ipynb", SLEEP)
+    code = f"""from pathlib import Path
+from bac_utils import __main__ as cli
+from bac_utils.study import runner
+with cli._one_line_errors():
+    runner.run_notebooks({str(tmp_path / "run")!r}, notebooks=Path({str(notebooks)!r}))"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        try:
+            pids = tmp_path / "run" / "pids"
+            wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+            process.send_signal(number)
+            wait_for(lambda: process.poll() is not None)
+        finally:
+            process.kill()
+    assert process.returncode != 0
+    for pid in map(int, pids.read_text().split()):
+        wait_for(lambda pid=pid: not is_running(pid))
+
+
+def wait_for(condition, seconds=180):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def call(*words):
+    return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("verb", ["simulate", "run", "score", "summarise", "pretrain"])
+def test_help(verb):
+    done = call(verb, "--help")
+    assert done.exit_code == 0
+    assert "--help" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["simulate", "{}", "--women", "0"], "--women"),
+        (["simulate", "{}", "--women", "2", "--prevalence", "1.5"], "--prevalence"),
+        (["simulate", "{}"], "--women"),
+        (["run", "--preset", "dmeo"], "preset: got 'dmeo'"),
+        (["run", "-p", "epochs"], "-p NAME VALUE"),
+        (["run", "-p", "7", "epochs"], "-p NAME VALUE"),
+        (["run", "-p", "epochss", "7"], "'epochss' is unknown"),
+        (["run", "-p", "epochs", "0"], "epochs: got 0"),
+        (["run", "--cohort", "{}/nowhere.csv"], "nowhere.csv"),
+        (["score", "{}/nowhere", "--output", "{}/x.csv"], "nowhere"),
+        (["score", "{}"], "--output"),
+        (["dance"], "dance"),
+    ],
+)
+def test_wrong_arguments(tmp_path, words, told):
+    done = call(*(word.replace("{}", str(tmp_path)) for word in words))
+    assert done.exit_code == 2
+    assert told in " ".join(done.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_failures_are_one_line(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    for words in (["run", "--output", tmp_path], ["simulate", tmp_path, "--women", "1"]):
+        done = call(*words)
+        assert done.exit_code == 1
+        assert done.output.startswith("error: ") and "holds something else" in done.output
+        assert len(done.output.splitlines()) == 1
+
+
+def test_parameters_reach_the_run(monkeypatch, tmp_path):
+    seen = {}
+
+    def run_notebooks(*arguments):
+        seen["arguments"] = arguments
+        return "summary"
+
+    monkeypatch.setattr(runner, "run_notebooks", run_notebooks)
+    monkeypatch.setattr(runner, "closing_words", lambda *_: "the end")
+    words = "-p epochs 12 --preset paper -p age_limits [50,60,70] -p weights none -p seed None --overwrite"
+    done = call("run", "--output", tmp_path, *words.split())
+    assert done.output == "the end\n"
+    parameters = {"epochs": 12, "age_limits": [50, 60, 70], "weights": "none", "seed": None}
+    assert seen["arguments"] == (tmp_path, "paper", None, parameters, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7", 7), ("1e-3", 1e-3), ("[1, 2]", [1, 2]), ("None", None), ("null", None), ("True", True), ("VGG16", "VGG16")],
+)
+def test_parse_value(text, value):
+    assert cli.parse_value(text) == value
+
+
+def test_simulate_keeps_to_its_folder(monkeypatch, tmp_path):
+    from bac_utils.simulator import population as phantom
+
+    monkeypatch.setattr(phantom, "simulate_cohort", lambda folder, *rest: folder / "views.csv")
+    words = ["simulate", tmp_path / "out", "--women", 3, "--seed", 5]
+    assert call(*words).exit_code == 0
+    assert call(*words).exit_code == 0  # the same again goes on
+    done = call(*words, "--spacing", 0.1)
+    assert done.exit_code == 1
+    assert "another simulation" in done.output
+
+
+def test_closing_words(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"asked": {"cohort": ""}}')
+    cohort = {"women": 4, "bac_women": 1, "age_median": 59.0}
+    summary = {"cohort": cohort, "detection": None, "quantification": None, "timing": None}
+    words = runner.closing_words(tmp_path, summary)
+    assert "Spearman rho" in words and "0.88" in words
+    assert str(tmp_path / "figures") in words
+    assert "Simulated" in words
+
+
+def test_pages_ask_no_other_host(tmp_path):
+    path = write_notebook(tmp_path / "01_x.ipynb", "print(1)")
+    execution._write_page(path)
+    page = path.with_suffix(".html").read_text(encoding="utf-8")
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+    assert "cdn" not in page

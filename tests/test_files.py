@@ -1,0 +1,69 @@
+"""Files below folders: all of them, each once, in order, whatever links there are."""
+
+import os
+
+import pytest
+
+from bac_utils._files import walk_files
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def names(folder, *paths):
+    return [path.relative_to(folder).as_posix() for path in walk_files(paths or [folder])]
+
+
+def test_order_of_names_within_folders(tmp_path):
+    touch(tmp_path, "b/2.dcm", "b/10.dcm", "a.dcm", "c.dcm", ".hidden/d", "b/deep/er/e")
+    assert names(tmp_path) == [".hidden/d", "a.dcm", "b/10.dcm", "b/2.dcm", "b/deep/er/e", "c.dcm"]
+
+
+def test_each_file_once(tmp_path):
+    touch(tmp_path, "b/2.dcm", "a.dcm")
+    odd = tmp_path / "b" / ".." / "a.dcm"
+    assert names(tmp_path, tmp_path, tmp_path / "a.dcm", odd, tmp_path / "b") == ["a.dcm", "b/2.dcm"]
+    assert names(tmp_path, tmp_path / "b", tmp_path) == ["a.dcm", "b/2.dcm"]
+    assert list(walk_files([odd])) == [odd]  # spelled as given
+    with pytest.raises(FileNotFoundError, match="nowhere is not there, must be a file or a folder"):
+        list(walk_files([tmp_path, tmp_path / "nowhere"]))
+
+
+def test_links_are_followed_once(tmp_path):
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    touch(tmp_path, "in/a", "in/sub/b", "out/c", "out/deep/d", "single")
+    for name, target in {
+        "again": inside / "a", "back": inside, "far": outside, "far again": outside, "farther": outside / "deep",
+        "one": tmp_path / "single", "one again": tmp_path / "single", "lost": tmp_path / "nothing",
+    }.items():  # fmt: skip
+        (inside / name).symlink_to(target)
+    (outside / "home").symlink_to(inside)
+    assert names(inside) == ["a", "far/c", "far/deep/d", "lost", "one", "sub/b"]
+
+
+def test_a_folder_that_cannot_be_opened_comes_itself(tmp_path, monkeypatch):
+    touch(tmp_path, "a/1", "b/2", "c/3")
+    scan = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "b":
+            raise PermissionError("no")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names(tmp_path) == ["a/1", "b", "c/3"]
+
+
+def test_a_folder_is_opened_when_its_turn_comes(tmp_path, monkeypatch):
+    """So that no more is held than the names of one folder and of those above it."""
+    touch(tmp_path, *(f"{a}/{b}/{c}" for a in "123" for b in "123" for c in "12"))
+    opened, scan = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (opened.append(os.path.relpath(path, tmp_path)), scan(path))[1])
+    files = walk_files([tmp_path])
+    assert opened == []
+    assert [next(files) for _ in range(3)][-1] == tmp_path / "1" / "2" / "1"
+    assert opened == [".", "1", os.path.join("1", "1"), os.path.join("1", "2")]
+    assert len(list(files)) == 15
