@@ -39,17 +39,18 @@ test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headl
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-app: $(READY) ## Open the view browser in Voila, without code (NOTEBOOK=05_threshold_tuning: the tuner)
-	$(PY) -m voila notebooks/$(NOTEBOOK).ipynb --show_tracebacks=True $(ARGS)
+app: $(READY) ## Open the view browser in Voila, without code (NOTEBOOK=05_threshold_tuning: the tuner; RUN=folder)
+	$(if $(RUN),BAC_UTILS_RUN="$(abspath $(RUN))") $(PY) -m voila notebooks/$(NOTEBOOK).ipynb --show_tracebacks=True $(ARGS)
 
 # All but the one with real films in it: nothing fetched goes into the repository.
 figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)
 	@mkdir -p figures
 	cp $(filter-out %/simulator_views.png,$(wildcard $(DEMO)/figures/*.png)) figures/
 
-lint: $(READY) ## Check style, notebooks without outputs, and that the environment files agree
+lint: $(READY) ## Check style, imports between modules, notebooks without outputs, and the environment files
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
+	$(VENV)/bin/lint-imports --no-cache
 	$(PY) -m pytest -q tests/test_environment.py
 
 format: $(READY) ## Repair style and strip the notebooks' outputs

@@ -1,16 +1,19 @@
 """Detect and quantify breast arterial calcifications on mammograms from image-level labels.
 
-Importing the package loads nothing heavy: each module brings its own libraries, TensorFlow among them.
+Importing the package is fast: each module imports only the libraries that it needs, including TensorFlow.
 """
 
 import os
 
 __version__ = "0.1.0"
 
-# TensorFlow leaves oneDNN off on processors without AVX-512; with it the network runs two to three times as fast there.
+# The kit's networks run on TensorFlow, whichever backend the user's Keras is set to.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+# TensorFlow leaves oneDNN off on processors without AVX-512; with it, networks run two to three times as fast there.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-# glibc returns freed memory to the system at once, and gets it back page by page: a sixth of the time of rendering.
-# Both are read when a process starts, so they hold for the kernels and workers that this one starts.
+# glibc returns freed memory to the system at once and requests it again page by page, which takes a sixth of the
+# rendering time. Both variables are read when a process starts, so they apply to the kernels and workers of this one.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 * 2**20))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))

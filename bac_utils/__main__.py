@@ -1,6 +1,6 @@
 """The command line: `python -m bac_utils VERB`.
 
-Exit code 0: done. 1: failed, with one line that says why. 2: wrong arguments.
+Exit codes: 0 for success, 1 for a failure (one line states the reason), 2 for wrong arguments.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 from bac_utils import __version__
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells in Python what matters
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as Python exceptions anyway
 
 app = typer.Typer(
     name="bac_utils",
@@ -28,12 +28,12 @@ app = typer.Typer(
     help="Breast arterial calcifications on mammograms: simulate, run the notebooks, score files.",
 )
 
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read or render.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read or render images.")]
 
 
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turn an expected failure into one line on stderr and exit code 1; a signal to end unwinds properly."""
+    """Report an expected failure in one line on stderr with exit code 1; clean up when the process is terminated."""
 
     def stop(number: int, frame: object) -> None:
         sys.exit(128 + number)
@@ -49,23 +49,23 @@ def _one_line_errors() -> Iterator[None]:
 
 
 class _PairsCommand(TyperCommand):
-    """A command whose `-p` takes two words, as papermill's does."""
+    """A command whose option `-p` takes two words, like that of papermill."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        """Join `-p NAME VALUE` to one word before the options are parsed."""
+        """Join `-p NAME VALUE` into one word before the options are parsed."""
         joined, rest = [], iter(args)
         for word in rest:
             joined.append(word)
             if word in ("-p", "--parameter"):
                 pair = [next(rest, None), next(rest, None)]
                 if None in pair or not pair[0].isidentifier():
-                    raise typer.BadParameter("give it as -p NAME VALUE", ctx=ctx, param_hint="'-p'")
+                    raise typer.BadParameter("must have the form -p NAME VALUE", ctx=ctx, param_hint="'-p'")
                 joined.append("=".join(pair))
         return super().parse_args(ctx, joined)
 
 
 def parse_value(text: str) -> Any:
-    """Read a parameter's value: JSON, or `True`, `False`, `None` as Python spells them, or else text.
+    """Parse a parameter's value: JSON, Python's `True`, `False` or `None`, or text.
 
     Args:
         text: As typed, such as `7`, `1e-3`, `[60, 70, 73]`, `None`, `bundled`.
@@ -82,14 +82,14 @@ def parse_value(text: str) -> Any:
 
 
 def _claim_folder(folder: Path, asked: dict) -> None:
-    """Note in a folder what is simulated into it; refuse a folder that holds anything else."""
-    from bac_utils.run_folder import write_json
+    """Record in a folder what is simulated into it; reject a folder with any other content."""
+    from bac_utils._files import read_json, write_json
 
     note = folder / "simulation.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != asked:
-        raise FileExistsError(f"{folder} holds another simulation: choose another folder")
+    if note.is_file() and read_json(note) != asked:
+        raise FileExistsError(f"{folder} contains another simulation: choose another folder")
     if not note.is_file() and folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} holds something else than a simulation: choose another folder")
+        raise FileExistsError(f"{folder} contains something other than a simulation: choose another folder")
     write_json(note, asked)
 
 
@@ -102,7 +102,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Breast arterial calcifications on mammograms: simulate, run the notebooks, score files."""
@@ -110,47 +110,47 @@ def _main(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder for views.csv, images/ and truth/.", file_okay=False)],
-    women: Annotated[int, typer.Option(min=1, help="Number of women, four views each.")],
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same women.")] = 2023,
+    out: Annotated[Path, typer.Argument(help="Folder for views.csv, images/ and truth/ (masks).", file_okay=False)],
+    women: Annotated[int, typer.Option(min=1, help="Number of women; each has four views.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same women.")] = 2023,
     spacing: Annotated[float, typer.Option(min=0.03, max=2.0, help="Pixel spacing in mm.")] = 0.15,
     prevalence: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Share of BAC+ women; the paper's by default.")
+        float | None, typer.Option(min=0.0, max=1.0, help="Proportion of BAC+ women; default: as in the paper.")
     ] = None,
     workers: Workers = 2,
 ) -> None:
-    """Write a cohort of simulated mammograms (DICOM) with its views table and the truth."""
+    """Write a cohort of simulated mammograms (DICOM) with its views table and ground truth."""
     with _one_line_errors():
-        from bac_utils.simulator.population import simulate_cohort
+        from bac_utils.simulator.cohort_files import simulate_cohort
 
         asked = {"women": women, "seed": seed, "spacing_mm": spacing, "prevalence": prevalence}
         _claim_folder(out, asked)
         path = simulate_cohort(out, women, seed, spacing, prevalence, workers)
-        typer.echo(f"{women} women, {4 * women} views: {path}")
+        typer.echo(f"women: {women}, views: {4 * women}, written to {path}")
 
 
 @app.command(cls=_PairsCommand)
 def run(
     cohort: Annotated[
         Path | None,
-        typer.Option(help="Your views.csv; without one a cohort is simulated.", exists=True, dir_okay=False),
+        typer.Option(help="Your views table; without one, a cohort is simulated.", exists=True, dir_okay=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The run's folder; runs/PRESET by default.", file_okay=False)
+        Path | None, typer.Option(help="The run's folder; default: runs/PRESET.", file_okay=False)
     ] = None,
-    preset: Annotated[str, typer.Option(help="demo or paper.")] = "demo",
+    preset: Annotated[str, typer.Option(help="Settings: demo or paper.")] = "demo",
     parameter: Annotated[
         list[str] | None,
         typer.Option(
             "-p",
             "--parameter",
             metavar="NAME VALUE",
-            help="A parameter of any notebook, such as -p epochs 12; as often as needed.",
+            help="A parameter of any notebook, such as -p epochs 12; may be repeated.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where a run is already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
 ) -> None:
-    """Run all notebooks, in order, into one folder; a run that stopped goes on."""
+    """Run all notebooks in order into one folder; a stopped run is resumed."""
     folder = output or Path("runs") / preset
     pairs = [pair.partition("=") for pair in parameter or []]
     parameters = {name: parse_value(value) for name, _, value in pairs}
@@ -168,56 +168,56 @@ def run(
 @app.command()
 def score(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Mammograms and folders.", exists=True)],
-    output: Annotated[Path, typer.Option(help="The CSV file; rows that are there stay.", dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="The table of scores (CSV); existing rows are kept.", dir_okay=False)],
     model: Annotated[
-        Path | None, typer.Option(help="A .keras file or a run's folder; bundled by default.", exists=True)
+        Path | None, typer.Option(help="A .keras file or a run's folder; default: the bundled model.", exists=True)
     ] = None,
     workers: Workers = 1,
     key_file: Annotated[
         Path | None,
-        typer.Option(help="A file of 16 bytes or more: patient_id becomes a keyed hash.", exists=True, dir_okay=False),
+        typer.Option(help="Key, 16 bytes or more; patient_id becomes a keyed hash.", exists=True, dir_okay=False),
     ] = None,
     dicom: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write outline and measurements of views with BAC as DICOM; they name the patient: no --key-file.",
+            help="Folder for DICOM results of BAC+ views; they name the patient (not with --key-file).",
             file_okay=False,
         ),
     ] = None,
     file_seconds: Annotated[
-        float, typer.Option(min=1, max=86400, help="Longest time for reading a file, s; then it is skipped.")
+        float, typer.Option(min=1, max=86400, help="Time limit for reading a file, s; then it is skipped.")
     ] = 120.0,
 ) -> None:
-    """Detect and measure BAC on any mammograms, a row a file."""
+    """Detect and measure BAC on any mammograms; one row per file (docs/scoring.md)."""
     if dicom is not None and key_file is not None:
-        raise typer.BadParameter("--dicom and --key-file: DICOM results name the patient, which the key is to prevent")
+        raise typer.BadParameter("--dicom: not with --key-file, as DICOM results name the patient")
     with _one_line_errors():
         from bac_utils.scoring.batch import score_files
 
         key = key_file.read_bytes() if key_file else None
         counts = score_files(paths, output, model, workers, key, dicom, file_seconds)
-        told = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
-        typer.echo(f"{sum(counts.values())} files ({told or 'none'}): {output}")
+        parts = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
+        typer.echo(f"files: {sum(counts.values())} ({parts or 'none'}), written to {output}")
 
 
 @app.command()
 def summarise(
     scores: Annotated[
-        Path, typer.Argument(metavar="SCORES.csv", help="A table that `score` wrote.", exists=True, dir_okay=False)
+        Path, typer.Argument(metavar="SCORES.csv", help="A table written by `score`.", exists=True, dir_okay=False)
     ],
     output: Annotated[
         Path, typer.Option(help="Folder for by_view.csv, by_breast.csv and by_woman.csv.", file_okay=False)
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these tables.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
 ) -> None:
-    """Bring a table of scores to a row a view, a breast and a woman (docs/scoring.md)."""
+    """Summarise a table of scores per view, per breast and per woman (docs/scoring.md)."""
     with _one_line_errors():
         from bac_utils.scoring.summaries import write_summaries
 
         found = write_summaries(scores, output, overwrite)
-        counts = f"{len(found.women)} women, {len(found.breasts)} breasts, {len(found.views)} views: {output}"
-        typer.echo("\n".join([counts, *found.notes]))
+        counts = f"women: {len(found.women)}, breasts: {len(found.breasts)}, views: {len(found.views)}"
+        typer.echo("\n".join([f"{counts}, written to {output}", *found.notes]))
 
 
 @app.command()
@@ -226,32 +226,36 @@ def views(
         str, typer.Argument(metavar="ARCHIVE", help="CBIS-DDSM, EMBED, VinDr-Mammo, RSNA or DICOM (any folder).")
     ],
     source: Annotated[Path, typer.Argument(help="Folder with the archive's tables.", exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="The views table; what was left out goes beside it.", dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="The views table; exclusions are written next to it.", dir_okay=False)],
     images: Annotated[
-        Path | None, typer.Option(help="Folder with the images, if they lie elsewhere.", exists=True, file_okay=False)
+        Path | None, typer.Option(help="Folder with the images, if it is another one.", exists=True, file_okay=False)
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="DICOM: table of image (or patient_id, laterality, view) and bac.", exists=True, dir_okay=False
+            help="DICOM: table with bac and image (or patient_id, laterality, view).", exists=True, dir_okay=False
         ),
     ] = None,
-    ages: Annotated[Path | None, typer.Option(help="Table of patient_id and age.", exists=True, dir_okay=False)] = None,
+    ages: Annotated[
+        Path | None, typer.Option(help="Table with patient_id and age.", exists=True, dir_okay=False)
+    ] = None,
     without_age: Annotated[
-        bool, typer.Option("--without-age", help="Keep views without an age; `run` does not take them.")
+        bool, typer.Option("--without-age", help="Keep views without an age; `run` rejects such a table.")
     ] = False,
     key_file: Annotated[
         Path | None,
-        typer.Option(help="DICOM: 16 bytes or more; PatientID becomes a keyed hash.", exists=True, dir_okay=False),
+        typer.Option(help="DICOM: key, 16 bytes or more; PatientID becomes a keyed hash.", exists=True, dir_okay=False),
     ] = None,
-    keep_ids: Annotated[bool, typer.Option("--keep-ids", help="DICOM: keep PatientID, which is anonymous.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
+    keep_ids: Annotated[
+        bool, typer.Option("--keep-ids", help="DICOM: keep PatientID, if it is anonymous already.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
 ) -> None:
     """Make a views table from the tables of a public dataset, or from a folder of DICOM files (docs/archives.md)."""
     with _one_line_errors():
         from inspect import signature
 
-        from bac_utils.archives.cbis_ddsm import ARCHIVES
+        from bac_utils.archives import ARCHIVES
         from bac_utils.archives.conversion import check_output, closing_words, write_views
 
         reader = {name.upper(): reader for name, reader in ARCHIVES.items()}.get(archive.upper())
@@ -274,7 +278,7 @@ def pretrain(
     output: Annotated[Path, typer.Option(help="File for the backbone's weights.", dir_okay=False)],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 1,
 ) -> None:
-    """Make the bundled backbone again, on patches of simulated views."""
+    """Train the bundled backbone again, on patches of simulated views."""
     with _one_line_errors():
         from bac_utils.pretraining.patches import Recipe
         from bac_utils.pretraining.pretrain import pretrain as make

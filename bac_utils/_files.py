@@ -1,29 +1,37 @@
-"""The files below folders of any depth and size, one by one: what is held in memory does not grow with their number."""
+"""File helpers: walk folders of any size, write files atomically, read and write JSON, compute digests."""
 
+import hashlib
+import json
+import math
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 
 def walk_files(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
-    """Go through files, and through folders with all that lies below them.
+    """Iterate over files, and over folders with everything below them.
 
-    Links are followed, each target once: a link to what comes anyway is left out, and so is one that leads back.
+    Links are followed, but each target is visited once: a link into a folder that is visited anyway is skipped, so
+    there are no loops.
 
     Args:
-        paths: Files and folders. One that lies in another is left out.
+        paths: Files and folders. A path inside another one is skipped.
 
     Yields:
-        Whatever is no folder, spelled as its path was given, in the order of names within each folder: also links to
-        nothing, and folders that cannot be opened, so that none is lost silently.
+        Everything that is not a folder, with the path spelled as given, sorted by name within each folder. Broken links
+        and folders that cannot be opened are included, so that nothing is lost silently.
 
     Raises:
-        FileNotFoundError: A path is not there; raised before any file.
+        FileNotFoundError: A path does not exist; raised before the first file.
     """
     given: dict[str, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
-            raise FileNotFoundError(f"{path} is not there, must be a file or a folder")
+            raise FileNotFoundError(f"paths: got {path}, must be an existing file or folder")
         given.setdefault(os.path.realpath(path), path)
     seen = set(given)  # the files and folders given, and later the targets of links
     for real, path in given.items():
@@ -56,10 +64,109 @@ def _walk(path: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def _covered(real: str, seen: set[str]) -> bool:
-    """Say whether a resolved path or a folder above it has been seen."""
+    """Return whether a resolved path or a folder above it has been seen."""
     while real not in seen:
         above = os.path.dirname(real)
         if above == real:
             return False
         real = above
     return True
+
+
+def plain(value: Any) -> Any:
+    """Convert a value to JSON types: NumPy scalars and arrays are unpacked, NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file atomically, so that no reader finds half of it.
+
+    Args:
+        path: The file; its folder is created if missing.
+
+    Yields:
+        The path to write to, in the same folder and with the same suffix. It replaces the file at the end of the block,
+        and is removed if the block fails.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"part-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process; the operating system releases the lock when the process ends in any way.
+
+    Args:
+        folder: An existing folder; a file `.lock` is created in it.
+
+    Raises:
+        FileExistsError: Another process has locked the folder.
+        OSError: The folder's file system does not support file locks.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise FileExistsError(f"{folder} is in use by another process") from None
+    except (NotImplementedError, OSError) as error:
+        raise OSError(f"{folder}: cannot be locked ({error}); choose a folder on a local file system") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_json(path: Path, values: dict) -> None:
+    """Write a JSON file atomically; see `written_whole`.
+
+    Args:
+        path: The file.
+        values: Anything that `plain` can convert to JSON types.
+    """
+    text = json.dumps(plain(values), indent=2, allow_nan=False, ensure_ascii=False)
+    with written_whole(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """Read the object in a JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not valid JSON, or does not contain an object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: must be valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: got {type(found).__name__}, must be a JSON object")
+    return found
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 digest of a file as hexadecimal text."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

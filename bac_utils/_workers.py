@@ -1,43 +1,46 @@
-"""Worker processes that leave with their parent, and do not hang.
+"""Worker processes that end with their parent and within a time limit.
 
-A process pool's workers wait for work for ever when their parent is killed; these do not.
+The workers of an ordinary process pool wait forever if their parent is killed.
 """
 
 import faulthandler
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
 from typing import Any
+
+SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has loaded TensorFlow may hang
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool of fresh processes; each computes on one core and ends when this process ends.
+    """Return a pool of new processes; each computes on one core and ends when this process ends.
 
     Args:
         workers: Number of processes, at least 1.
 
     Returns:
-        The pool, to be used in a `with` block.
+        The pool, for use in a `with` block.
     """
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has loaded TensorFlow may hang
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return ProcessPoolExecutor(workers, mp_context=SPAWN, initializer=_start_worker)
 
 
 def end_after(seconds: float, function: Callable, *arguments: Any) -> Any:
-    """Call a function in a worker; where it has not returned in time, the process ends, and breaks its pool.
+    """Call a function in a worker; if it does not return in time, the process ends, which breaks its pool.
 
     Args:
-        seconds: The time, above 0.
-        function: To be called; its time counts, not that of waiting in the pool's queue.
+        seconds: Time limit, above 0. Waiting in the pool's queue does not count.
+        function: The function.
         arguments: Its arguments.
 
     Returns:
-        What it returns.
+        The function's result.
     """
     with open(os.devnull, "w") as nowhere:
-        # not a timer: its thread gets no turn while native code keeps the interpreter's lock
+        # not a timer: its thread cannot run while native code holds the interpreter lock
         faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
             return function(*arguments)
@@ -45,8 +48,21 @@ def end_after(seconds: float, function: Callable, *arguments: Any) -> Any:
             faulthandler.cancel_dump_traceback_later()
 
 
+def serve_calls(pipe: Connection) -> None:
+    """Report through a pipe that this process has started, then the result of each call that it is sent.
+
+    Args:
+        pipe: Delivers the arguments of `end_after`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
+    _start_worker()
+    pipe.send(None)
+    while True:
+        pipe.send(end_after(*pipe.recv()))
+
+
 def _start_worker() -> None:
-    """Watch the parent, and keep OpenCV to one thread: the processes share the cores already."""
+    """Watch the parent, and limit OpenCV to one thread, since the processes already share the cores."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Which heatmap to measure on, and how well measured areas and lengths follow true lengths."""
+"""Agreement of measured areas and lengths with reference lengths."""
 
 from collections.abc import Sequence
 
@@ -6,47 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bac_utils.settings import DEFAULT_THRESHOLD, PAPER_THRESHOLD
-from bac_utils.statistics import bootstrap_women, check_numbers, describe
+from bac_utils.statistics import bootstrap_women, check_numbers, describe, with_interval
 
 _EVANS = ((0.2, "very weak"), (0.4, "weak"), (0.6, "moderate"), (0.8, "strong"))
-
-
-def choose_heatmap(
-    curve: pd.DataFrame | None, form: str | None, threshold: float | None, default: str
-) -> tuple[str, float, str]:
-    """Choose the form of the heatmap and its Th: the pair with the largest rho.
-
-    Args:
-        curve: Spearman's rho of area and length on the validation set, a row a Th (the index), a column a form; None
-            where lengths are not known.
-        form: Wanted form, or None.
-        threshold: Wanted Th, or None. It need not be among the curve's.
-        default: Form without a curve; Th is then `DEFAULT_THRESHOLD` for `cells`, else `PAPER_THRESHOLD`.
-
-    Returns:
-        Form, Th, and what they were chosen on: `given`, `validation` or `default`. Of equal pairs the first form, and
-        the Th nearest the middle.
-
-    Raises:
-        ValueError: The wanted form is not in the curve.
-    """
-    if form is not None and curve is not None and form not in curve:
-        raise ValueError(f"heatmap: got {form!r}, must be one that the model can give: {', '.join(curve)}")
-    if form is not None and threshold is not None:
-        return form, threshold, "given"
-    if curve is None:
-        form = form or default
-        usual = DEFAULT_THRESHOLD if form == "cells" else PAPER_THRESHOLD
-        return form, usual if threshold is None else threshold, "default"
-    part = curve[[form]] if form else curve
-    if threshold is not None:
-        nearest = min(part.index, key=lambda th: abs(th - threshold))
-        return str(part.loc[nearest].idxmax()), threshold, "validation"
-    best = float(part.max().max())
-    form = next(name for name in part if part[name].max() == best)
-    equal = part.index[part[form] == best]
-    return str(form), float(min(equal, key=lambda th: abs(th - 0.5))), "validation"
 
 
 def correlate(
@@ -56,25 +18,25 @@ def correlate(
     samples: int = 2000,
     seed: int = 2023,
 ) -> dict:
-    """Correlate the estimated BAC area with the measured length, as the paper does.
+    """Correlate the estimated BAC area (or another measure) with the reference length, as the paper does.
 
-    Pearson's r where both variables are normal (Lilliefors), else Spearman's rho. The p values take the views
-    for independent; the interval does not.
+    The coefficient is Pearson's r if both variables are normally distributed (Lilliefors), else Spearman's rho. The p
+    values assume that views are independent; the interval does not.
 
     Args:
-        area: Finite numbers, one a view.
-        length: The same of the length.
-        groups: The woman of each view, for the bootstrap; by default each view is a woman of her own.
+        area: Finite numbers, one per view.
+        length: Finite numbers, one per view.
+        groups: The woman of each view, for the bootstrap; by default, each view belongs to another woman.
         samples: Number of resamples.
-        seed: Seed of the draws.
+        seed: Seed of the resamples.
 
     Returns:
-        `n, method` (`pearson` or `spearman`), `coefficient, p` of that method, `evans` (its wording),
-        `spearman_rho, spearman_ci` ([low, high], bootstrap over women), `spearman_p`. With fewer than 3
-        views, or a variable of one value, the method is spearman and the numbers are None.
+        `n, method` (`pearson` or `spearman`), `coefficient, p` of this method, `evans` (its wording), `spearman_rho,
+        spearman_ci` ([low, high], bootstrap over women), `spearman_p`. With fewer than 3 views, or a constant variable,
+        the method is spearman and the numbers are None.
 
     Raises:
-        ValueError: The variables do not pair up, are empty, or hold a value that is not finite.
+        ValueError: The variables differ in length, are empty, or contain a value that is not finite.
     """
     area, length = check_numbers(area, "area"), check_numbers(length, "length")
     groups = np.arange(area.size) if groups is None else np.asarray(groups)
@@ -95,17 +57,58 @@ def correlate(
     return result | {"evans": evans_text, "spearman_rho": rho, "spearman_ci": interval, "spearman_p": p}
 
 
+def correlate_measures(table: pd.DataFrame, measures: dict[str, str], samples: int, seed: int) -> dict[str, dict]:
+    """Correlate measures with the reference length, for all views and for those with BAC.
+
+    Args:
+        table: One row per view: `patient_id, bac`, the columns of the measures and, if lengths are known,
+            `bac_length_mm`. Rows without a length or a measure are ignored.
+        measures: Column by name; columns that are not in the table are ignored.
+        samples: Number of resamples of women for each interval.
+        seed: Seed of the resamples.
+
+    Returns:
+        Results of `correlate` by name: `NAME`, then `NAME, views with BAC`; empty without lengths.
+    """
+    found: dict[str, dict] = {}
+    if "bac_length_mm" not in table:
+        return found
+    for name, column in measures.items():
+        for words, wanted in ((name, True), (f"{name}, views with BAC", table["bac"] == 1)):
+            part = table[wanted & table["bac_length_mm"].notna()] if column in table else table[:0]
+            part = part.dropna(subset=[column]) if len(part) else part
+            if len(part):
+                found[words] = correlate(part[column], part["bac_length_mm"], part["patient_id"], samples, seed)
+    return found
+
+
+def correlation_table(correlations: dict[str, dict]) -> pd.DataFrame:
+    """Format the results of `correlate_measures` as a table of text, one row per result."""
+    rows = {}
+    for name, found in correlations.items():
+        p = "-" if found["p"] is None else "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}"
+        rows[name] = {
+            "views": str(found["n"]),
+            "Spearman's rho [95 %]": with_interval(found["spearman_rho"], found["spearman_ci"]),
+            "method": found["method"],
+            "coefficient": with_interval(found["coefficient"], None),
+            "p": p,
+            "Evans": found["evans"] or "-",
+        }
+    return pd.DataFrame(rows).T
+
+
 def evans(r: float) -> str:
-    """Evans's (1996) wording of a correlation, sign left out.
+    """Return Evans's (1996) wording for the absolute value of a correlation.
 
     Args:
         r: -1 to 1.
 
     Returns:
-        very weak (below 0.2), weak (0.4), moderate (0.6), strong (0.8) or very strong.
+        very weak (below 0.2), weak (below 0.4), moderate (below 0.6), strong (below 0.8) or very strong.
 
     Raises:
-        ValueError: `r` is no correlation.
+        ValueError: `r` is not between -1 and 1.
     """
     if not abs(r) <= 1 + 1e-9:
         raise ValueError(f"r: got {r}, must lie between -1 and 1")
@@ -113,22 +116,25 @@ def evans(r: float) -> str:
 
 
 def length_agreement(measured: Sequence[float], true: Sequence[float]) -> dict:
-    """Compare measured lengths with true ones, in mm and not only in rank.
+    """Compare measured lengths with reference lengths in mm, not only by rank.
 
     Args:
-        measured: mm, one a view.
-        true: mm, above 0.
+        measured: Measured lengths, mm, one per view.
+        true: Reference lengths, mm, above 0.
 
     Returns:
-        `views`; `median_absolute_error_mm`; `median_relative_error` (of the true length); `bias`, the mean difference
-        over the mean true length; `limits_of_agreement_mm`, mean difference -+ 1.96 deviations (Bland & Altman 1986).
+        `views`; `median_absolute_error_mm`; `median_relative_error` (relative to the reference length); `bias`, the
+        mean difference divided by the mean reference length; `limits_of_agreement_mm`, the mean difference -+ 1.96
+        standard deviations (n - 1 degrees of freedom; Bland & Altman 1986).
 
     Raises:
-        ValueError: They do not pair up, are empty or not finite, or a true length is not above 0.
+        ValueError: The numbers of lengths differ, there are none, one is not finite, or a reference length is 0 or less.
     """
     measured, true = np.asarray(measured, float), np.asarray(true, float)
-    if measured.size != true.size or not measured.size:
-        raise ValueError(f"true: got {true.size} lengths for {measured.size} measured ones, must be as many, 1 or more")
+    if measured.size != true.size:
+        raise ValueError(f"true: got {true.size} lengths, must be {measured.size}, one per measured length")
+    if not true.size:
+        raise ValueError("true: got no lengths, must be one or more")
     for name, values, good in (
         ("measured", measured, np.isfinite(measured)),
         ("true", true, (true > 0) & (true < np.inf)),
@@ -147,8 +153,34 @@ def length_agreement(measured: Sequence[float], true: Sequence[float]) -> dict:
     }
 
 
+def error_by_class(measured: pd.Series, reference: pd.Series, dense: pd.Series) -> pd.DataFrame:
+    """Tabulate the error of measured lengths by reference length and by breast density.
+
+    Args:
+        measured: Measured lengths, mm, one per view.
+        reference: Reference lengths, mm, above 0, with the same index.
+        dense: Share of the breast above Otsu's threshold (`quantify.dense_share`), with the same index.
+
+    Returns:
+        Number of views, median error and median absolute error in mm, one row per class.
+    """
+    names = ["up to 25 mm", "25 to 50 mm", "50 to 100 mm", "above 100 mm"]
+    halves = np.where(dense >= dense.median(), "upper half", "lower half")
+    classes = {"length": pd.cut(reference, [0, 25, 50, 100, np.inf], labels=names)}
+    classes["density"] = pd.Series(halves, dense.index)
+    error = measured - reference
+    parts = {}
+    for name, groups in classes.items():
+        grouped = error.groupby(groups, observed=True)
+        columns = {"views": grouped.size(), "median error, mm": grouped.median()}
+        parts[name] = pd.DataFrame(
+            columns | {"median absolute error, mm": error.abs().groupby(groups, observed=True).median()}
+        )
+    return pd.concat(parts).round(1)
+
+
 def _weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-    """Return Spearman's rho of rows that count `weights` times; x and y are dense ranks, 0, 1, ..."""
+    """Return Spearman's rho of rows that each count `weights` times; x and y are dense ranks, 0, 1, ..."""
 
     def centred(codes: np.ndarray) -> np.ndarray:
         counts = np.bincount(codes, weights)

@@ -1,4 +1,4 @@
-"""The convolutional part of the detector: which networks, which weights, which layers are frozen."""
+"""The convolutional part of the detector: networks, weights and frozen layers."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from keras import layers
 
 from bac_utils.settings import Settings
 
+keras.config.set_floatx("float32")  # overrides the user's keras.json
+keras.config.set_image_data_format("channels_last")
+
 BUNDLED_BACKBONE = Path(__file__).parent / "weights" / "backbone.weights.h5"
 BUNDLED_DIVISOR = 8
 """`width_divisor` of the bundled VGG16."""
 
 CAFFE, TF, TORCH = 0.225 * 255, 0.225 * 2, 1.0
-"""Deviation of the pictures that the ImageNet weights were made for (a channel's is 0.225 of its range): BGR in
-[0, 255] minus the mean, [-1, 1], or already divided by the deviation. A prepared view, deviation 1, is multiplied
-by it."""
+"""Standard deviation of the inputs that the ImageNet weights were trained on (0.225 of the range of a channel): BGR in
+[0, 255] minus the mean, [-1, 1], or divided by the deviation. Prepared views (deviation 1) are multiplied by it."""
 INPUT_SCALES = {
     **dict.fromkeys(("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"), CAFFE),
     **dict.fromkeys(("ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionV3", "InceptionResNetV2"), TF),
@@ -25,27 +27,27 @@ INPUT_SCALES = {
     **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), TORCH),
 }
 SCALE_ATTRIBUTE = "bac_utils_input_scale"
-"""Where a weights file of `save_weights` keeps the scale of its input."""
+"""Attribute of a weights file of `save_weights` with the scale of the input."""
 
 UNITS_ATTRIBUTE = "bac_utils_dense_units"
-"""Where it keeps the number of dense units of the head."""
+"""Attribute with the number of dense units in the head."""
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def build_backbone(settings: Settings) -> keras.Model:
-    """Build the backbone with its weights, and freeze its first layers.
+    """Build the backbone, load its weights and freeze its first layers.
 
     Args:
-        settings: Uses `input_shape`, `backbone`, `width_divisor`, `weights`, `trainable_convolutions`.
+        settings: `input_shape`, `backbone`, `width_divisor`, `weights` and `trainable_convolutions` are used.
 
     Returns:
-        A model (N, H, W, 1) -> (N, h, w, K), its layers named as in `keras.applications`. It repeats the grey level
-        three times, as the paper does, and brings it to the scale that the weights were made for.
+        A model (N, H, W, 1) -> (N, h, w, K), with layers named as in `keras.applications`. It copies the grey level to
+        three channels, as the paper does, and scales it to the range that the weights were trained on.
 
     Raises:
-        ValueError: A setting is unknown or out of range, or the weights file is not there or does not fit.
+        ValueError: A setting is unknown or out of range, or the weights file is missing or does not fit.
         ConnectionError: The ImageNet weights cannot be downloaded.
     """
     scale = _input_scale(settings)
@@ -65,12 +67,11 @@ def build_backbone(settings: Settings) -> keras.Model:
 
 
 def save_weights(model: keras.Model, path: str | Path) -> None:
-    """Save the weights of a model of `build_model`, for `weights=PATH` or the bundled file.
+    """Save the weights of a model of `build_model`, for `weights=PATH` or as the bundled file.
 
     Args:
         model: The model.
-        path: A file whose name ends in `.weights.h5`; with the weights it keeps the scale of the input and the number
-            of dense units.
+        path: A file with the suffix `.weights.h5`. It also stores the scale of the input and the number of dense units.
     """
     model.save_weights(path)
     rescaling = [layer.scale for layer in model.layers if layer.name == "input_scale"]
@@ -80,11 +81,11 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
 
 
 def load_head(model: keras.Model, settings: Settings) -> None:
-    """Fill the head of a new model too, where the settings' weights file has one with as many dense units.
+    """Load the head of a new model as well, if the weights file has a head with the same number of dense units.
 
     Args:
-        model: From `build_model`; its backbone is filled already.
-        settings: Uses `weights`, `dense_units` and `pretrained_head`.
+        model: From `build_model`, with the weights of the backbone already loaded.
+        settings: `weights`, `dense_units` and `pretrained_head` are used.
     """
     path = _file(settings)
     if path is None or not settings.pretrained_head:
@@ -96,21 +97,22 @@ def load_head(model: keras.Model, settings: Settings) -> None:
 
 
 def _file(settings: Settings) -> Path | None:
-    """Return the file that the weights come from, if they come from one."""
+    """Return the weights file, or None if the weights do not come from a file."""
     if settings.weights in ("none", "imagenet"):
         return None
     return BUNDLED_BACKBONE if settings.weights == "bundled" else Path(settings.weights)
 
 
 def _vgg16(x: Any, divisor: int) -> Any:
-    """Return the output of VGG16's convolutions, all widths divided (Simonyan and Zisserman 2014, model D).
+    """Return the output of the convolutions of VGG16 with divided widths (Simonyan and Zisserman 2014, model D).
 
-    The pooling after the last one is left out: what follows pools the whole map, and the cells stay half as large.
+    The pooling layer after the last convolution is omitted: the head pools the whole map, and the map keeps twice the
+    resolution.
     """
     for block, (width, number) in enumerate(VGG16_BLOCKS, 1):
         for n in range(1, number + 1):
             name = f"block{block}_conv{n}"
-            # He's start: thirteen rectified layers without normalisation would not learn from Glorot's
+            # He initialisation: 13 rectified layers without normalisation do not learn with Glorot's
             x = layers.Conv2D(
                 width // divisor, 3, padding="same", activation="relu", kernel_initializer="he_uniform", name=name
             )(x)
@@ -120,7 +122,7 @@ def _vgg16(x: Any, divisor: int) -> Any:
 
 
 def _input_scale(settings: Settings) -> float:
-    """Check the settings of the backbone and return the factor of its input; 1 where this kit made the weights."""
+    """Check the settings of the backbone and return the scale of its input; 1 if the weights are this kit's."""
     if settings.backbone not in INPUT_SCALES:
         raise ValueError(f"backbone: got {settings.backbone!r}, must be one of {', '.join(sorted(INPUT_SCALES))}")
     divisor, weights = settings.width_divisor, str(settings.weights)
@@ -133,11 +135,11 @@ def _input_scale(settings: Settings) -> float:
     if weights == "bundled":
         if (settings.backbone, divisor) != ("VGG16", BUNDLED_DIVISOR):
             what = f"VGG16 with width_divisor {BUNDLED_DIVISOR}"
-            raise ValueError(f"weights: 'bundled' are those of {what}, got {settings.backbone} with {divisor}")
+            raise ValueError(f"weights: got 'bundled' for {settings.backbone} with {divisor}, must be used for {what}")
         return 1.0
     if weights == "imagenet":
         if divisor != 1:
-            raise ValueError(f"weights: 'imagenet' are those of the full network, got width_divisor {divisor}")
+            raise ValueError(f"weights: got 'imagenet' with width_divisor {divisor}, must be used with width_divisor 1")
         return INPUT_SCALES[settings.backbone]
     if not h5py.is_hdf5(weights):
         raise ValueError(f"weights: got {weights!r}, must be imagenet, bundled, none or a weights file (HDF5)")
@@ -146,37 +148,37 @@ def _input_scale(settings: Settings) -> float:
 
 
 def _load_weights(backbone: keras.Model, settings: Settings) -> None:
-    """Load the weights that the settings name."""
+    """Load the weights given in the settings."""
     if settings.weights == "none":
         return
     if settings.weights == "imagenet":
         try:
             source = getattr(keras.applications, settings.backbone)(include_top=False, weights="imagenet")
-        except Exception as error:  # Keras raises nothing narrower when a download fails
+        except Exception as error:  # Keras raises a plain Exception if a download fails
             raise ConnectionError(
-                f"weights: the ImageNet weights of {settings.backbone} could not be downloaded ({error}). Fetch the "
-                "'notop' file of keras.applications elsewhere and pass it: weights=PATH"
+                f"weights: the ImageNet weights of {settings.backbone} could not be downloaded ({error}). "
+                "Download the 'notop' file of keras.applications on another machine and pass it: weights=PATH"
             ) from error
         backbone.set_weights(source.get_weights())
         return
     path = _file(settings)
-    backbone.set_weights([np.full(w.shape, np.nan) for w in backbone.weights])  # so that what stays unfilled shows
+    backbone.set_weights([np.full(w.shape, np.nan) for w in backbone.weights])  # to detect weights that are not loaded
     try:
         backbone.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
         what = f"{settings.backbone} without top, width_divisor {settings.width_divisor}"
-        raise ValueError(f"weights: {path} does not fit {what}: {error}") from error
+        raise ValueError(f"weights: got {path}, must fit {what}: {error}") from error
     empty = [w.path for w in backbone.weights if not np.isfinite(w.numpy()).all()]
     if empty:
-        raise ValueError(f"weights: {path} has no finite values for {', '.join(empty)}")
+        raise ValueError(f"weights: got {path}, must have finite values for {', '.join(empty)}")
 
 
 def _freeze(backbone: keras.Model, trainable_convolutions: int) -> None:
-    """Freeze all layers before the last so many convolutions."""
+    """Freeze all layers before the last `trainable_convolutions` convolutions."""
     places = [i for i, layer in enumerate(backbone.layers) if isinstance(layer, CONVOLUTIONS)]
     if not 0 <= trainable_convolutions <= len(places):
         raise ValueError(
-            f"trainable_convolutions: got {trainable_convolutions}, must be 0 to {len(places)}, all of {backbone.name}"
+            f"trainable_convolutions: got {trainable_convolutions}, must be 0 to {len(places)} ({backbone.name})"
         )
     first = [*places, len(backbone.layers)][len(places) - trainable_convolutions]
     if trainable_convolutions < len(places):

@@ -1,14 +1,14 @@
-"""The scores that the field uses, each as its authors define it, and what of them may be computed.
+"""Published measures of BAC burden, each as its authors define it, and which of them can be computed.
 
-Sources (what was read of each stands in the functions):
+Sources (the functions state what is known of each):
 
 - Guo et al., SCU-Net, Medical Physics 48:5851 (2021), by its official code, github Emory-HITI/BAC_segmentation at
   fc95e39: `guo_metrics`.
 - Canadian Society of Breast Imaging (CSBI), position statement on BAC reporting on mammography: `csbi_grade`.
 - Dapamede et al., European Heart Journal (2026), doi 10.1093/eurheartj/ehag128: `severity_class`.
 - Margolies' 12-point score (ARRS 2015, as reported by interhospi.com, "New score predicts coronary calcification from
-  mammography") and Trimboli et al., BAC-SS (Quantitative Imaging in Medicine and Surgery, 2021): how their points are
-  given was not found. They are kept as a reader enters them (`ReaderScore`), and nothing computes them.
+  mammography") and Trimboli et al., BAC-SS (Quantitative Imaging in Medicine and Surgery, 2021): the rules for their
+  points were not found. A reader enters them (`ReaderScore`); they are not computed.
 """
 
 from bisect import bisect_left
@@ -24,22 +24,22 @@ import pandas as pd
 from bac_utils.arteries.masks import check_mask, check_spacing
 
 GUO_THRESHOLD = 0.65
-"""Outputs above it are BAC (SCU-Net's code)."""
+"""Outputs above this are BAC (SCU-Net's code)."""
 GUO_INTENSITY = 100
-"""X of the two thresholded metrics, of 255 grey levels (SCU-Net's code, `sum_intensity_100`)."""
+"""Grey level X of the two thresholded metrics, from 0 to 255 (SCU-Net's code, `sum_intensity_100`)."""
 SEVERITY_LIMITS_MM2 = (0.0, 10.0, 25.0)
-"""Upper ends, included, of the classes but the last."""
+"""Upper limits, inclusive, of all classes except the last."""
 SEVERITIES = ("zero", "mild", "moderate", "severe")
 READER_SCALES = MappingProxyType({"csbi": 3, "twelve_point": 12, "bac_ss": None})
-"""What a reader may enter, with the most points; the least are 0. None: the range was not found."""
+"""Scores that a reader may enter, with the maximum number of points (None: not found); the minimum is 0."""
 LEVELS = MappingProxyType({"breast": ("patient_id", "laterality"), "woman": ("patient_id",)})
 
 
 def mask_area(mask: np.ndarray, spacing_mm: tuple[float, float]) -> float:
-    """Measure an area: the paper's BAC_area = P * sum(G > Th), for the mask G > Th.
+    """Measure the area of a mask: the paper's BAC_area = P * sum(G > Th), for the mask G > Th.
 
-    The paper calls P the pixel size. It must be an area: after a resize to 1536 x 768 the row and the column spacing
-    differ, and from view to view.
+    The paper calls P the pixel size. It must be the area of a pixel: after resizing to 1536 x 768, the row and column
+    spacings differ, and both vary between views.
 
     Args:
         mask: bool (H, W).
@@ -55,26 +55,19 @@ def mask_area(mask: np.ndarray, spacing_mm: tuple[float, float]) -> float:
     return float(check_mask(mask).sum() * row * column)
 
 
-def guo_metrics(
-    probability: np.ndarray,
-    image: np.ndarray,
-    spacing_mm: tuple[float, float],
-    threshold: float = GUO_THRESHOLD,
-    intensity: int = GUO_INTENSITY,
-) -> dict[str, float]:
-    """Compute the five metrics of Guo et al. and the breast's area, in mm.
+def guo_metrics(probability: np.ndarray, image: np.ndarray, spacing_mm: tuple[float, float]) -> dict[str, float]:
+    """Compute the five metrics of Guo et al. and the area of the breast, in mm2.
 
-    With p the probability, I the image after a median over 5 x 5 pixels and m = p > threshold, their code sums over
-    pixels: PM = sum p, over the whole image; AM = sum m; SIM = sum I m; TSIM = sum of I, and TAM = number of pixels,
-    over m where I >= intensity; breast area = number of pixels with I > 0. Here each is multiplied by a pixel's area,
-    so that machines compare. The two sums of I still depend on how a machine renders grey.
+    Let p be the probability, I the image after a 5 x 5 median filter, and m = p > `GUO_THRESHOLD`. Their code sums over
+    pixels: PM = sum of p over the whole image; AM = sum of m; SIM = sum of I m; TSIM = sum of I, and TAM = number of
+    pixels, over m where I >= `GUO_INTENSITY`; breast area = number of pixels with I > 0. Here, each is multiplied by
+    the area of a pixel, so that different machines can be compared. The two sums of I still depend on the grey scale of
+    the machine.
 
     Args:
-        probability: (H, W), 0 or more; their network's output (it has no sigmoid and may exceed 1) or a heatmap.
+        probability: (H, W), 0 or more; the output of their network (it has no sigmoid and may exceed 1) or a heatmap.
         image: uint8 (H, W), the view in display polarity, 0 outside the breast.
         spacing_mm: (row, column).
-        threshold: Of the probability, excluded.
-        intensity: Of the two thresholded metrics, included.
 
     Returns:
         `probability_sum_mm2` (PM), `mask_area_mm2` (AM), `intensity_sum_mm2` (SIM), `bright_intensity_sum_mm2` (TSIM),
@@ -90,12 +83,12 @@ def guo_metrics(
         raise TypeError(f"image: got dtype {image.dtype}, must be uint8")
     probability = np.asarray(probability, np.float64)
     if probability.ndim != 2 or probability.shape != image.shape:
-        raise ValueError(f"probability: got shape {probability.shape}, must be (H, W) as the image, {image.shape}")
+        raise ValueError(f"probability: got shape {probability.shape}, must be (H, W) like the image, {image.shape}")
     if not (np.isfinite(probability) & (probability >= 0)).all():
         raise ValueError(f"probability: got {probability.min()} to {probability.max()}, must be finite and 0 or more")
     smooth = cv2.medianBlur(np.ascontiguousarray(image), 5).astype(np.float64)
-    mask = probability > threshold
-    bright = mask & (smooth >= intensity)
+    mask = probability > GUO_THRESHOLD
+    bright = mask & (smooth >= GUO_INTENSITY)
     pixel = row * column
     return {
         "probability_sum_mm2": float(probability.sum() * pixel),
@@ -108,23 +101,23 @@ def guo_metrics(
 
 
 def csbi_grade(punctate: bool, coarse_vessels: int) -> int:
-    """Grade a woman's BAC after the Canadian Society of Breast Imaging, from what a reader sees.
+    """Grade a woman's BAC by the Canadian Society of Breast Imaging, from a reader's findings.
 
-    0: none. 1: few punctate vascular calcifications, without coarse, tram-track or ring ones. 2: coarse or tram-track
-    ones in fewer than 3 vessels. 3: severe coarse or tram-track ones in 3 vessels or more. (Grade 3 is to be reported;
-    lower grades may be considered in women under 55.) The statement sets no size that tells punctate from coarse, so
-    nothing here grades a mask.
+    0: none. 1: few punctate vascular calcifications, without coarse, tram-track or ring calcifications. 2: coarse or
+    tram-track calcifications in fewer than 3 vessels. 3: severe coarse or tram-track calcifications in 3 or more
+    vessels. (Grade 3 should be reported; reporting lower grades may be considered in women under 55.) The statement
+    defines no size that separates punctate from coarse, so masks are not graded.
 
     Args:
         punctate: Whether there are punctate vascular calcifications.
-        coarse_vessels: Number of vessels with coarse, tram-track or ring calcifications. (Rings rule out grade 1; that
-            they then count as coarse is this kit's reading.)
+        coarse_vessels: Number of vessels with coarse, tram-track or ring calcifications. (Rings rule out grade 1;
+            counting them as coarse is this kit's interpretation.)
 
     Returns:
         0, 1, 2 or 3.
 
     Raises:
-        ValueError: The number is not a whole one, 0 or more.
+        ValueError: The number is not a whole number, 0 or more.
     """
     vessels = _whole("coarse_vessels", coarse_vessels)
     if vessels >= 3:
@@ -133,18 +126,18 @@ def csbi_grade(punctate: bool, coarse_vessels: int) -> int:
 
 
 def relative_length(length_mm: float, breast_area_mm2: float) -> float:
-    """Relate the calcified length to the breast's size.
+    """Divide the calcified length by the area of the breast.
 
-    After cmAngio, which reports the length of calcified arteries relative to breast size (as quoted in the press of
-    2026, dotmed.com 65814). Its formula and its age-adjusted percentiles were not found: division by the breast's area
-    on the same view is this kit's choice, so its numbers and cmAngio's do not compare.
+    This follows cmAngio, which reports the length of calcified arteries relative to breast size (as quoted in the press
+    in 2026, dotmed.com 65814). Its formula and its age-adjusted percentiles were not found. Division by the area of the
+    breast on the same view is this kit's choice, so the results cannot be compared with those of cmAngio.
 
     Args:
         length_mm: 0 or more.
         breast_area_mm2: Area of the breast on the view, above 0.
 
     Returns:
-        mm of artery in a cm2 of breast.
+        mm of artery per cm2 of breast.
 
     Raises:
         ValueError: A number is out of range.
@@ -157,9 +150,10 @@ def relative_length(length_mm: float, breast_area_mm2: float) -> float:
 
 
 def severity_class(area_mm2: float) -> str:
-    """Class a BAC area after Dapamede et al.: 0 mm2, up to 10, up to 25, above 25.
+    """Classify a BAC area by Dapamede et al.: 0 mm2, up to 10, up to 25, above 25.
 
-    Whether their area is the sum, the mean or the largest of the four views was not found; say which was classed.
+    It was not found whether their area is the sum, the mean or the maximum of the four views; reports should state
+    which one was classified.
 
     Args:
         area_mm2: 0 or more.
@@ -177,15 +171,15 @@ def severity_class(area_mm2: float) -> str:
 
 @dataclass(frozen=True)
 class ReaderScore:
-    """A visual score as a reader entered it. Its points are checked against the scale's range, never computed.
+    """A visual score as entered by a reader; its points are checked against the range of the scale, but not computed.
 
     Attributes:
         patient_id: The woman.
         scale: `csbi`, `twelve_point` or `bac_ss`.
-        points: A whole number: 0 to 3, 0 to 12; of BAC-SS, whose range was not found, 0 or more.
-        reader: Who read.
-        laterality: `L`, `R`, or empty for the woman.
-        read_on: Day of the reading, YYYY-MM-DD, or empty.
+        points: A whole number: 0 to 3, 0 to 12, or for BAC-SS, whose range was not found, 0 or more.
+        reader: Name of the reader.
+        laterality: `L`, `R`, or empty if the score is for both breasts.
+        read_on: Date of the reading, YYYY-MM-DD, or empty.
 
     Raises:
         ValueError: A field breaks its rule.
@@ -212,37 +206,38 @@ class ReaderScore:
             try:
                 date.fromisoformat(self.read_on)
             except (TypeError, ValueError):
-                raise ValueError(f"read_on: got {self.read_on!r}, must be a day, YYYY-MM-DD") from None
+                raise ValueError(f"read_on: got {self.read_on!r}, must be a date, YYYY-MM-DD") from None
 
 
 def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) -> pd.DataFrame:
-    """Bring measures of views to one row a breast or a woman: their sum and their largest.
+    """Aggregate measures of views to one row per breast or per woman: sum and maximum.
 
-    A sum counts an artery once in each view that shows it, and compares only where as many views were measured: hence
-    the column `views`. A missing measure makes sum and largest missing; leave out the row to go on without the view.
+    A sum counts an artery once in each view that shows it. Sums can only be compared between equal numbers of views,
+    which are given in the column `views`. A missing measure makes the sum and the maximum missing; remove the row to
+    ignore the view.
 
     Args:
-        views: One row a view: `patient_id, laterality, view` and the measures. Rows with an empty side or view, of
-            which nothing tells whether they repeat another, count as views of their own.
-        measures: Names of columns with numbers, 0 or more, or missing.
+        views: One row per view: `patient_id, laterality, view` and the measures. Rows with an empty laterality or view
+            count as separate views, since it is unknown whether they repeat another one.
+        measures: Names of the columns with the measures, numbers that are 0 or more, or missing.
         level: `breast` or `woman`.
 
     Returns:
-        `patient_id` (with `breast` also `laterality`), `views` and, for each measure, `MEASURE_sum` and `MEASURE_max`;
-        sorted by the former.
+        `patient_id` (and `laterality` for `breast`), `views` and, for each measure, `MEASURE_sum` and `MEASURE_max`;
+        sorted by `patient_id` (and `laterality`).
 
     Raises:
-        ValueError: The level or a column is unknown, a view comes twice, or a measure is negative or no number.
+        ValueError: The level or a column is unknown, a view occurs twice, or a measure is negative or not a number.
     """
     if level not in LEVELS:
         raise ValueError(f"level: got {level!r}, must be one of {', '.join(LEVELS)}")
     for name in ("patient_id", "laterality", "view", *measures):
         if name not in views:
-            raise ValueError(f"views, column {name!r}: missing, must be there")
+            raise ValueError(f"views, column {name!r}: missing, must be one of the columns")
     key = ["patient_id", "laterality", "view"]
     twice = views[views.duplicated(key) & (views[key] != "").all(axis=1)]
     if len(twice):
-        raise ValueError(f"views: got {' '.join(map(str, twice[key].iloc[0]))} twice, must hold each view once")
+        raise ValueError(f"views: got {' '.join(map(str, twice[key].iloc[0]))} twice, must have each view once")
     table = views[key].copy()
     for name in measures:
         try:
@@ -261,7 +256,7 @@ def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) ->
 
 
 def _whole(name: str, value: float, most: int | None = None) -> int:
-    """Return a whole number from 0 to `most` as int; raise ValueError if it is none."""
+    """Return a value as int; raise ValueError unless it is a whole number from 0 to `most`."""
     rule = "0 or more" if most is None else f"0 to {most}"
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not (number and np.isfinite(value) and value == int(value) and 0 <= value <= (value if most is None else most)):

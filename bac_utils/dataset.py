@@ -1,12 +1,11 @@
-"""From the views table to batches: a cache of prepared views on disk, and tf.data over it with augmentation.
+"""From the views table to batches: a cache of prepared views on disk, and a tf.data pipeline with augmentation.
 
-TensorFlow is imported only where batches are made: the worker processes of `prepare_views` import this module
-too, and must not pay its seconds and memory.
+TensorFlow is only imported where batches are made, since the worker processes of `prepare_views` import this module too
+and should not spend the time and memory.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,11 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from bac_utils import preprocess
+from bac_utils._files import written_whole
 from bac_utils._workers import worker_pool
-from bac_utils.intake import reader as intake
+from bac_utils.intake.mammogram import Mammogram, Skip
+from bac_utils.intake.reader import read_mammogram
+from bac_utils.preprocess import prepare
 from bac_utils.settings import Augmentation
 
 PIXELS_FILE = "views.npy"
@@ -31,12 +32,30 @@ LISTED_FAILURES = 20
 
 @dataclass(frozen=True)
 class PreparedViews:
-    """Prepared views and the rows of the views table that they are, aligned one by one."""
+    """Prepared views and their rows of the views table, in the same order."""
 
     pixels: np.memmap
-    """float16 (N, H, W), breast side at the left, mean 0 and deviation 1 inside the breast, 0 outside."""
+    """float16 (N, H, W), chest wall on the left, mean 0 and standard deviation 1 inside the breast, 0 outside."""
     table: pd.DataFrame
-    """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared grid (NaN = unknown)."""
+    """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared views (NaN if unknown)."""
+
+
+def read_view(row: Any) -> Mammogram:
+    """Read the image of a row of a views table.
+
+    Args:
+        row: Has the attributes `image_path, laterality, view` and, optionally, `pixel_spacing_mm`, like the rows of
+            `DataFrame.itertuples`.
+
+    Returns:
+        The mammogram, with laterality, view and spacing as in the table.
+
+    Raises:
+        Skip: The file cannot be used.
+    """
+    spacing = getattr(row, "pixel_spacing_mm", None)
+    spacing = float(spacing) if spacing is not None and spacing > 0 else None
+    return read_mammogram(row.image_path, laterality=row.laterality, view=row.view, pixel_spacing_mm=spacing)
 
 
 def prepare_views(
@@ -46,27 +65,26 @@ def prepare_views(
     workers: int = 1,
     pixel_mm: float | None = None,
 ) -> PreparedViews:
-    """Read and prepare every view of the table once, and keep the result in a folder.
+    """Read and prepare every view of the table once, and keep the results in a cache folder.
 
-    An interrupted call goes on where it stopped, and views that another call has prepared into the folder are
-    taken over. A view is prepared anew when its file (path, size, time), side, view, spacing, shape or `pixel_mm` is
-    another, or the code that reads and prepares.
+    After an interruption, the next call resumes. Views already in the cache are reused. A view is prepared again if its
+    file (path, size or time), laterality, view, spacing, shape or `pixel_mm` has changed, or the code that reads and
+    prepares images.
 
     Args:
-        views: Views table with the absolute paths in `image_path` (or in `image`), `laterality`, `view` and
-            optionally `pixel_spacing_mm`.
-        folder: Where the cache lies; created if missing. Takes 2 bytes per pixel of `shape` and view.
-        shape: Rows and columns of the prepared views.
-        workers: Processes that read and prepare; 1 works in this process.
-        pixel_mm: Side of a pixel of the prepared views, mm; None stretches every breast to `shape`
-            (`preprocess.prepare`).
+        views: Views table with absolute paths in `image_path` (or in `image`), `laterality`, `view` and, optionally,
+            `pixel_spacing_mm`.
+        folder: Cache folder; created if missing. Needs 2 bytes per pixel of each prepared view.
+        shape: (rows, columns) of the prepared views.
+        workers: Number of processes; with 1, views are prepared in this process.
+        pixel_mm: Pixel size of the prepared views, mm; None stretches every breast to `shape` (`preprocess.prepare`).
 
     Returns:
-        The views in the table's order; the pixels stay on disk (`np.memmap`, read-only).
+        The views in the order of the table; the pixels stay on disk (`np.memmap`, read-only).
 
     Raises:
-        ValueError: An argument is out of range, or some views cannot be used. Then the message lists the files
-            with their reasons; the other views are kept and not read again.
+        ValueError: An argument is out of range, or some views cannot be used. In this case, the message lists the files
+            with their reasons; the other views stay in the cache.
     """
     shape = _check_shape(shape)
     if not isinstance(workers, int | np.integer) or workers < 1:
@@ -105,16 +123,16 @@ def prepare_views(
 
 
 def augment(image: np.ndarray, seed_pair: Sequence[int], augmentation: Augmentation) -> np.ndarray:
-    """Change one view at random, the same way for the same seed.
+    """Augment one view at random; the same seed gives the same result.
 
-    Rotation, shifts, zoom and flips are one affine map about the view's centre (bilinear, 0 outside the frame);
-    then Gaussian noise and salt and pepper (the view's largest and smallest value) on breast pixels only, so
-    that what lies outside the breast stays exactly 0.
+    Rotation, shifts, zoom and flips are one affine transform about the centre of the view (bilinear, 0 outside the
+    frame). Gaussian noise and salt and pepper (the largest and smallest value of the view) are then added to breast
+    pixels only, so that pixels outside the breast stay exactly 0.
 
     Args:
         image: (H, W), 0 outside the breast.
         seed_pair: Two integers >= 0.
-        augmentation: The ranges.
+        augmentation: Ranges of the changes.
 
     Returns:
         float32 (H, W).
@@ -126,7 +144,7 @@ def augment(image: np.ndarray, seed_pair: Sequence[int], augmentation: Augmentat
     centre = np.array([width - 1, height - 1]) / 2
     shift = np.array([right * width, down * height]) * augmentation.shift_fraction
     mirrors = np.where(rng.random(2) < 0.5, [augmentation.flip_horizontal, augmentation.flip_vertical], False)
-    # The matrix takes an output pixel (x, y) to the input pixel that it shows.
+    # The matrix maps an output pixel (x, y) to the input pixel that it shows.
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     matrix = np.where(mirrors, -1, 1)[:, None] * turn / (1 + zoom * augmentation.zoom_fraction)
     matrix = np.column_stack([matrix, centre - matrix @ (centre + shift)])
@@ -147,26 +165,26 @@ def augment(image: np.ndarray, seed_pair: Sequence[int], augmentation: Augmentat
 def training_batches(
     pixels: Any, labels: Any, batch_size: int, augmentation: Augmentation | None, seed: int, epoch: int
 ) -> Any:
-    """Return one epoch of shuffled, augmented batches; order and changes depend on seed and epoch alone.
+    """Return one epoch of shuffled, augmented batches; order and augmentation depend only on seed and epoch.
 
     Args:
         pixels: Prepared views (N, H, W), an array or a memmap; one view is read at a time.
         labels: N labels, 0 or 1.
-        batch_size: Views a batch; the last batch holds the rest.
-        augmentation: The ranges; `None` leaves the views as they are.
-        seed: Seed of the fit.
+        batch_size: Views per batch; the last batch may be smaller.
+        augmentation: Ranges of the augmentation; None applies none.
+        seed: Seed of the training.
         epoch: Number of the epoch, from 0.
 
     Returns:
         `tf.data.Dataset` of ((B, H, W, 1) float32, (B, 1) float32).
 
     Raises:
-        ValueError: Pixels and labels do not fit each other, or the batch size is below 1.
+        ValueError: The shapes of pixels and labels do not match, or the batch size is below 1.
     """
     _check_batches(pixels, batch_size)
     labels = np.asarray(labels, np.float32)
     if labels.shape != (len(pixels),):
-        raise ValueError(f"labels: got shape {labels.shape}, must be ({len(pixels)},), one a view")
+        raise ValueError(f"labels: got shape {labels.shape}, must be ({len(pixels)},), one per view")
     order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
 
     def read(place: np.int64) -> tuple[np.ndarray, np.ndarray]:
@@ -179,17 +197,17 @@ def training_batches(
 
 
 def batches(pixels: Any, batch_size: int) -> Any:
-    """Return the views in their order, in batches, for prediction.
+    """Return batches of the views in their order, for prediction.
 
     Args:
         pixels: Prepared views (N, H, W), an array or a memmap; one view is read at a time.
-        batch_size: Views a batch; the last batch holds the rest.
+        batch_size: Views per batch; the last batch may be smaller.
 
     Returns:
         `tf.data.Dataset` of (B, H, W, 1) float32.
 
     Raises:
-        ValueError: The pixels have another shape, or the batch size is below 1.
+        ValueError: `pixels` is not (N, H, W), or the batch size is below 1.
     """
     _check_batches(pixels, batch_size)
 
@@ -200,7 +218,7 @@ def batches(pixels: Any, batch_size: int) -> Any:
 
 
 def _batched(places: np.ndarray, read: Callable, shapes: list[tuple], batch_size: int) -> Any:
-    """Return batches of the tuples of float32 arrays that `read` gives for the places, in their order."""
+    """Return batches of the float32 arrays that `read` returns for each place, in order."""
     import tensorflow as tf
 
     @tf.autograph.experimental.do_not_convert
@@ -212,10 +230,10 @@ def _batched(places: np.ndarray, read: Callable, shapes: list[tuple], batch_size
 
 
 def untuned(data: Any) -> Any:
-    """Return the same tf.data.Dataset without TensorFlow's tuning of its buffers and threads.
+    """Return the same tf.data.Dataset without TensorFlow's tuning of buffers and threads.
 
-    The tuner sleeps 10 ms, 20 ms, 40 ms and so on, and the end of an epoch waits for it to wake (seen with TensorFlow
-    2.21): an epoch of 41 s could last 82 s. With fixed buffers there is nothing to tune.
+    The tuner sleeps for 10 ms, 20 ms, 40 ms and so on, and the end of an epoch waits for it (observed with TensorFlow
+    2.21): an epoch of 41 s could take 82 s. The buffers are fixed, so there is nothing to tune.
     """
     import tensorflow as tf
 
@@ -254,18 +272,18 @@ def _jobs(views: pd.DataFrame, shape: tuple[int, int], pixel_mm: float | None) -
 
 
 def _prepare_one(job: tuple) -> tuple[int, np.ndarray | None, tuple | None, str]:
-    """Return (row, float16 view or None, spacing, reason); runs in worker processes."""
+    """Return (row, float16 view or None, spacing, reason); called in worker processes."""
     row, path, laterality, view, spacing, shape, pixel_mm = job
     try:
-        mammogram = intake.read_mammogram(path, laterality=laterality, view=view, pixel_spacing_mm=spacing)
-        prepared = preprocess.prepare(mammogram, shape, pixel_mm)
-    except intake.Skip as skip:
+        mammogram = read_mammogram(path, laterality=laterality, view=view, pixel_spacing_mm=spacing)
+        prepared = prepare(mammogram, shape, pixel_mm)
+    except Skip as skip:
         return row, None, None, str(skip)
     return row, prepared.pixels.astype(np.float16), prepared.spacing_mm, ""
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
-    """Yield the outcome of every job, in order."""
+    """Yield the result of every job, in order."""
     if workers == 1 or len(jobs) < 2:
         yield from map(_prepare_one, jobs)
         return
@@ -274,7 +292,7 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
 
 
 def _cache_keys(jobs: list[tuple]) -> list[str]:
-    """Return for each view a hash of all that its prepared pixels follow from."""
+    """Return a hash for each view of everything that determines its prepared pixels."""
     package = Path(__file__).parent
     sources = [*sorted((package / "intake").glob("*.py")), package / "preprocess.py"]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
@@ -287,38 +305,37 @@ def _cache_keys(jobs: list[tuple]) -> list[str]:
 
 
 def _open_cache(folder: Path, keys: list[str], shape: tuple[int, int]) -> tuple[np.memmap, dict]:
-    """Return the pixels, open for writing, and the index {keys, spacing}, with `None` where a row is to be made."""
+    """Return the pixels, open for writing, and the index {keys, spacing}, with None for rows still to be prepared."""
     path = folder / PIXELS_FILE
     try:
         known = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
         old = open_memmap(path, mode="r+")
         if old.dtype != np.float16 or old.shape != (len(known["keys"]), *shape):
-            raise ValueError("another form")
+            raise ValueError("another shape or dtype")
         if len(known["keys"]) == len(keys) and all(
             k in (None, key) for k, key in zip(known["keys"], keys, strict=True)
         ):
             return old, known
     except (OSError, ValueError, KeyError, TypeError):
-        old, known = None, {"keys": [], "spacing": []}  # no cache, or one of no use
-    part, index = folder / f"part-{PIXELS_FILE}", {"keys": [None] * len(keys), "spacing": [None] * len(keys)}
-    new = open_memmap(part, "w+", np.float16, (len(keys), *shape))
+        old, known = None, {"keys": [], "spacing": []}  # no usable cache
+    index = {"keys": [None] * len(keys), "spacing": [None] * len(keys)}
     places = {key: row for row, key in enumerate(known["keys"]) if key is not None}
-    for row, key in enumerate(keys):
-        if key in places:
-            new[row] = old[places[key]]
-            index["keys"][row], index["spacing"][row] = key, known["spacing"][places[key]]
-    new.flush()
-    del old, new
-    (folder / INDEX_FILE).unlink(missing_ok=True)
-    os.replace(part, path)
+    with written_whole(path) as part:
+        new = open_memmap(part, "w+", np.float16, (len(keys), *shape))
+        for row, key in enumerate(keys):
+            if key in places:
+                new[row] = old[places[key]]
+                index["keys"][row], index["spacing"][row] = key, known["spacing"][places[key]]
+        new.flush()
+        del old, new
+        (folder / INDEX_FILE).unlink(missing_ok=True)
     pixels = open_memmap(path, mode="r+")
     _save_index(folder, pixels, index)
     return pixels, index
 
 
 def _save_index(folder: Path, pixels: np.memmap, index: dict) -> None:
-    """Write the index after the pixels that it speaks of, all or nothing."""
+    """Write the pixels, then atomically the index that refers to them."""
     pixels.flush()
-    temporary = folder / f"{INDEX_FILE}.part"
-    temporary.write_text(json.dumps(index), encoding="utf-8")
-    os.replace(temporary, folder / INDEX_FILE)
+    with written_whole(folder / INDEX_FILE) as part:
+        part.write_text(json.dumps(index), encoding="utf-8")

@@ -1,131 +1,307 @@
-"""Operating points: usual rules for the detection threshold, and the thresholds that a reader keeps.
+"""A trained model with its operating point: the only place where views are classified, outlined and measured.
 
-A threshold is chosen on the validation set (or the training set), never on views that a result is reported for.
+`score`, notebook 04, the DICOM results and the widgets all use `OperatingPoint.measure`, so that a view has the same
+outline, length and area everywhere. The rule:
+
+- A view is BAC+ if its score is at least the detection threshold.
+- A BAC- view has no outline, and its lengths and areas are 0.
+- In a BAC+ view, arteries are traced where the heatmap exceeds Th. If none can be traced, its lengths and areas are
+  unknown (None), not 0.
+
+Operating points and saved thresholds are only read and written here. Importing this module does not load TensorFlow.
 """
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from scipy.special import expit
 
-from bac_utils.detection import ScoreCurve, detection_intervals, detection_metrics
-from bac_utils.run_folder import file_digest, write_json
-from bac_utils.settings import PUBLISHED
-from bac_utils.statistics import bootstrap_women
+from bac_utils._files import file_digest, read_json, write_json
+from bac_utils._stderr import TENSORFLOW_NOTICES, without_lines
+from bac_utils.arteries.centerlines import Vessels
+from bac_utils.arteries.masks import grow
+from bac_utils.arteries.segmentation import MARGIN_MM, Lines
+from bac_utils.burden import guo_metrics, mask_area, relative_length, severity_class
+from bac_utils.preprocess import Prepared
+from bac_utils.quantify import bac_region, heatmap_area, measure_arteries, upsample_map
+from bac_utils.settings import HEATMAPS
 
-KEPT_FILE = "kept_thresholds.json"
+BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
+POINT_FILE, KEPT_FILE = "operating_point.json", "kept_thresholds.json"
 CHOOSING_SETS = ("validation", "train")
-"""Sets that a threshold may be chosen on; the first is the default."""
-LEAST_SENSITIVITY, LEAST_SPECIFICITY = 0.90, 0.95
-_PAPER = PUBLISHED["detection"]["validation"]
-PAPER_SPECIFICITY = _PAPER["tn"] / (_PAPER["tn"] + _PAPER["fp"])
-"""Of the paper's validation set (Table 2: 787 of 799). The paper does not state its threshold."""
-RULES = {
-    "youden": "Youden",
-    "best_f1": "best F1",
-    "sensitivity": f"sensitivity ≥ {LEAST_SENSITIVITY:.2f}",
-    "specificity": f"specificity ≥ {LEAST_SPECIFICITY:.2f}",
-    "paper": "the paper's",
-}
-MEANINGS = {
-    "youden": "largest sensitivity + specificity − 1",
-    "best_f1": "largest F1: the rule of notebook 03",
-    "sensitivity": f"highest threshold that finds at least {LEAST_SENSITIVITY:.0%} of the BAC+ views",
-    "specificity": f"lowest threshold that leaves at least {LEAST_SPECIFICITY:.0%} of the BAC− views alone",
-    "paper": f"lowest threshold with the specificity of the paper's validation set, {PAPER_SPECIFICITY:.3f} "
-    "(the paper does not state its threshold), and the paper's Th",
-}
+"""Sets on which a threshold may be chosen; the first is the default."""
+MEASURES = ("bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2")
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold by a rule, with what it gives on the set that it was chosen on.
+    """The two thresholds of a model, and the form of heatmap for the second one.
 
     Attributes:
-        rule: A key of `RULES`.
-        threshold: A score of at least this is called BAC+.
-        threshold_ci: [low, high], 95 %, the rule applied to resamples of women; None where undefined.
-        metrics: As `detection.detection_metrics`.
-        intervals: `{metric: [low, high]}`, 95 %, the threshold held, from resamples of women.
+        threshold: Scores of at least this are classified as BAC+; in (0, 1].
+        heatmap_threshold: Th of the heatmap, in (0, 1).
+        heatmap: Form of heatmap, one of `settings.HEATMAPS`; None for the model's default form.
+        pixel_mm: Pixel size of the prepared views, mm; None if breasts are stretched to the matrix.
+        chosen_on: The set on which the detection threshold was chosen.
+        rule: The rule by which it was chosen.
+        heatmap_chosen_on: What the form and Th were chosen on.
+        sets_seen: Sets whose results were shown while thresholds were chosen by hand.
+
+    Raises:
+        ValueError: A field is out of range.
     """
 
-    rule: str
     threshold: float
-    threshold_ci: list[float | None]
-    metrics: dict
-    intervals: dict[str, list[float | None]]
+    heatmap_threshold: float
+    heatmap: str | None = None
+    pixel_mm: float | None = None
+    chosen_on: str = ""
+    rule: str = ""
+    heatmap_chosen_on: str = ""
+    sets_seen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        _check("threshold", self.threshold, 1.0)
+        _check("heatmap_threshold", self.heatmap_threshold, np.nextafter(1, 0))
+        if self.heatmap not in (None, *HEATMAPS):
+            raise ValueError(f"heatmap: got {self.heatmap!r}, must be one of {', '.join(HEATMAPS)}, or null")
+        if self.pixel_mm is not None:
+            _check("pixel_mm", self.pixel_mm, 10.0, "a positive number of mm, or null")
+        object.__setattr__(self, "sets_seen", tuple(self.sets_seen))
+
+    def measure(
+        self,
+        score: float,
+        heat: np.ndarray,
+        pixels: np.ndarray,
+        spacing_mm: tuple[float, float] | None,
+        lines: Lines | None = None,
+    ) -> "Finding":
+        """Classify and measure one view by the rule in the module's docstring.
+
+        Args:
+            score: Score of the view, in [0, 1].
+            heat: Its heatmap of the form `heatmap`, (h, w) in [0, 1], which covers the whole prepared view.
+            pixels: The prepared view, (H, W), 0 outside the breast.
+            spacing_mm: (row, column) of the prepared view, or None if unknown.
+            lines: Result of `segmentation.find_lines` for the view, if it is measured several times.
+
+        Returns:
+            The finding.
+        """
+        bac, pixels = int(score >= self.threshold), np.asarray(pixels)
+        breast, empty = pixels != 0, np.zeros(pixels.shape, bool)
+        if not bac:
+            return Finding(score, bac, empty, None if spacing_mm is None else Vessels())
+        if spacing_mm is None:
+            return Finding(score, bac, bac_region(heat, pixels.shape, self.heatmap_threshold, breast), None)
+        mask, vessels = measure_arteries(heat, pixels, self.heatmap_threshold, spacing_mm, breast, lines)
+        return Finding(score, bac, mask if vessels.lines else empty, vessels)
 
 
-def threshold_by_rule(curve: ScoreCurve, rule: str, weights: np.ndarray | None = None) -> float:
-    """Choose a threshold by a rule; between two neighbouring scores it lies midway.
+@dataclass(frozen=True)
+class Finding:
+    """Classification and measures of one view at an operating point.
+
+    Attributes:
+        score: Score of the view.
+        bac: 1 if the score is at least the threshold, else 0.
+        mask: The calcified arteries over the full width of the vessel, bool (H, W), on the grid of the prepared view.
+            Without a pixel spacing: the pixels of the breast in which the heatmap exceeds Th. Empty in a BAC- view.
+        vessels: The traced centre lines; None without a pixel spacing.
+    """
+
+    score: float
+    bac: int
+    mask: np.ndarray
+    vessels: Vessels | None
+
+    @property
+    def traced(self) -> bool:
+        """Whether lengths and areas are known: with a pixel spacing, in a BAC- view or if an artery was traced."""
+        return self.vessels is not None and (not self.bac or bool(self.vessels.lines))
+
+    @property
+    def reason(self) -> str:
+        """Why lengths and areas are unknown: `no_pixel_spacing` or `no_artery_traced`; empty if they are known."""
+        if self.traced:
+            return ""
+        return "no_pixel_spacing" if self.vessels is None else "no_artery_traced"
+
+    @property
+    def length_mm(self) -> float | None:
+        """Centre-line length of the calcified arteries, with short gaps; 0 in a BAC- view, None if unknown."""
+        return self.vessels.length_mm if self.traced else None
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of the calcified arteries, with the lumen; 0 in a BAC- view, None if unknown."""
+        return self.vessels.area_mm2 if self.traced else None
+
+    @property
+    def width_mm(self) -> float | None:
+        """Mean width of the calcified arteries; 0 in a BAC- view, None if unknown."""
+        return self.vessels.width_mm if self.traced else None
+
+
+class Detector:
+    """A trained model with its operating point, which scores, outlines and measures prepared views.
+
+    Attributes:
+        path: The model file.
+        shape: (rows, columns) of the model's input.
+        point: Its operating point; the form of heatmap is not None.
+    """
+
+    def __init__(self, model: str | os.PathLike | None = None) -> None:
+        """Load a model.
+
+        Args:
+            model: A .keras file or a run's folder; the bundled model by default. Its operating point is in the same
+                folder, in `NAME.json` or `operating_point.json`.
+
+        Raises:
+            FileNotFoundError: The model or its operating point is missing.
+            ValueError: The operating point breaks a rule of `OperatingPoint`, or belongs to another model.
+        """
+        self.path, point = find_detector(model)
+        with without_lines(TENSORFLOW_NOTICES):
+            from bac_utils.heatmaps import Explainer, default_form
+            from bac_utils.model import load_model
+
+        network = load_model(self.path)
+        self.shape = tuple(int(n) for n in network.input_shape[1:3])
+        self.point = replace(point, heatmap=point.heatmap or default_form(network))
+        self._explain = Explainer(network, [self.point.heatmap])
+        self._last: tuple = (None, None, None)
+
+    @property
+    def pixel_mm(self) -> float | None:
+        """Pixel size of the prepared views, mm; None if breasts are stretched to `shape`."""
+        return self.point.pixel_mm
+
+    def look(self, prepared: Prepared) -> Finding:
+        """Classify and measure one view.
+
+        Args:
+            prepared: A view of `shape` and `pixel_mm`.
+
+        Returns:
+            The finding; it is cached until the next view.
+        """
+        if self._last[0] is not prepared:
+            logits, heat = self._explain(prepared.pixels[None, :, :, None])
+            (map01,) = heat[self.point.heatmap]
+            score = float(expit(np.float64(logits[0])))
+            self._last = prepared, self.point.measure(score, map01, prepared.pixels, prepared.spacing_mm), map01
+        return self._last[1]
+
+    def measure(self, prepared: Prepared) -> dict:
+        """Return the row of one view in a table of scores.
+
+        Args:
+            prepared: A view of `shape` and `pixel_mm`.
+
+        Returns:
+            `score` (sigmoid of the logit), `bac` (0 or 1), the `reason` and the measures of `Finding` (`bac_area_mm2`,
+            `bac_length_mm`, `bac_width_mm`), and `breast_area_mm2`, None without a pixel spacing.
+        """
+        found = self.look(prepared)
+        breast = None if prepared.spacing_mm is None else mask_area(prepared.mask, prepared.spacing_mm)
+        values = (found.area_mm2, found.length_mm, found.width_mm, breast)
+        row = {"score": found.score, "bac": found.bac, "reason": found.reason}
+        return row | dict(zip(MEASURES, values, strict=True))
+
+    def quantify(self, prepared: Prepared) -> dict:
+        """Return the row of one view in notebook 04: the measures of `measure`, and published measures of burden.
+
+        Args:
+            prepared: A view of `shape` and `pixel_mm`.
+
+        Returns:
+            `score, bac, heatmap_area_mm2` (`heatmap_area_px` without a pixel spacing; `quantify.heatmap_area`). With a
+            pixel spacing also `bac_area_mm2, measured_length_mm, measured_width_mm, segments`,
+            `relative_length_mm_per_cm2` and `severity`, None if `Finding` has no measures, and Guo's sums
+            (`burden.guo_metrics`, with the prefix `guo_`) of the heatmap, which do not depend on the operating point.
+        """
+        found, spacing, point = self.look(prepared), prepared.spacing_mm, self.point
+        form, th = point.heatmap, point.heatmap_threshold
+        area, unit = heatmap_area(self.heat(prepared), form, found.bac, self.shape, th, spacing, prepared.mask)
+        row = {"score": found.score, "bac": found.bac, f"heatmap_area_{unit}": area}
+        if spacing is None:
+            return row
+        heat = upsample_map(self.heat(prepared), self.shape)
+        grey = np.interp(prepared.pixels, np.quantile(prepared.pixels[prepared.mask], [0, 0.999]), [1, 255])
+        grey = np.where(prepared.mask, grey, 0).astype(np.uint8)
+        guo = guo_metrics(np.clip(heat, 0, 1), grey, spacing)
+        breast, length, area = guo.pop("breast_area_mm2"), found.length_mm, found.area_mm2
+        row |= {"bac_area_mm2": area, "measured_length_mm": length, "measured_width_mm": found.width_mm}
+        row |= {"segments": found.vessels.pieces if found.traced else None}
+        row |= {f"guo_{name}": value for name, value in guo.items()}
+        row["relative_length_mm_per_cm2"] = None if length is None else relative_length(length, breast)
+        return row | {"severity": None if area is None else severity_class(area)}
+
+    def outline(self, prepared: Prepared) -> np.ndarray:
+        """Outline BAC on one view: the mask that `measure` uses, with a margin of `segmentation.MARGIN_MM`.
+
+        Args:
+            prepared: A view of `shape` and `pixel_mm`.
+
+        Returns:
+            bool, of `shape`; without a pixel spacing, the region of the heatmap above Th.
+        """
+        mask = self.look(prepared).mask
+        if prepared.spacing_mm is None or not mask.any():
+            return mask
+        return grow(mask, prepared.spacing_mm, MARGIN_MM) & prepared.mask
+
+    def heat(self, prepared: Prepared) -> np.ndarray:
+        """Return the heatmap on which BAC is measured, float32 (h, w) in [0, 1]; it covers the whole prepared view."""
+        self.look(prepared)
+        return self._last[2]
+
+
+def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, OperatingPoint]:
+    """Find a model file and its operating point; arguments and errors as for `Detector`."""
+    path = BUNDLED if model is None else Path(model)
+    path = path / "model.keras" if path.is_dir() else path
+    if path.suffix != ".keras" or not path.is_file():
+        raise FileNotFoundError(f"model: got {path}, must be a .keras file or a finished run's folder")
+    beside = [path.with_suffix(".json"), path.with_name(POINT_FILE)]
+    found = next((p for p in beside if p.is_file()), None)
+    if found is None:
+        names = " or ".join(p.name for p in beside)
+        raise FileNotFoundError(f"model: got no operating point beside {path}, must be {names}")
+    return path, _read_point(found, path)
+
+
+def load_point(folder: str | os.PathLike) -> OperatingPoint:
+    """Return a run's operating point, written by notebook 03, completed by notebook 04, or saved in notebook 05.
 
     Args:
-        curve: Of the set's views.
-        rule: A key of `RULES`.
-        weights: float64 (N,), how often each view counts, in the order of the labels that made the curve.
+        folder: The run's folder.
 
     Returns:
-        The threshold; NaN where a class has no view. Above the highest score where no view may be called.
+        The operating point.
 
     Raises:
-        ValueError: The rule is unknown.
+        FileNotFoundError: Notebook 03 has not been run.
+        ValueError: The file breaks a rule of `OperatingPoint`, or belongs to another model.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule: got {rule!r}, must be one of {', '.join(RULES)}")
-    tp, fp = curve.cumulate(np.ones(len(curve.labels)) if weights is None else weights)
-    if not (tp[-1] and fp[-1]):
-        return float("nan")
-    recall, specificity = tp / tp[-1], 1 - fp / fp[-1]
-    if rule == "youden":
-        place = int(np.argmax(recall + specificity))
-    elif rule == "best_f1":
-        place = int(np.argmax(2 * tp / (tp + fp + tp[-1])))
-    elif rule == "sensitivity":
-        place = int(np.argmax(recall >= LEAST_SENSITIVITY - 1e-12))
-    else:
-        least = LEAST_SPECIFICITY if rule == "specificity" else PAPER_SPECIFICITY
-        place = int((specificity >= least - 1e-12).sum()) - 1
-    if place < 0:
-        return float(np.nextafter(curve.cuts[0], np.inf))
-    high = curve.cuts[place]
-    if place == len(curve.cuts) - 1:
-        return float(high)
-    middle = high - (high - curve.cuts[place + 1]) / 2
-    return float(middle if middle > curve.cuts[place + 1] else high)
+    path = Path(folder) / POINT_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run notebook 03 first")
+    return _read_point(path, Path(folder) / "model.keras")
 
 
-def operating_points(views: pd.DataFrame, samples: int, seed: int) -> dict[str, OperatingPoint]:
-    """Choose a threshold by each rule, with 95 % intervals from a bootstrap over women.
-
-    Args:
-        views: One row a view of the choosing set: `patient_id, bac, score`.
-        samples: Number of resamples.
-        seed: Seed of the draws.
-
-    Returns:
-        A point for each of `RULES`.
-
-    Raises:
-        ValueError: A class has no view, or as `detection.detection_metrics`.
-    """
-    curve = ScoreCurve(views["bac"], views["score"])
-    if not 0 < curve.labels.sum() < len(curve.labels):
-        raise ValueError(
-            f"bac: got {int(curve.labels.sum())} BAC+ of {len(curve.labels)} views, must hold both classes"
-        )
-    points = {}
-    for rule in RULES:
-        threshold = threshold_by_rule(curve, rule)
-        drawn = bootstrap_women(views, lambda w, rule=rule: threshold_by_rule(curve, rule, w), samples, seed)
-        metrics = detection_metrics(views["bac"], views["score"], threshold)
-        points[rule] = OperatingPoint(
-            rule, threshold, list(drawn), metrics, detection_intervals(views, threshold, samples, seed)
-        )
-    return points
+def save_point(folder: str | os.PathLike, point: OperatingPoint) -> None:
+    """Write a run's operating point, with the digest of `model.keras`."""
+    folder = Path(folder)
+    write_json(folder / POINT_FILE, asdict(point) | {"model_sha256": file_digest(folder / "model.keras")})
 
 
 def keep_thresholds(
@@ -136,75 +312,82 @@ def keep_thresholds(
     rule: str = "by hand",
     sets_seen: Sequence[str] = (),
 ) -> Path:
-    """Write the chosen thresholds into a run's folder, for `run` and for `score`.
+    """Save thresholds chosen by hand, for the next run of notebooks 03 and 04 and for `score`.
 
     Args:
-        folder: The run's folder, with `model.keras`.
-        threshold: Of the score, in (0, 1].
-        heatmap_threshold: Th of the heatmap, in (0, 1).
+        folder: The run's folder, with its operating point.
+        threshold: Detection threshold of the score, in (0, 1].
+        heatmap_threshold: Th of the operating point's form of heatmap, in (0, 1).
         chosen_on: The set on which both were chosen, one of `CHOOSING_SETS`.
-        rule: A key of `RULES`, or `by hand`.
-        sets_seen: All sets whose results were shown while choosing.
+        rule: A key of `detection.RULES`, or `by hand`.
+        sets_seen: All sets whose results were shown during the choice.
 
     Returns:
-        `kept_thresholds.json`; `operating_point.json`, which `score` reads, gets the same thresholds if it is there.
+        Path of `kept_thresholds.json`. The same thresholds are saved in `operating_point.json`, which `score` reads.
 
     Raises:
-        FileNotFoundError: The folder has no model.
-        ValueError: A threshold is out of range, or the set is none to choose on.
+        FileNotFoundError: The folder has no operating point.
+        ValueError: A threshold is out of range, or the set is not one of `CHOOSING_SETS`.
     """
     folder = Path(folder)
     if chosen_on not in CHOOSING_SETS:
         raise ValueError(f"chosen_on: got {chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
-    _check("threshold", threshold, 1.0)
-    _check("heatmap_threshold", heatmap_threshold, np.nextafter(1, 0))
-    model = folder / "model.keras"
-    if not model.is_file():
-        raise FileNotFoundError(f"{model} is not there: thresholds belong to a model")
-    kept = {"threshold": float(threshold), "chosen_on": chosen_on, "rule": rule}
-    kept |= {"heatmap_threshold": float(heatmap_threshold), "sets_seen": sorted({chosen_on, *sets_seen})}
-    write_json(folder / KEPT_FILE, kept | {"model_sha256": file_digest(model)})
-    point = folder / "operating_point.json"
-    if point.is_file():
-        before = json.loads(point.read_text(encoding="utf-8"))
-        write_json(point, before | kept)
+    point = replace(
+        load_point(folder),
+        threshold=float(threshold),
+        heatmap_threshold=float(heatmap_threshold),
+        chosen_on=chosen_on,
+        rule=rule,
+        heatmap_chosen_on=f"{chosen_on} (saved in notebook 05)",
+        sets_seen=tuple(sorted({chosen_on, *sets_seen})),
+    )
+    save_point(folder, point)
+    write_json(folder / KEPT_FILE, read_json(folder / POINT_FILE))
     return folder / KEPT_FILE
 
 
-def kept_thresholds(folder: str | os.PathLike, file: str | os.PathLike = "") -> dict | None:
-    """Return the thresholds that somebody kept, for the notebooks.
+def kept_thresholds(folder: str | os.PathLike, file: str | os.PathLike = "") -> OperatingPoint | None:
+    """Return the thresholds saved in notebook 05, for the other notebooks.
 
     Args:
-        folder: The run's folder; what was kept there counts as long as its `model.keras` is the same.
-        file: A `kept_thresholds.json` to take instead, of whichever run.
+        folder: The run's folder; thresholds saved in it are valid as long as its `model.keras` is the same.
+        file: A `kept_thresholds.json` of any run to use instead.
 
     Returns:
-        `threshold, chosen_on, rule, heatmap_threshold, sets_seen`, or None where nothing was kept for this model.
+        An operating point with the form of heatmap for its Th, or None if nothing was saved for this model.
 
     Raises:
-        FileNotFoundError: `file` is not there.
-        ValueError: The file lacks a threshold, or states no set that a threshold may be chosen on.
+        FileNotFoundError: `file` does not exist.
+        ValueError: The file lacks a threshold, or its set is not one of `CHOOSING_SETS`.
     """
-    folder, path = Path(folder), Path(file) if file else Path(folder) / KEPT_FILE
+    path = Path(file) if file else Path(folder) / KEPT_FILE
     if not path.is_file():
         if file:
-            raise FileNotFoundError(f"thresholds: {path} is not there, must be a {KEPT_FILE} or empty")
+            raise FileNotFoundError(f"thresholds: got {path}, must be an existing {KEPT_FILE} or empty")
         return None
+    point = _read_point(path)
+    if point.chosen_on not in CHOOSING_SETS:
+        raise ValueError(f"{path}: chosen_on: got {point.chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
+    model = Path(folder) / "model.keras"
+    if not file and (not model.is_file() or file_digest(model) != read_json(path).get("model_sha256")):
+        return None
+    return point
+
+
+def _read_point(path: Path, model: Path | None = None) -> OperatingPoint:
+    """Read an operating point; raise an error if it was written for another file than `model`."""
+    values = read_json(path)
+    if model is not None and values.get("model_sha256") not in (None, file_digest(model)):
+        raise ValueError(f"{path}: belongs to another model than {model}; run notebook 03 again")
+    known = {field.name for field in fields(OperatingPoint)}
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        _check("threshold", kept["threshold"], 1.0)
-        _check("heatmap_threshold", kept["heatmap_threshold"], np.nextafter(1, 0))
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: holds no thresholds that were kept ({error})") from error
-    if kept.get("chosen_on") not in CHOOSING_SETS:
-        raise ValueError(f"{path}: chosen_on is {kept.get('chosen_on')!r}, must be one of {', '.join(CHOOSING_SETS)}")
-    model = folder / "model.keras"
-    if not file and (not model.is_file() or file_digest(model) != kept.get("model_sha256")):
-        return None
-    return kept
+        return OperatingPoint(**{name: value for name, value in values.items() if name in known})
+    except (TypeError, ValueError) as error:
+        words = str(error) if isinstance(error, ValueError) else "threshold and heatmap_threshold must be present"
+        raise ValueError(f"{path}: {words}") from None
 
 
-def _check(name: str, value: float, high: float) -> None:
-    """Raise unless a threshold lies above 0 and at most at `high`."""
+def _check(name: str, value: float, high: float, rule: str = "a number between 0 and 1") -> None:
+    """Raise ValueError unless a value is a number above 0 and at most `high`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value <= high:
-        raise ValueError(f"{name}: got {value!r}, must lie between 0 and 1")
+        raise ValueError(f"{name}: got {value!r}, must be {rule}")

@@ -1,58 +1,68 @@
-"""Heatmaps: where a model sees BAC in a view, in [0, 1], in several forms.
+"""Heatmaps, which show in [0, 1] where a model sees BAC in a view: making them, choosing a form and its threshold Th.
 
-| form | is | scale |
+| form | definition | scale |
 | --- | --- | --- |
-| `cells` | each cell's own probability, pooled for the view's logit | the model's: that of training |
-| `grad-cam++` | Grad-CAM++ at the last convolution over its own maximum, times the view's score | the view's score |
-| `layer-cam` | the same with LayerCAM, also at the last convolution of twice that resolution | the view's score |
-| `own maximum` | Grad-CAM++ over its own maximum, as in the paper | none: every view has a 1 |
+| `local-logits` | probability of each local logit; the view's logit is pooled from the local logits | as in training |
+| `grad-cam++` | Grad-CAM++ of the last convolution, divided by its per-image maximum, times the score | the view's
+score | | `layer-cam` | the same with LayerCAM, also of the last convolution with twice the resolution | the view's
+score | | `per-image-maximum` | Grad-CAM++ divided by its per-image maximum, as in the paper | none: every view reaches
+1 |
 
-All but the paper's form are averaged with those of the view's mirror image, upside down. LayerCAM: Jiang et al., IEEE
-Transactions on Image Processing 30:5875 (2021): the pixels of each map are weighted by their own positive gradient;
-maps of several layers are scaled and joined by their maximum.
+All forms except the paper's are averaged with those of the view's mirror image (flipped upside down). LayerCAM (Jiang
+et al., IEEE Transactions on Image Processing 30:5875, 2021) weights each pixel of a map by its positive gradient; the
+maps of several layers are scaled and combined by their maximum.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from scipy.special import expit
+from tqdm import tqdm
 
 from bac_utils.backbones import CONVOLUTIONS
 from bac_utils.gradcam import GradCamPlusPlus, scale_maps
-from bac_utils.settings import HEATMAPS
+from bac_utils.quantify import bac_area, heatmap_area
+from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps
+from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMAP_THRESHOLD
 
-FORMS = CELLS, GRADCAM, LAYERCAM, OWN = HEATMAPS
+FORMS = LOCAL_LOGITS, GRADCAM, LAYERCAM, PER_IMAGE = HEATMAPS
+LOGITS_LAYER = "cells"
+"""Name of the layer with the local logits (`model.build_model`), also in saved models."""
+THRESHOLDS = tuple(k / 10 for k in range(1, 10))
+"""Values of Th to choose from."""
 
 
 class Explainer:
-    """Scores views and shows where the model sees BAC; built once, then called with batches.
+    """Scores views and makes heatmaps; built once, then called with batches.
 
     Attributes:
-        forms: Which heatmaps it makes.
+        forms: Forms of the heatmaps that it makes.
     """
 
-    def __init__(self, model: keras.Model, forms: Collection[str] = (CELLS,)) -> None:
-        """Choose a model and forms.
+    def __init__(self, model: keras.Model, forms: Collection[str] = (LOCAL_LOGITS,)) -> None:
+        """Prepare a model.
 
         Args:
             model: (N, H, W, 1) -> (N, 1) logits.
-            forms: Of `FORMS`; `cells` needs a model with a layer of that name (`build_model`), `layer-cam` one whose
-                convolutions are on its top level.
+            forms: Some of `FORMS`; `local-logits` needs a model of `build_model`, `layer-cam` a model with its
+                convolutions on the top level.
 
         Raises:
-            ValueError: A form is unknown, or the model lacks what it needs.
+            ValueError: A form is unknown, or the model does not support it.
         """
         unknown = sorted(set(forms) - set(FORMS))
         if unknown or not forms:
             raise ValueError(f"forms: got {', '.join(unknown) or 'none'}, must be among {', '.join(FORMS)}")
         self.forms = tuple(forms)
         self._shape = model.input_shape[1:]
-        self._gradcam = GradCamPlusPlus(model) if {GRADCAM, OWN} & set(forms) else None
-        self._cells = _cells(model) if CELLS in forms else None
+        self._gradcam = GradCamPlusPlus(model) if {GRADCAM, PER_IMAGE} & set(forms) else None
+        self._local_logits = _local_logits(model) if LOCAL_LOGITS in forms else None
         self._layercam = _LayerCam(model) if LAYERCAM in forms else None
 
     def __call__(self, views: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -62,51 +72,51 @@ class Explainer:
             views: (N, H, W, 1).
 
         Returns:
-            Logits, float32 (N,), of the views as they are; and each form's heatmaps, float32 (N, h, w) in [0, 1], on
-            the grid of the last convolution (`layer-cam`: of twice its rows and columns). A heatmap covers the whole
-            view.
+            Logits of the unflipped views, float32 (N,), and the heatmaps of each form, float32 (N, h, w) in [0, 1], on
+            the grid of the last convolution (`layer-cam`: twice its rows and columns). A heatmap covers the whole view.
+            Its values are rounded to float16, as they are stored in a run's folder.
 
         Raises:
-            ValueError: The views have another shape than the model's input.
+            ValueError: The shape of the views is not that of the model's input.
         """
         views = np.asarray(views, np.float32)
         fits = views.ndim == 4 and all(want in (None, n) for n, want in zip(views.shape[1:], self._shape, strict=True))
         if not fits or len(views) == 0:
             raise ValueError(f"views: got shape {views.shape}, must be (N, {', '.join(map(str, self._shape))}), N >= 1")
         logits, heat = None, {}
-        if self._cells is not None:
-            logits, _, heat[CELLS] = _both_ways(self._cells, views)
+        if self._local_logits is not None:
+            logits, _, heat[LOCAL_LOGITS] = _both_ways(self._local_logits, views)
         if GRADCAM in self.forms:
-            logits, heat[OWN], mean = _both_ways(self._own_maximum, views)
+            logits, heat[PER_IMAGE], mean = _both_ways(self._per_image, views)
             heat[GRADCAM] = mean * expit(logits)[:, None, None]
-        elif OWN in self.forms:
-            logits, heat[OWN] = self._own_maximum(views)
+        elif PER_IMAGE in self.forms:
+            logits, heat[PER_IMAGE] = self._per_image(views)
         if self._layercam is not None:
             logits, _, mean = _both_ways(self._layercam, views)
             heat[LAYERCAM] = mean * expit(logits)[:, None, None]
-        return logits, {form: heat[form] for form in self.forms}
+        return logits, {form: heat[form].astype(np.float16).astype(np.float32) for form in self.forms}
 
-    def _own_maximum(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _per_image(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         logits, maps = self._gradcam(views)
         return logits, scale_maps(maps)
 
 
 def default_form(model: keras.Model) -> str:
-    """Return `cells` for a model that has them, else `grad-cam++`."""
-    return CELLS if any(layer.name == CELLS for layer in model.layers) else GRADCAM
+    """Return `local-logits` for a model that has them, else `grad-cam++`."""
+    return LOCAL_LOGITS if any(layer.name == LOGITS_LAYER for layer in model.layers) else GRADCAM
 
 
 def usable_forms(model: keras.Model) -> tuple[str, ...]:
-    """Return the forms that a model can give, in the order of `FORMS`."""
-    cells = [CELLS] if default_form(model) == CELLS else []
-    return (*cells, GRADCAM, *([LAYERCAM] if _finer(model) is not None else []), OWN)
+    """Return the forms that a model supports, in the order of `FORMS`."""
+    local = [LOCAL_LOGITS] if default_form(model) == LOCAL_LOGITS else []
+    return (*local, GRADCAM, *([LAYERCAM] if _finer(model) is not None else []), PER_IMAGE)
 
 
 def _both_ways(look: Any, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the logits of the views, their maps, and the mean of these and of the mirror images' maps.
+    """Return the logits of the views, their maps, and the mean of these maps and those of the mirror images.
 
-    A view goes in with its mirror image: TensorFlow shares a batch among the processor's cores, and one view of
-    768 x 384 alone took 2.4 times as long as each of two.
+    Each view is processed together with its mirror image: TensorFlow distributes a batch over the cores, and a single
+    view of 768 x 384 took 2.4 times as long as each of two.
     """
     pairs = [look(np.stack([view, view[::-1]])) for view in views]
     logits = np.array([found[0] for found, _ in pairs], np.float32)
@@ -114,27 +124,29 @@ def _both_ways(look: Any, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     return logits, plain, (plain + mirrored[:, ::-1]) / 2
 
 
-def _cells(model: keras.Model) -> Any:
-    """Return a function: views to logits and each cell's probability."""
-    if default_form(model) != CELLS:
-        raise ValueError("forms: the model has no layer 'cells'; use another form, or a model of build_model")
-    both = keras.Model(model.inputs[0], [model.outputs[0], model.get_layer(CELLS).output])
+def _local_logits(model: keras.Model) -> Any:
+    """Return a function that computes the logits of views and the probabilities of their local logits."""
+    if default_form(model) != LOCAL_LOGITS:
+        raise ValueError(f"forms: got {LOCAL_LOGITS}, must be another form for a model that is not from build_model")
+    both = keras.Model(model.inputs[0], [model.outputs[0], model.get_layer(LOGITS_LAYER).output])
     compute = tf.function(lambda x: both(x, training=False), input_signature=[_signature(model)])
 
     def look(views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits, cells = compute(views)
-        return logits.numpy()[:, 0], expit(cells.numpy()[..., 0])
+        logits, local = compute(views)
+        return logits.numpy()[:, 0], expit(local.numpy()[..., 0])
 
     return look
 
 
 class _LayerCam:
-    """LayerCAM of the last convolution and of the last one of twice its resolution, joined by their maximum."""
+    """LayerCAM of the last convolution and of the last one with twice its resolution, combined by their maximum."""
 
     def __init__(self, model: keras.Model) -> None:
         maps = _finer(model)
         if maps is None:
-            raise ValueError("forms: layer-cam needs convolutions of two resolutions on the model's top level")
+            raise ValueError(
+                f"forms: got {LAYERCAM}, must be another form for a model without convolutions of two resolutions"
+            )
         self._model = keras.Model(model.inputs[0], [*maps, model.outputs[0]])
         self._compute = tf.function(self._maps, input_signature=[_signature(model)])
 
@@ -154,7 +166,7 @@ class _LayerCam:
 
 
 def _finer(model: keras.Model) -> tuple | None:
-    """Return the outputs of the last convolution of twice the last one's rows, and of the last one; None without."""
+    """Return the outputs of the last convolution with twice the rows of the last one, and of the last one, or None."""
     outputs = [layer.output for layer in model.layers if isinstance(layer, CONVOLUTIONS)]
     finer = [maps for maps in outputs if maps.shape[1] == 2 * outputs[-1].shape[1]]
     return (finer[-1], outputs[-1]) if finer else None
@@ -162,3 +174,140 @@ def _finer(model: keras.Model) -> tuple | None:
 
 def _signature(model: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec(model.input_shape, tf.float32)
+
+
+def default_threshold(form: str) -> float:
+    """Return the Th of a form of heatmap if no lengths are known to choose it by."""
+    return DEFAULT_HEATMAP_THRESHOLD if form == LOCAL_LOGITS else PAPER_HEATMAP_THRESHOLD
+
+
+def rho_by_threshold(explain: Explainer, pixels: Any, table: pd.DataFrame, threshold: float) -> pd.DataFrame | None:
+    """Correlate area and length on the views on which the form of heatmap and its Th are chosen.
+
+    Args:
+        explain: Makes the heatmaps of all forms to choose from.
+        pixels: Prepared views by the table's index, each (H, W).
+        table: One row per view: `bac_length_mm, spacing_row_mm, spacing_column_mm`.
+        threshold: Detection threshold of the score.
+
+    Returns:
+        Spearman's rho, one row per Th of `THRESHOLDS` (the index) and one column per form; -1 where it is undefined.
+        None if fewer than three different lengths are known.
+    """
+    lengths = table["bac_length_mm"].dropna() if "bac_length_mm" in table else pd.Series(dtype=float)
+    if lengths.nunique() <= 2:
+        return None
+    rows = []
+    for i in tqdm(lengths.index, desc="choosing a heatmap", unit="view"):
+        view = np.asarray(pixels[i], np.float32)
+        spacing = tuple(table.loc[i, ["spacing_row_mm", "spacing_column_mm"]])
+        spacing = spacing if np.isfinite(spacing).all() else None
+        logits, heats = explain(view[None, ..., None])
+        bac = expit(np.float64(logits[0])) >= threshold
+        maps = ((form, heats[form][0], th) for form in explain.forms for th in THRESHOLDS)
+        rows.append([heatmap_area(heat, form, bac, view.shape, th, spacing, view != 0)[0] for form, heat, th in maps])
+    areas = pd.DataFrame(rows, lengths.index)
+    varied = areas.loc[:, areas.nunique() > 1]
+    rho = varied.corrwith(lengths, method="spearman").reindex(areas.columns).fillna(-1.0)
+    return pd.DataFrame(rho.to_numpy().reshape(len(explain.forms), -1).T, THRESHOLDS, explain.forms)
+
+
+def choose_heatmap(
+    curve: pd.DataFrame | None, form: str | None, threshold: float | None, default: str
+) -> tuple[str, float, str]:
+    """Choose the form of heatmap and its Th: the pair with the largest rho.
+
+    Args:
+        curve: From `rho_by_threshold`; None if lengths are not known.
+        form: Requested form, or None.
+        threshold: Requested Th, or None. It need not be in the curve.
+        default: Form to use without a curve, with the Th of `default_threshold`.
+
+    Returns:
+        Form, Th, and what they were chosen on: `given`, `validation` or `default`. Among equal pairs, the first form
+        and the Th closest to 0.5 are taken.
+
+    Raises:
+        ValueError: The requested form is not in the curve.
+    """
+    if form is not None and curve is not None and form not in curve:
+        raise ValueError(f"heatmap: got {form!r}, must be one that the model supports: {', '.join(curve)}")
+    if form is not None and threshold is not None:
+        return form, threshold, "given"
+    if curve is None:
+        form = form or default
+        return form, default_threshold(form) if threshold is None else threshold, "default"
+    part = curve[[form]] if form else curve
+    if threshold is not None:
+        nearest = min(part.index, key=lambda th: abs(th - threshold))
+        return str(part.loc[nearest].idxmax()), threshold, "validation"
+    best = float(part.max().max())
+    form = next(name for name in part if part[name].max() == best)
+    equal = part.index[part[form] == best]
+    return str(form), float(min(equal, key=lambda th: abs(th - 0.5))), "validation"
+
+
+def make_heatmaps(explain: Explainer, form: str, pixels: Any, rows: Sequence[int], batch_size: int) -> np.ndarray:
+    """Make the heatmaps of many views.
+
+    Args:
+        explain: Makes heatmaps of the form.
+        form: One of `FORMS`.
+        pixels: All prepared views, (N, H, W).
+        rows: Indices of the views that get a heatmap.
+        batch_size: Views per batch.
+
+    Returns:
+        float16 (len(rows), h, w).
+    """
+    rows, found = np.asarray(rows, int), [np.zeros((0, 1, 1), np.float16)]
+    for start in tqdm(range(0, len(rows), batch_size), desc="heatmaps", unit="batch"):
+        views = np.asarray(pixels[rows[start : start + batch_size]], np.float32)
+        found.append(explain(views[..., None])[1][form].astype(np.float16))
+    return np.concatenate(found[1:] or found)
+
+
+def paper_areas(model: keras.Model, pixels: np.ndarray, spacing_mm: Sequence[tuple[float, float] | None]) -> np.ndarray:
+    """Measure areas by the paper's recipe: heatmaps `per-image-maximum` above `PAPER_HEATMAP_THRESHOLD`.
+
+    Args:
+        model: (N, H, W, 1) -> (N, 1) logits.
+        pixels: Prepared views, (N, H, W), 0 outside the breast.
+        spacing_mm: (row, column) of each view; if one is None, all areas are in pixels.
+
+    Returns:
+        float64 (N,), mm2 or pixels.
+    """
+    maps = make_heatmaps(Explainer(model, [PER_IMAGE]), PER_IMAGE, pixels, range(len(pixels)), batch_size=2)
+    spacing_mm = spacing_mm if all(spacing_mm) else [None] * len(pixels)
+    rows = zip(maps, pixels, spacing_mm, strict=True)
+    return np.array(
+        [bac_area(heat, view.shape, PAPER_HEATMAP_THRESHOLD, spacing, view != 0)[0] for heat, view, spacing in rows]
+    )
+
+
+def remake_heatmaps(folder: Path, explain: Explainer, form: str, prepared: Any, batch_size: int) -> int:
+    """Replace the heatmaps saved by notebook 03 with those of another form.
+
+    Args:
+        folder: The run's folder.
+        explain: Makes heatmaps of the form.
+        form: One of `FORMS`.
+        prepared: The run's `dataset.PreparedViews`.
+        batch_size: Views per batch.
+
+    Returns:
+        Number of heatmaps made; 0 if the saved heatmaps already have this form, or none were saved.
+    """
+    path = folder / HEATMAP_FILES["detection"]
+    if not path.is_file():
+        return 0
+    with np.load(path) as saved:
+        if str(saved["form"]) == form:
+            return 0
+        keys, spacing = pd.DataFrame({name: saved[name] for name in KEYS}), saved["spacing_mm"]
+    places = prepared.table.reset_index().set_index(KEYS)["index"]
+    rows = places.loc[list(keys.itertuples(index=False, name=None))].to_numpy()
+    heats = make_heatmaps(explain, form, prepared.pixels, rows, batch_size)
+    save_heatmaps(folder, "detection", form, keys, heats, spacing)
+    return len(rows)

@@ -1,6 +1,6 @@
-"""Figures of a run: each function returns a Matplotlib figure, `save` writes it.
+"""Figures of a run: each function returns a Matplotlib figure, and `save` writes it.
 
-Colours come from seaborn's colour-blind palette and never carry a meaning alone; no global style is changed.
+Colours are from seaborn's colour-blind palette and are never the only distinction; no global style is changed.
 """
 
 import functools
@@ -19,20 +19,17 @@ from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_curve
 from statsmodels.graphics.agreement import mean_diff_plot
 
-from bac_utils.run_folder import SETS, with_interval
+from bac_utils.statistics import with_interval
+from bac_utils.views_table import SETS
 
 PALETTE = sns.color_palette("colorblind")
-SET_COLOURS = {
-    "train": PALETTE[3],
-    "validation": PALETTE[0],
-    "test": PALETTE[2],
-}  # the paper's red, blue, green
+SET_COLOURS = {"train": PALETTE[3], "validation": PALETTE[0], "test": PALETTE[2]}  # the paper's red, blue, green
 GROUP_COLOURS = {"BAC-": PALETTE[0], "BAC+": PALETTE[1]}
 PNG_BYTES = 300_000
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the kit's style, and leave everybody else's as it was."""
+    """Decorate a function to draw in the kit's style without changing the global style."""
 
     @functools.wraps(draw)
     def wrapper(*args, **kwargs) -> Figure:
@@ -43,14 +40,14 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def save(figure: Figure, path: Path) -> Figure:
-    """Write a figure as a PNG file and close it; above 300 kB it is reduced to 256 colours, then in size.
+    """Write a figure as a PNG file and close it; above 300 kB, it is reduced to 256 colours, then in size.
 
     Args:
-        figure: What one of the functions below returned.
-        path: The .png file; its folder is made when it is not there.
+        figure: A figure of one of the functions below.
+        path: The .png file; its folder is created if missing.
 
     Returns:
-        The figure, so that a notebook shows it as the value of its cell.
+        The figure, so that a notebook displays it as the result of a cell.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
@@ -74,7 +71,7 @@ def _groups(women: pd.DataFrame) -> pd.Series:
 
 
 def _boxes(axes: Axes, groups: Sequence[pd.Series], places: Sequence[float], colours: Iterable) -> None:
-    """Draw box plots: box = quartiles, whiskers up to 1.5 box lengths, dots beyond."""
+    """Draw box plots: boxes show quartiles, whiskers reach up to 1.5 box lengths, dots lie beyond."""
     boxes = axes.boxplot(
         groups, positions=places, widths=0.35, patch_artist=True, manage_ticks=False,
         medianprops={"color": "black"}, flierprops={"markersize": 2},
@@ -88,7 +85,7 @@ def age_distribution(women: pd.DataFrame) -> Figure:
     """Draw the ages of BAC+ and BAC- women: histogram on the left, box plots on the right.
 
     Args:
-        women: One row a woman: `age` in years, `bac` 0 or 1.
+        women: One row per woman: `age` in years, `bac` 0 or 1.
 
     Returns:
         The figure.
@@ -116,7 +113,7 @@ def prevalence_by_class(table: pd.DataFrame, published: Sequence[float] | None =
 
     Args:
         table: Rows `age_class, women, bac_women, prevalence, ci_low, ci_high` (shares in [0, 1]).
-        published: The paper's shares, one a class; None when the classes are not the paper's.
+        published: The paper's shares, one per class; None if the classes are not those of the paper.
 
     Returns:
         The figure.
@@ -141,18 +138,19 @@ def loss_curves(history: pd.DataFrame, start_auc_pr: float | None = None) -> Fig
     """Draw loss and AUC-PR by epoch; a dotted line marks the epoch whose weights were kept.
 
     Args:
-        history: One row an epoch: `epoch, loss, val_loss, val_auc_pr`, and `auc_pr` where it was recorded.
-        start_auc_pr: Of the validation set before training; drawn as a dashed line.
+        history: One row per epoch: `epoch, loss, val_loss, val_auc_pr`.
+        start_auc_pr: AUC-PR on the validation set before training; drawn as a dashed line.
 
     Returns:
         The figure.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     best = history["epoch"].iloc[history["val_auc_pr"].argmax()]
-    for axes, name, label in ((left, "loss", "Binary cross-entropy"), (right, "auc_pr", "AUC-PR")):
-        for column, split in ((name, "train"), (f"val_{name}", "validation")):
-            if column in history:
-                axes.plot(history["epoch"], history[column], "o-", ms=4, color=SET_COLOURS[split], label=split)
+    left_curves = {"train": history["loss"], "validation": history["val_loss"]}
+    right_curves = {"validation": history["val_auc_pr"]}
+    for axes, curves, label in ((left, left_curves, "Binary cross-entropy"), (right, right_curves, "AUC-PR")):
+        for split, values in curves.items():
+            axes.plot(history["epoch"], values, "o-", ms=4, color=SET_COLOURS[split], label=split)
         axes.axvline(best, color="grey", linestyle=":", label=f"kept: epoch {best}")
         axes.set(xlabel="Epoch", ylabel=label)
         axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
@@ -168,10 +166,10 @@ def loss_curves(history: pd.DataFrame, start_auc_pr: float | None = None) -> Fig
 
 @styled
 def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], threshold: float) -> Figure:
-    """Draw the ROC and the precision-recall curves of the three sets, as the paper's figure 3.
+    """Draw the ROC and precision-recall curves of the three sets, as in the paper's figure 3.
 
     Args:
-        predictions: One row a view: `split`, `bac` 0 or 1, `score` in [0, 1].
+        predictions: One row per view: `split`, `bac` 0 or 1, `score` in [0, 1].
         detection: By set: `auc_roc`, `auc_pr`, `auc_roc_ci`, `auc_pr_ci`.
         threshold: Operating threshold; a dot marks it on every curve.
 
@@ -200,14 +198,14 @@ def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], thresho
     for axes, title in ((roc, "AUC-ROC [95 % interval]"), (pr, "AUC-PR [95 % interval]")):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.legend(title=title, loc="lower right" if axes is roc else "lower left", fontsize=9)
-    figure.supxlabel("dot: operating threshold; dotted: a score that knows nothing", fontsize=9, color="dimgrey")
+    figure.supxlabel("dot: operating threshold; dotted: no-skill baseline", fontsize=9, color="dimgrey")
     sns.despine(figure)
     return figure
 
 
 @styled
 def confusion_matrices(detection: dict[str, dict]) -> Figure:
-    """Draw one matrix of counts a set; the shading is the share of the true class.
+    """Draw one confusion matrix per set, shaded by the share of the true class.
 
     Args:
         detection: By set: `tn`, `fp`, `fn`, `tp`.
@@ -232,7 +230,7 @@ def score_boxes(predictions: pd.DataFrame, threshold: float) -> Figure:
     """Draw the scores of BAC+ and BAC- views in the three sets as box plots, with the operating threshold.
 
     Args:
-        predictions: One row a view: `split`, `bac` 0 or 1, `score` in [0, 1].
+        predictions: One row per view: `split`, `bac` 0 or 1, `score` in [0, 1].
         threshold: Operating threshold.
 
     Returns:
@@ -254,13 +252,13 @@ def score_boxes(predictions: pd.DataFrame, threshold: float) -> Figure:
 
 
 def show_view(axes: Axes, pixels: np.ndarray, aspect: float, heatmap: np.ndarray | None = None) -> None:
-    """Show a prepared view in grey; its background black, the hotter the heatmap the less transparent.
+    """Show a prepared view in grey levels on black, with an overlaid heatmap whose opacity increases with its values.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw in.
         pixels: (H, W), 0 outside the breast.
-        aspect: Height of a pixel over its width.
-        heatmap: (H, W) in [0, 1]; none is drawn by default.
+        aspect: Height of a pixel divided by its width.
+        heatmap: (H, W) in [0, 1]; None draws no heatmap.
     """
     inside = pixels != 0
     low, high = np.percentile(pixels[inside], (1, 99.8)) if inside.any() else (0, 1)
@@ -273,63 +271,108 @@ def show_view(axes: Axes, pixels: np.ndarray, aspect: float, heatmap: np.ndarray
 
 
 def view_aspects(table: pd.DataFrame) -> pd.Series:
-    """Return row over column spacing of prepared views, 1 where unknown, so that breasts are not shown stretched.
+    """Return the ratio of row to column spacing of prepared views, used to display breasts without distortion.
 
     Args:
-        table: One row a view: `spacing_row_mm`, `spacing_column_mm`, NaN where unknown.
+        table: One row per view: `spacing_row_mm`, `spacing_column_mm`, NaN where unknown.
 
     Returns:
-        The ratio, with the table's index.
+        The ratio, 1 where unknown, with the table's index.
     """
     return (table["spacing_row_mm"] / table["spacing_column_mm"]).fillna(1.0)
 
 
 @styled
 def gallery(rows: Sequence[tuple[str, Sequence[dict]]], columns: int = 4) -> Figure:
-    """Draw prepared views in rows, each view with its heatmap beside it where it has one.
+    """Draw prepared views in rows, each followed by its heatmaps.
 
     Args:
-        rows: A name and its views; a view is a dict of `pixels` (float, (H, W), 0 outside the breast) and,
-            optionally, `heatmap` ((H, W), [0, 1]), `title`, and `aspect` (row spacing over column spacing).
-        columns: Views in a row; an empty place stays empty.
+        rows: Name and views of each row. A view is a dict of `pixels` (float, (H, W), 0 outside the breast) and,
+            optionally, `heatmaps` (by name, each (H, W) in [0, 1]; the same number in all views), `title`, and `aspect`
+            (row spacing divided by column spacing).
+        columns: Views per row; missing views leave an empty place.
 
     Returns:
-        The figure; heatmaps share one scale.
+        The figure; a colour bar shows the common scale of the heatmaps.
 
     Raises:
-        ValueError: No row holds a view.
+        ValueError: There are no views.
     """
     views = [view for _, row in rows for view in row]
     if not views:
-        raise ValueError("rows: got no view, must hold at least one")
-    with_map = any(view.get("heatmap") is not None for view in views)
+        raise ValueError("rows: got no view, must have at least one")
+    names = list(views[0].get("heatmaps", {}))
     height, width = views[0]["pixels"].shape
     shape = np.median([v.get("aspect", 1.0) for v in views]) * height / width
-    panels = columns * (2 if with_map else 1)
-    size = (1.35 * panels, len(rows) * (1.35 * shape + 0.35))
+    each = 1 + len(names)
+    panels = columns * each
+    size = (1.35 * panels, len(rows) * (1.35 * shape + 0.4))
     figure, grid = plt.subplots(len(rows), panels, figsize=size, squeeze=False, layout="compressed")
     for line, (name, row) in zip(grid, rows, strict=True):
         for axes in line:
             axes.set_axis_off()
         for k, view in enumerate(row[:columns]):
-            spots = line[2 * k : 2 * k + 2] if with_map else line[k : k + 1]
-            for axes, heatmap in zip(spots, (None, view.get("heatmap")), strict=False):
+            spots = line[each * k : each * (k + 1)]
+            for axes, heatmap in zip(spots, (None, *view.get("heatmaps", {}).values()), strict=True):
                 show_view(axes, np.asarray(view["pixels"], np.float32), view.get("aspect", 1.0), heatmap)
             spots[0].set_title(view.get("title", ""), fontsize=7, loc="left")
+            for axes, title in zip(spots[1:], names if len(names) > 1 else (), strict=False):
+                axes.set_title(title, fontsize=7)
         line[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", transform=line[0].transAxes)
+    if names:
+        scale = plt.cm.ScalarMappable(plt.Normalize(0, 1), "inferno")
+        bar = figure.colorbar(scale, ax=grid, location="bottom", shrink=0.4, aspect=40, pad=0.01)
+        bar.set_label("Heatmap", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+@styled
+def preparation_steps(views: Sequence[dict]) -> Figure:
+    """Draw the preparation of views: original, mask and bounding box of the breast, crop, and input of the network.
+
+    Args:
+        views: Dicts of `pixels` (float, (rows, columns)), `mask` (bool, the same shape), `box` (r0, r1, c0, c1,
+            end-exclusive), `prepared` (float, (H, W), 0 outside the breast), `aspect` (row spacing divided by column
+            spacing of `prepared`) and `title`.
+
+    Returns:
+        The figure, one row per view.
+    """
+    figure, grid = plt.subplots(len(views), 4, figsize=(10, 3.6 * len(views)), squeeze=False, layout="constrained")
+    for line, view in zip(grid, views, strict=True):
+        step = max(1, max(view["pixels"].shape) // 600)
+        pixels, mask = view["pixels"][::step, ::step], view["mask"][::step, ::step]
+        r0, r1, c0, c1 = view["box"]
+        grey = {"cmap": "gray", "vmin": np.percentile(pixels, 1), "vmax": np.percentile(pixels, 99.9)}
+        line[0].imshow(pixels, **grey)
+        line[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+        line[1].add_patch(
+            plt.Rectangle((c0 / step, r0 / step), (c1 - c0) / step, (r1 - r0) / step, fill=False, ec=PALETTE[1], lw=2)
+        )
+        line[2].imshow(view["pixels"][r0:r1:step, c0:c1:step], **grey)
+        show_view(line[3], np.asarray(view["prepared"], np.float32), view["aspect"])
+        rows, columns = view["pixels"].shape
+        height, width = view["prepared"].shape
+        titles = (
+            f"{view['title']}: {rows} × {columns}", "mask and bounding box",
+            f"crop: {r1 - r0} × {c1 - c0}", f"network's input: {height} × {width}",
+        )  # fmt: skip
+        for axes, title in zip(line, titles, strict=True):
+            axes.set_title(title, fontsize=9)
+            axes.set(xticks=[], yticks=[])
     return figure
 
 
 @styled
 def measure_against_length(table: pd.DataFrame, measure: str, note: str, label: str) -> Figure:
-    """Draw a measure against the true length of the calcified arteries, as the paper's figure 6b.
+    """Draw a measure against the reference length of the calcified arteries, as in the paper's figure 6b.
 
     Args:
-        table: One row a view: `bac_length_mm`, `split` and the column named by `measure`. Where the column's name ends
-            in `length_mm`, the line of equal lengths is drawn.
-        measure: Column.
-        note: The correlation in words; the title.
-        label: Of the measure's axis, with its unit.
+        table: One row per view: `bac_length_mm`, `split` and the column `measure`.
+        measure: Name of the column. If it ends in `length_mm`, the line of equal lengths is drawn.
+        note: Title, with the correlation.
+        label: Label of the axis of the measure, with its unit.
 
     Returns:
         The figure.
@@ -342,7 +385,7 @@ def measure_against_length(table: pd.DataFrame, measure: str, note: str, label: 
     if measure.endswith("length_mm"):
         top = float(table[["bac_length_mm", measure]].max().max())
         axes.plot([0, top], [0, top], ":", color="grey", lw=1, label="equal")
-    axes.set(xlabel="True length of calcified artery (mm)", ylabel=label)
+    axes.set(xlabel="Reference length of calcified artery (mm)", ylabel=label)
     axes.set_title(note, fontsize=10)
     axes.legend(frameon=False)
     sns.despine(figure)
@@ -350,23 +393,30 @@ def measure_against_length(table: pd.DataFrame, measure: str, note: str, label: 
 
 
 @styled
-def bland_altman(table: pd.DataFrame, measured: str, true: str, quantity: str) -> Figure:
+def bland_altman(table: pd.DataFrame, measured: str, true: str, quantity: str, unit: str) -> Figure:
     """Draw the difference of two measurements over their mean (Bland & Altman, Lancet 1986).
 
     Args:
-        table: One row a view, with two columns of numbers.
-        measured: The one column.
-        true: The other.
-        quantity: What they are, with the unit.
+        table: One row per view, with two columns of numbers.
+        measured: Column of the measurement.
+        true: Column of the reference.
+        quantity: Name of the quantity.
+        unit: Unit of both columns.
 
     Returns:
-        The figure: differences, their mean and the mean -+ 1.96 deviations.
+        The figure: differences, their mean, and the mean -+ 1.96 standard deviations (statsmodels: divided by n).
     """
     figure, axes = plt.subplots(figsize=(6.5, 4.2))  # mean_diff_plot lays it out
     style = {"color": PALETTE[0], "alpha": 0.8, "s": 30}
     mean_diff_plot(table[measured].to_numpy(), table[true].to_numpy(), ax=axes, scatter_kwds=style)
-    axes.set_xlabel(f"Mean of measured and true {quantity}", fontsize=10)
-    axes.set_ylabel("Measured minus true", fontsize=10)
+    for text in axes.texts:
+        text.set(text=f"{text.get_text()} {unit}".replace("\n", " "), fontsize=9)
+    low, high = axes.get_ylim()
+    difference = table[measured] - table[true]
+    margin = 0.05 * (difference.max() - difference.min())
+    axes.set_ylim(min(low, difference.min() - margin), max(high, difference.max() + margin))
+    axes.set_xlabel(f"Mean of measured and reference {quantity} ({unit})", fontsize=10)
+    axes.set_ylabel(f"Measured minus reference ({unit})", fontsize=10)
     axes.tick_params(labelsize=9)
     sns.despine(figure)
     return figure
@@ -374,12 +424,12 @@ def bland_altman(table: pd.DataFrame, measured: str, true: str, quantity: str) -
 
 @styled
 def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) -> Figure:
-    """Draw Spearman's rho of area and length over the binarisation threshold.
+    """Draw Spearman's rho of area and length over the threshold of the heatmap.
 
     Args:
-        curve: Columns `threshold` and one of rho for each form of the heatmap, named as in the legend.
-        threshold: The Th that is used; marked.
-        published: The paper's rho; marked.
+        curve: Column `threshold` and one column of rho for each form of heatmap, named as in the legend.
+        threshold: The Th in use, shown as a line.
+        published: The paper's rho, shown as a line.
 
     Returns:
         The figure.
@@ -390,7 +440,7 @@ def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) ->
         axes.plot(curve["threshold"], curve[form], style, color=colour, label=form)
     axes.axvline(threshold, color="black", lw=1, linestyle=":", label=f"Th = {threshold:g}")
     axes.axhline(published, color="grey", lw=1, linestyle=":", label=f"paper: {published:.2f}")
-    axes.set(xlabel="Binarisation threshold Th", ylabel="Spearman rho", xlim=(0, 1), ylim=(None, 1))
+    axes.set(xlabel="Heatmap threshold Th", ylabel="Spearman's ρ of area and length", xlim=(0, 1), ylim=(None, 1))
     axes.legend(frameon=False, fontsize=9)
     sns.despine(figure)
     return figure
@@ -398,7 +448,7 @@ def rho_by_threshold(curve: pd.DataFrame, threshold: float, published: float) ->
 
 @styled
 def outlined_views(views: Sequence[dict]) -> Figure:
-    """Draw mammograms with the outline of a region, as the paper's figure 6a.
+    """Draw mammograms with the outline of a region, as in the paper's figure 6a.
 
     Args:
         views: Dicts of `pixels` (float, (rows, columns)), `region` (bool, the same shape) and `title`.

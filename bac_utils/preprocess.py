@@ -1,9 +1,9 @@
-"""A mammogram to the network's input: breast found, cropped, brought to scale, normalised, and the way back.
+"""From a mammogram to the network's input and back: find the breast, crop, resize and normalise.
 
-The steps are those of Mobini et al. 2023 (Preprocessing): Otsu's threshold, the smallest rectangle around the
-breast, a fixed matrix, normalisation of the breast's pixels only. The breast is the largest component after
-Otsu; three additions make that hold on real archives: bright film edges are left out, thin links to labels
-and edges are cut, and a second, lower threshold takes in the faint skin zone.
+The steps are those of Mobini et al. 2023 (Preprocessing): Otsu's threshold, the smallest rectangle around the breast, a
+fixed matrix, and normalisation of the pixels of the breast only. The breast is the largest component above Otsu's
+threshold. Three additions make this work on real archives: bright film edges are excluded, thin links to labels and
+edges are cut, and a second, lower threshold includes the faint skin zone.
 """
 
 from dataclasses import dataclass
@@ -12,40 +12,38 @@ import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from bac_utils.intake.reader import Mammogram, Skip
+from bac_utils.intake.mammogram import Mammogram, Skip
 
-# Shares of lengths are of the image's longer side. Design assumptions, tried on film and on simulated views.
-WORKING_SIZE = 512  # the breast is found on a copy whose longer side has at most so many pixels
-FRAME_SHARE = 0.04  # film borders at top and bottom reach no further into the image than this
-GLOW_SHARE = 0.12  # film borders and glow at the sides reach no further than this
+# Lengths are shares of the longer side of the image. Design assumptions, tested on film and on simulated views.
+WORKING_SIZE = 512  # maximum length of the longer side, in pixels, of the copy on which the breast is found
+FRAME_SHARE = 0.04  # maximum width of film borders at the top and bottom
+GLOW_SHARE = 0.12  # maximum width of film borders and glow at the sides
 GLOW_MARGIN = 1.1  # tissue at a glowing side is brighter than the glow by this factor, on the square-root scale
-WHITE = 0.85  # a strip at a side from here on, on the square-root scale, is a white film border
+WHITE = 0.85  # a strip at a side is a white film border above this grey level, on the square-root scale
 LINK_SHARE = 0.012  # links and spurs thinner than twice this are cut
-SKIN_FACTORS = (0.3, 0.6, 1.0)  # lower threshold as a share of Otsu's, above the background
-FAT_SHARE = 0.2  # of the darker class: so much of it, and
-FAT_RISE = 0.4  # so far up from the background to Otsu's threshold, is fat and not skin or glow
+SKIN_FACTORS = (0.3, 0.6, 1.0)  # lower threshold above the background, as a share of Otsu's
+FAT_SHARE = 0.2  # the brighter part of the dark class is fat, not skin or glow, if it is more than this share of it
+FAT_RISE = 0.4  # and its mean lies more than this share of the way from the background to Otsu's threshold
 LARGEST_EXTENT = 0.92  # a region that fills more of its rectangle is an exposed field, not a breast
-SMALLEST_SHARE = 0.015  # a breast's share of the image's area
-SMALLEST_CONTRAST = 3.0  # breast minus background in units of the fine structure's deviation
-LARGEST_RIM_SHARE = 0.75  # of the image's rim: more is a bright background, not a breast
-USUAL_FIELD_MM = 240.0  # longer side of the commonest film and detector field; for files that state no spacing
+SMALLEST_SHARE = 0.015  # smallest share of the image area that is a breast
+SMALLEST_CONTRAST = 3.0  # breast minus background, in units of the standard deviation of the fine structure
+LARGEST_RIM_SHARE = 0.75  # if more of the image's rim is bright, it is a bright background, not a breast
+USUAL_FIELD_MM = 240.0  # longer side of the most common film and detector; for files without a spacing
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A view as the network takes it.
+    """A prepared view, the input of the network.
 
     Attributes:
-        pixels: float32 (H, W); the chest wall is at the left, mean 0 and deviation 1 inside the breast,
-            exactly 0 outside (and nowhere inside).
-        spacing_mm: Row and column spacing after the resize, mm, or None when the file gave none. The two
-            differ where the breast's rectangle is stretched.
-        box: (r0, r1, c0, c1), the breast's rectangle in the original grid, ends exclusive.
-        inset: (r0, r1, c0, c1), the same rectangle in `pixels`; the whole matrix where it is stretched.
-        flipped: The original has the chest wall at the right.
+        pixels: float32 (H, W), rounded to float16 values; the chest wall is on the left; mean 0 and standard deviation
+            1 inside the breast, exactly 0 outside (and nowhere inside).
+        spacing_mm: (row, column) spacing after resizing, mm, or None if the file states none. The two differ if the
+            breast's rectangle is stretched.
+        box: (r0, r1, c0, c1), the breast's rectangle on the original grid, end-exclusive.
+        inset: (r0, r1, c0, c1), the same rectangle in `pixels`; the whole matrix if stretched.
+        flipped: Whether the original has the chest wall on the right.
         original_shape: (rows, columns) of the original.
-        side_disagrees: The stated laterality does not fit the side on which the tissue lies (a left breast lies
-            at the left by display convention). The pixels win; some archives mirror their images.
     """
 
     pixels: np.ndarray
@@ -54,7 +52,6 @@ class Prepared:
     inset: tuple[int, int, int, int]
     flipped: bool
     original_shape: tuple[int, int]
-    side_disagrees: bool = False
 
     @property
     def mask(self) -> np.ndarray:
@@ -63,17 +60,16 @@ class Prepared:
 
 
 def find_breast(pixels: np.ndarray) -> np.ndarray:
-    """Find the breast on a mammogram, film borders, labels and background left out.
+    """Segment the breast on a mammogram, without film borders, labels and background.
 
-    Otsu's threshold (on a square-root grey scale, so that a dense gland does not hide the fat) and the
-    largest component, as in Mobini et al. 2023, with the additions that the module names. The pectoral muscle
-    stays in.
+    Otsu's threshold (on a square-root grey scale, so that dense tissue does not hide fat) and the largest component, as
+    in Mobini et al. 2023, with the additions described in the module. The pectoral muscle is included.
 
     Args:
-        pixels: (rows, columns), any real dtype, higher = denser. NaN and infinite pixels count as background.
+        pixels: (rows, columns), any real dtype; higher is denser. NaN and infinite pixels count as background.
 
     Returns:
-        The breast's mask, bool (rows, columns).
+        Mask of the breast, bool (rows, columns).
 
     Raises:
         TypeError: `pixels` is not an array of real numbers.
@@ -85,23 +81,23 @@ def find_breast(pixels: np.ndarray) -> np.ndarray:
 
 
 def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None = None) -> Prepared:
-    """Crop a view to the breast, bring it to the network's matrix and normalise it.
+    """Crop a view to the breast, resize it to the network's matrix and normalise it.
 
-    The smallest rectangle around the breast is resized by area averaging where it shrinks and linearly where it grows;
-    then x -> (x - mean) / deviation over the breast. Mobini et al. 2023 stretch the rectangle to the matrix, so that
-    scale and aspect differ from breast to breast. With `pixel_mm` every breast keeps its size instead: an artery is as
-    many pixels wide in a small breast as in a large one. The rectangle then lies at the matrix's left edge, half way
-    down; one that is too large for the matrix is shrunk until it fits. A view and its mirror image give the same
-    result.
+    The smallest rectangle around the breast is resized, by area averaging if it shrinks and linear interpolation if it
+    grows. The pixels of the breast are then normalised to mean 0 and standard deviation 1. Mobini et al. 2023 stretch
+    the rectangle to the matrix, so that scale and aspect ratio differ between breasts. With `pixel_mm`, every breast
+    keeps its size instead, and an artery has the same width in pixels in small and large breasts. The rectangle is then
+    placed at the left edge of the matrix, vertically centred; if it is too large for the matrix, it is shrunk to fit. A
+    view and its mirror image give the same result.
 
     Args:
         mammogram: The view.
         shape: (rows, columns) of the result.
-        pixel_mm: Side of a pixel of the result in mm; None stretches. For a file that states no spacing, the image's
-            longer side is taken for `USUAL_FIELD_MM`.
+        pixel_mm: Pixel size of the result in mm; None stretches. For a file without a spacing, the longer side of the
+            image is assumed to be `USUAL_FIELD_MM`.
 
     Returns:
-        The prepared view, with the crop box and the spacings.
+        The prepared view, with its box and spacing.
 
     Raises:
         ValueError: `shape` is not two positive whole numbers, or `pixel_mm` is not a positive number.
@@ -128,11 +124,15 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     breast = values[inside].astype(np.float64)
     deviation = breast.std() if breast.size else 0.0
     if not deviation > 0:
-        raise Skip("no_breast", "the breast has no structure: all its pixels are equal")
+        raise Skip("no_breast", "all pixels of the breast are equal")
     result = np.zeros(shape, np.float32)
-    normal = ((breast - breast.mean()) / deviation).astype(np.float32)
-    # No pixel inside is exactly 0, so that zero means outside; 1e-4 also survives float16.
-    result[top : top + size[0], : size[1]][inside] = np.where(np.abs(normal) < 1e-4, np.float32(1e-4), normal)
+    # Rounded to float16, as stored in a run's cache, so that a view has the same values from its file and from the
+    # cache.
+    normal = ((breast - breast.mean()) / deviation).astype(np.float16).astype(np.float32)
+    # No pixel inside is exactly 0, since 0 means outside; 1e-4 can be represented in float16.
+    result[top : top + size[0], : size[1]][inside] = np.where(
+        np.abs(normal) < 1e-4, np.float32(np.float16(1e-4)), normal
+    )
     if spacing is not None:
         spacing = (spacing[0] * (r1 - r0) / size[0], spacing[1] * (c1 - c0) / size[1])
     width = mask.shape[1]
@@ -143,22 +143,20 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
         inset=inset,
         flipped=flipped,
         original_shape=mask.shape,
-        side_disagrees=mammogram.laterality in ("L", "R") and (mammogram.laterality == "R") != flipped,
     )
 
 
 def to_original(map_: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndarray:
-    """Lay a map of the prepared view, such as a heatmap, back onto the original pixels.
+    """Resample a map of the prepared view, such as a heatmap, to the grid of the original image.
 
     Args:
         map_: (h, w) of any size; it covers the whole prepared view.
         prepared: The view that the map belongs to.
-        order: 1 interpolates linearly (areas are averaged where the map shrinks), 0 takes the nearest value,
-            for masks.
+        order: 1 for linear interpolation (area averages where the map shrinks), 0 for the nearest value, for masks.
 
     Returns:
-        An array of the original's shape, zero outside the breast's rectangle: float32, or with `order` 0 of
-        the map's dtype.
+        Array of the original's shape, 0 outside the breast's rectangle; float32, or the dtype of the map if `order` is
+        0.
 
     Raises:
         ValueError: `map_` is not two-dimensional or is empty, or `order` is neither 0 nor 1.
@@ -180,20 +178,20 @@ def to_original(map_: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndar
 
 
 def mask_to_original(mask: np.ndarray, prepared: Prepared) -> np.ndarray:
-    """Lay a mask of the prepared view back onto the original pixels.
+    """Resample a mask of the prepared view to the grid of the original image.
 
-    Where it is enlarged its outline is interpolated, which rounds the corners of its pixels; where it shrinks, an
-    original pixel is in if half of it is, so that the area stays.
+    If it is enlarged, its outline is interpolated, which rounds the corners of pixels. If it shrinks, an original pixel
+    is included if at least half of it is covered, which preserves the area.
 
     Args:
         mask: bool (H, W), on the grid of `prepared.pixels`.
         prepared: The view that the mask belongs to.
 
     Returns:
-        bool of the original's shape.
+        bool, of the original's shape.
 
     Raises:
-        ValueError: The mask is not bool or not of the prepared view's shape.
+        ValueError: The mask is not bool, or its shape is not that of the prepared view.
     """
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != prepared.pixels.shape:
@@ -202,7 +200,7 @@ def mask_to_original(mask: np.ndarray, prepared: Prepared) -> np.ndarray:
 
 
 def _clean(pixels: np.ndarray) -> np.ndarray:
-    """Return finite float32 pixels; what is not finite becomes the smallest finite value."""
+    """Return float32 pixels; those that are not finite are set to the smallest finite value."""
     pixels = np.asarray(pixels)
     if pixels.dtype.kind not in "buif":
         raise TypeError(f"pixels: got dtype {pixels.dtype}, must be real numbers")
@@ -218,14 +216,14 @@ def _clean(pixels: np.ndarray) -> np.ndarray:
 
 
 def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (rows, columns), float32 or uint8, to `shape`: area averages where it shrinks, linear where it grows."""
+    """Resize a float32 or uint8 image to `shape` (rows, columns): area averages if it shrinks, linear if it grows."""
     rows, columns = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
     image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def _resample(map_: np.ndarray, shape: tuple[int, int], order: int) -> np.ndarray:
-    """Resize a map to `shape`: as `_resize` with `order` 1, the nearest value with 0."""
+    """Resize a map to `shape`: like `_resize` if `order` is 1, with the nearest value if it is 0."""
     if order == 1:
         return _resize(np.ascontiguousarray(map_, np.float32), shape)
     centres = [((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, map_.shape, strict=True)]
@@ -233,9 +231,9 @@ def _resample(map_: np.ndarray, shape: tuple[int, int], order: int) -> np.ndarra
 
 
 def _segment(pixels: np.ndarray) -> tuple[np.ndarray, bool, np.ndarray]:
-    """Return the breast's mask with the chest wall at the left, whether that took a flip, and the image so turned.
+    """Return the breast's mask with the chest wall on the left, whether the image was flipped, and the flipped image.
 
-    The image is turned before the work, not after it, so that mirror images take bit by bit the same way.
+    The image is flipped before the segmentation, so that mirror images give identical results.
     """
     coarse = pixels[:: max(1, pixels.shape[0] // 128), :: max(1, pixels.shape[1] // 128)]
     coarse = np.minimum(coarse, np.percentile(coarse, 90)).mean(axis=0)
@@ -245,7 +243,7 @@ def _segment(pixels: np.ndarray) -> tuple[np.ndarray, bool, np.ndarray]:
     heights = mask.sum(axis=0)
     heights = heights[np.flatnonzero(heights)[0] : np.flatnonzero(heights)[-1] + 1]
     ends = max(1, len(heights) // 10)
-    if heights[:ends].sum() < heights[-ends:].sum():  # the breast is highest at the chest wall
+    if heights[:ends].sum() < heights[-ends:].sum():  # the breast is tallest at the chest wall
         flipped = not flipped
         turned = cv2.flip(pixels, 1) if flipped else pixels
         mask = _find(turned)
@@ -270,7 +268,7 @@ def _find(pixels: np.ndarray) -> np.ndarray:
     if not contrast > SMALLEST_CONTRAST * (sharp - grey)[tissue].std():
         raise Skip("no_breast", "bright and dark pixels are mixed: noise, not a breast")
 
-    # A bright muscle can draw the threshold above the fat: then the darker class is two, background and fat.
+    # A bright muscle can raise the threshold above the fat; the darker class then contains both background and fat.
     dark = grey[~tissue]
     split = float(threshold_otsu(dark))
     background, fat = dark[dark <= split], dark[dark > split]
@@ -296,30 +294,34 @@ def _find(pixels: np.ndarray) -> np.ndarray:
 
 
 def _component(grey: np.ndarray, threshold: float, otsu: float) -> np.ndarray:
-    """Return the heaviest component above a threshold, film edges and thin links cut, holes filled; bool."""
+    """Return the component with the largest sum of grey levels above a threshold, as a bool mask.
+
+    Film edges and thin links are cut, and holes are filled.
+    """
     field = _edge_threshold(grey, threshold, otsu)
     mask = (grey > field).astype(np.uint8)
     radius = max(1, round(LINK_SHARE * max(grey.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    # Zeros around the image, so that strips along its edges are as thin as they look.
+    # The image is padded with zeros, so that strips along its edges count as thin.
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     labels = cv2.connectedComponents(opened)[1]
     weights = np.bincount(labels.ravel(), grey.ravel())
     if len(weights) < 2:
         return np.zeros(grey.shape, bool)
     core = (labels == 1 + np.argmax(weights[1:])).astype(np.uint8)
-    grown = cv2.dilate(core, disc) & mask  # what the opening took from the outline, the nipple above all
+    grown = cv2.dilate(core, disc) & mask  # restores what the opening removed from the outline, mainly the nipple
     grown = cv2.morphologyEx(grown, cv2.MORPH_CLOSE, disc) * np.isfinite(field)
     outline = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     return cv2.drawContours(grown, outline, -1, 1, cv2.FILLED).astype(bool)
 
 
 def _edge_threshold(grey: np.ndarray, threshold: float, otsu: float) -> np.ndarray:
-    """Raise a threshold along those edges of the image that shine without a breast: film borders and glow.
+    """Raise the threshold along edges of the image that are bright without a breast: film borders and glow.
 
-    Along each edge the lines that are dark further in show the film alone. Where most of them are bright at the
-    edge, the strip is cut off at top and bottom. At the sides, where the chest wall may lie, only a white strip
-    is; against glow these lines alone get a higher threshold, which the tips of a breast still outshine.
+    Lines perpendicular to an edge that are dark further inside show only film. If most of them are bright at the edge,
+    the strip is excluded at the top and bottom. At the sides, where the chest wall may be, only a white strip is
+    excluded; against glow, these lines get a higher threshold, and the upper and lower ends of a breast are still
+    brighter.
     """
     field = np.full(grey.shape, threshold, np.float32)
     frame, glow = (max(1, round(share * max(grey.shape))) for share in (FRAME_SHARE, GLOW_SHARE))

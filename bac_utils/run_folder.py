@@ -1,16 +1,14 @@
-"""A run's folder: the settings behind it, what its notebooks hand on, and the summary beside the paper.
+"""The folder of a run: what each notebook passes on to the next, checks of consistency, and the summary.
 
-Each notebook leaves its share of the summary in `parts/NAME.json`; `write_summary` joins the shares. So the
-summary is the same whether the notebooks ran headless or by hand.
+Each notebook saves its part of the summary in `parts/NAME.json`, together with the digests of the files that it was
+made from. `write_summary` joins the parts. The summary is therefore the same whether the notebooks are run by the
+command line or by hand, and parts of different studies are never mixed.
 """
 
-import hashlib
-import json
-import math
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -18,115 +16,55 @@ import numpy as np
 import pandas as pd
 
 from bac_utils import __version__
-from bac_utils.settings import HEATMAPS, PUBLISHED, STRETCH, Settings, preset
+from bac_utils._files import file_digest, read_json, write_json, written_whole
+from bac_utils.detection import METRIC_NAMES
+from bac_utils.settings import PUBLISHED, Settings, preset
+from bac_utils.statistics import with_interval
+from bac_utils.views_table import SETS, read_views
 
-SETS = ("train", "validation", "test")
-SUMMARY_KEYS = ("cohort", "splits", "threshold", "detection", "quantification", "timing")
+PRODUCTS = {
+    "cohort": ("01", "views.csv"),
+    "training": ("02", "model.keras"),
+    "detection": ("03", "predictions.csv"),
+    "quantification": ("04", "quantification.csv"),
+}
+"""The parts of a run in order, each with its notebook and the file that later notebooks read."""
+SUMMARY_KEYS = ("cohort", "splits", "threshold", "detection", "detection_by_woman", "quantification", "timing")
 _COUNTS = ("tn", "tp", "fn", "fp")
-_METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr")
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",
 )  # fmt: skip
-
+KEYS = ["patient_id", "laterality", "view"]
+"""Columns that identify a view."""
+HEATMAP_FILES = {"detection": "heatmaps.npz", "quantification": "heatmaps_quantification.npz"}
+SUBSET_PIXELS = "quantification.npy"
 _LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "tensorflow", "keras", "pydicom")
-
-_RANGES: dict[str, tuple[type, float, float]] = {
-    "women": (Integral, 1, 1_000_000),
-    "quantification_women": (Integral, 0, 100_000),
-    "seed": (Integral, 0, 2**32 - 1),
-    "pixel_spacing_mm": (Real, 0.02, 2.0),
-    "view_pixel_mm": (Real, 0.02, 5.0),
-    "minimum_age": (Integral, 0, 120),
-    "train_prevalence": (Real, 0.01, 0.99),
-    "width_divisor": (Integral, 1, 64),
-    "trainable_convolutions": (Integral, 0, 1000),
-    "dense_units": (Integral, 1, 65_536),
-    "leaky_slope": (Real, 0, 1),
-    "dropout": (Real, 0, 0.99),
-    "batch_size": (Integral, 1, 4096),
-    "epochs": (Integral, 1, 100_000),
-    "learning_rate": (Real, 1e-12, 10),
-    "heatmap_threshold": (Real, 0.01, 0.99),
-    "bootstrap_samples": (Integral, 20, 1_000_000),
-}
-
-
-def checked_settings(preset_name: str, **changes: Any) -> Settings:
-    """Return a preset with changes, every number checked before work starts.
-
-    Args:
-        preset_name: `demo` or `paper`.
-        **changes: Fields of `Settings`; `None` leaves the preset's value, lists become tuples. `view_pixel_mm` may
-            be `"stretch"`: `None` in the settings.
-
-    Returns:
-        The frozen settings.
-
-    Raises:
-        TypeError: A value is of the wrong kind.
-        ValueError: A value lies outside its range, or a name is unknown.
-    """
-    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    settings = preset(preset_name, **changes)
-    for name, (kind, low, high) in _RANGES.items():
-        value = getattr(settings, name)
-        if name in ("view_pixel_mm", "heatmap_threshold") and value is None:  # stretched; chosen on the validation set
-            continue
-        word = "a whole number" if kind is Integral else "a number"
-        other = f" or {STRETCH!r}" if name == "view_pixel_mm" else ""
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"{name}: got {value!r}, must be {word}{other}")
-        if not low <= value <= high:
-            raise ValueError(f"{name}: got {value!r}, must be {word} from {low} to {high}{other}")
-    if settings.heatmap not in (None, *HEATMAPS):
-        raise ValueError(f"heatmap: got {settings.heatmap!r}, must be one of {', '.join(HEATMAPS)}, or None")
-    if not isinstance(settings.pretrained_head, bool):
-        raise TypeError(f"pretrained_head: got {settings.pretrained_head!r}, must be True or False")
-    for name in ("backbone", "weights"):
-        if not isinstance(getattr(settings, name), str):
-            raise TypeError(f"{name}: got {getattr(settings, name)!r}, must be text")
-    rows_columns = _numbers(settings, "input_shape", Integral, 2)
-    if min(rows_columns) < 32:
-        raise ValueError(f"input_shape: got {rows_columns}, rows and columns must be 32 or more")
-    limits = _numbers(settings, "age_limits", Real, 3)
-    if any(a >= b for a, b in zip(limits, limits[1:], strict=False)):
-        raise ValueError(f"age_limits: got {limits}, must rise")
-    shares = _numbers(settings, "split_fractions", Real, 3)
-    if min(shares) <= 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise ValueError(f"split_fractions: got {shares}, must be above 0 and sum to 1")
-    return settings
-
-
-def _numbers(settings: Settings, name: str, kind: type, count: int) -> tuple:
-    """Return a field that must be `count` numbers."""
-    value = getattr(settings, name)
-    if not isinstance(value, tuple) or len(value) != count or not all(isinstance(v, kind) for v in value):
-        raise TypeError(f"{name}: got {value!r}, must be a list of {count} numbers")
-    return value
 
 
 def open_run(
-    output: str | os.PathLike, preset_name: str, *, first: bool = False, **changes: Any
+    output: str | os.PathLike, preset_name: str, *, after: str | None = None, **changes: Any
 ) -> tuple[Path, Settings]:
-    """Open a run's folder from a notebook, with the settings that the notebook's parameters ask for.
+    """Open a run's folder in a notebook, with settings from the notebook's parameters.
 
     Args:
-        output: The folder; made when it is not there.
+        output: The folder; created if missing.
         preset_name: `demo` or `paper`.
-        first: Whether this notebook starts the run; the others must agree with it on preset and seed.
-        **changes: As `checked_settings` takes them.
+        after: The part that the notebook starts from, one of `PRODUCTS`; None for the first notebook.
+        **changes: Changes of the preset, as for `settings.preset`.
 
     Returns:
-        The folder, absolute, and the checked settings.
+        The absolute path of the folder, and the checked settings.
 
     Raises:
-        TypeError: A setting is of the wrong kind.
-        ValueError: A setting is out of range, or the folder belongs to a run with another preset or seed.
-        FileNotFoundError: The first notebook has not run in this folder.
+        TypeError: A setting has the wrong type.
+        ValueError: A setting is out of range, the folder belongs to a run with another preset or seed, or its files
+            belong to different cohorts, splits or models.
+        FileNotFoundError: An earlier notebook has not been run in this folder.
     """
-    settings = checked_settings(preset_name, **changes)
+    settings = preset(preset_name, **changes)
     folder = Path(output).resolve()
-    if not first:
+    if after is not None:
+        check_parts(folder, after)
         begun = load_part(folder, "cohort")
         for name, value in (("preset", settings.name), ("seed", settings.seed)):
             if begun[name] != value:
@@ -135,64 +73,80 @@ def open_run(
     return folder, settings
 
 
-def plain(value: Any) -> Any:
-    """Return a value as plain JSON types: NumPy scalars and arrays unpacked, NaN and infinities as `None`."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def write_json(path: Path, values: dict) -> None:
-    """Write a JSON file in one step, so that a reader never meets half of it.
-
-    Args:
-        path: The file; its folder is made when it is not there.
-        values: What `plain` can turn into JSON types.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(plain(values), indent=2, allow_nan=False, ensure_ascii=False)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hexadecimal text."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def save_part(folder: Path, name: str, **values: Any) -> None:
-    """Hand a notebook's results on; those named by one of `SUMMARY_KEYS` go into the summary, too."""
-    write_json(folder / "parts" / f"{name}.json", values)
-
-
-def load_part(folder: Path, name: str) -> dict:
-    """Return what `save_part` wrote.
+    """Save the results of a notebook, with the digests of the files that they were made from.
 
     Args:
         folder: The run's folder.
-        name: `cohort`, `training`, `detection` or `quantification`.
+        name: One of `PRODUCTS`.
+        **values: The results; those named in `SUMMARY_KEYS` are included in the summary.
+    """
+    made_from = list(PRODUCTS)[: list(PRODUCTS).index(name) + 1]
+    digests = {PRODUCTS[part][1]: file_digest(folder / PRODUCTS[part][1]) for part in made_from}
+    write_json(folder / "parts" / f"{name}.json", values | {"digests": digests})
+
+
+def load_part(folder: Path, name: str) -> dict:
+    """Load the results that `save_part` saved.
+
+    Args:
+        folder: The run's folder.
+        name: One of `PRODUCTS`.
 
     Returns:
         The values by name.
 
     Raises:
-        FileNotFoundError: The notebook that writes this part has not run.
+        FileNotFoundError: The notebook that writes this part has not been run.
     """
     path = folder / "parts" / f"{name}.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: run the notebook that makes the {name} part first")
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise FileNotFoundError(f"{path} is missing: run notebook {PRODUCTS[name][0]} first")
+    return read_json(path)
+
+
+def check_parts(folder: Path, last: str) -> None:
+    """Raise an error if the parts in a folder come from different cohorts, splits or models.
+
+    Args:
+        folder: The run's folder.
+        last: The last part that is needed, one of `PRODUCTS`.
+
+    Raises:
+        FileNotFoundError: A part or its file is missing.
+        ValueError: A file has changed since a later part was made from it.
+    """
+    names = list(PRODUCTS)[: list(PRODUCTS).index(last) + 1]
+    parts = {name: load_part(folder, name)["digests"] for name in names}
+    for name in names:
+        maker, product = PRODUCTS[name]
+        if not (folder / product).is_file():
+            raise FileNotFoundError(f"{folder / product} is missing: run notebook {maker} first")
+        digest = file_digest(folder / product)
+        for later in names[names.index(name) :]:
+            if parts[later].get(product) != digest:
+                changed = f"{product} in {folder} has changed since notebook {PRODUCTS[later][0]} ran"
+                raise ValueError(f"output: {changed}; choose another output, or run the notebooks again in order")
+
+
+def refuse_other_cohort(folder: Path, views: str) -> None:
+    """Raise an error if the views of a run with a trained model would be replaced by others.
+
+    Args:
+        folder: The run's folder.
+        views: The new content of `views.csv`.
+
+    Raises:
+        ValueError: The folder has a trained model, and the content of its `views.csv` differs.
+    """
+    path = folder / PRODUCTS["cohort"][1]
+    trained = (folder / PRODUCTS["training"][1]).is_file()
+    if trained and path.is_file() and path.read_bytes() != views.encode("utf-8"):
+        raise ValueError(f"output: {folder} has a model that was trained on another cohort; choose another output")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, the kit and the libraries that its numbers depend on."""
+    """Return the versions of Python, the kit and the libraries on which its results depend."""
     found = {"python": platform.python_version(), "bac-utils": __version__}
     return found | {name: metadata.version(name) for name in _LIBRARIES}
 
@@ -200,19 +154,18 @@ def versions() -> dict[str, str]:
 def prepared_sets(
     folder: Path, shape: tuple[int, int], workers: int = 1, pixel_mm: float | None = None
 ) -> tuple[Any, dict[str, slice]]:
-    """Return the prepared views of the three sets; from the second call on, from the run's cache.
+    """Return the prepared views of the three sets; after the first call, they come from the run's cache.
 
     Args:
         folder: The run's folder, with `views.csv`.
         shape: (rows, columns) of the prepared views.
-        workers: Processes that prepare.
-        pixel_mm: Side of a pixel of the prepared views, mm; None stretches.
+        workers: Number of processes.
+        pixel_mm: Pixel size of the prepared views, mm; None stretches.
 
     Returns:
-        The `dataset.PreparedViews`, training set first, then validation and test; and each set's rows.
+        The `dataset.PreparedViews`, in the order training, validation and test set, and the rows of each set.
     """
     from bac_utils.dataset import prepare_views
-    from bac_utils.views_table import read_views
 
     views = read_views(folder / "views.csv")
     ordered = pd.concat([views[views["split"] == name] for name in SETS], ignore_index=True)
@@ -222,72 +175,118 @@ def prepared_sets(
 
 
 def write_summary(folder: Path) -> dict:
-    """Join the notebooks' parts into `summary.json`.
+    """Join the parts of all notebooks and write `summary.json`.
 
     Args:
         folder: The run's folder.
 
     Returns:
-        The summary; what no notebook has reported is `None`.
+        The summary; missing results are None.
 
     Raises:
-        FileNotFoundError: Not even the first notebook has run.
+        FileNotFoundError: The first notebook has not been run.
+        ValueError: The parts come from different cohorts, splits or models.
     """
-    joined = load_part(folder, "cohort")
-    for path in sorted((folder / "parts").glob("*.json")):
-        joined |= json.loads(path.read_text(encoding="utf-8"))
+    there = [name for name in PRODUCTS if (folder / "parts" / f"{name}.json").is_file()] or ["cohort"]
+    check_parts(folder, there[-1])
+    joined: dict = {}
+    for name in there:
+        joined |= load_part(folder, name)
     summary = {"preset": joined["preset"], "seed": joined["seed"], "versions": versions()}
     summary |= {key: joined.get(key) for key in SUMMARY_KEYS}
     summary["cohort"] = _only(_COHORT, joined["cohort"])
-    shown = (*_COUNTS, *_METRICS, *(f"{name}_ci" for name in _METRICS))
-    if summary["detection"]:
-        summary["detection"] = {name: _only(shown, metrics) for name, metrics in joined["detection"].items()}
+    shown = (*_COUNTS, *METRIC_NAMES, *(f"{name}_ci" for name in METRIC_NAMES))
+    for key in ("detection", "detection_by_woman"):
+        if summary[key]:
+            summary[key] = {name: _only(shown, metrics) for name, metrics in joined[key].items()}
     write_json(folder / "summary.json", summary)
     return summary
 
 
 def _only(names: tuple[str, ...], values: dict) -> dict:
-    """Return the named values, in the order of the names, as far as they are there."""
+    """Return the values with the given names that exist, in the order of the names."""
     return {name: values[name] for name in names if name in values}
 
 
-def with_interval(value: float | None, interval: list | None, digits: int = 2) -> str:
-    """Return `0.95 [0.91, 0.98]`; no bracket where there is no interval, `-` where there is no value."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if not interval or any(v is None or not math.isfinite(v) for v in interval):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
-
-
 def results_table(summary: dict) -> pd.DataFrame:
-    """Lay a run's main numbers beside the published ones.
+    """Compare the main results of a run with the published ones.
 
     Args:
-        summary: What `write_summary` returned.
+        summary: Result of `write_summary`.
 
     Returns:
-        Text columns `this run` and `paper`, one row a measure; intervals are 95 %, from a bootstrap of women.
+        Text columns `this run` and `paper`, one row per result; intervals are 95 %, from a bootstrap over women.
     """
     cohort, published = summary["cohort"], PUBLISHED
     with_bac, paper_bac = (f"{c['bac_women']} ({c['bac_women'] / c['women']:.1%})" for c in (cohort, published))
     rows = [
-        ("women", str(cohort["women"]), str(published["women"])),
+        ("Women", str(cohort["women"]), str(published["women"])),
         ("BAC+ women", with_bac, paper_bac),
-        ("age, median", f"{cohort['age_median']:g}", f"{published['age_median']:g}"),
+        ("Median age (years)", f"{cohort['age_median']:g}", f"{published['age_median']:g}"),
     ]
-    test, paper_test = (summary["detection"] or {}).get("test", {}), published["detection"]["test"]
-    for key in ("auc_roc", "auc_pr", "accuracy", "precision", "recall", "f1"):
-        row = with_interval(test.get(key), test.get(f"{key}_ci"))
-        label = key.replace("_", "-").upper() if key.startswith("auc") else key
-        rows.append((f"test {label}", row, f"{paper_test[key]:.2f}"))
+    paper_test = published["detection"]["test"]
+    for key, unit, names in (
+        ("detection", "views", ("auc_roc", "auc_pr", "precision", "recall", "specificity", "f1")),
+        ("detection_by_woman", "women", ("auc_roc", "auc_pr", "recall", "specificity")),
+    ):
+        test = (summary[key] or {}).get("test", {})
+        for name in names:
+            paper = f"{paper_test[name]:.2f}" if unit == "views" and name in paper_test else "-"
+            row = with_interval(test.get(name), test.get(f"{name}_ci"))
+            rows.append((f"Test {unit}: {METRIC_NAMES[name]}", row, paper))
     quantified, timing = summary["quantification"] or {}, summary["timing"] or {}
     rho = with_interval(quantified.get("spearman_rho"), quantified.get("spearman_ci"))
-    rows.append(("Spearman rho, area and length", rho, f"{published['spearman_rho']:.2f}"))
+    rows.append(("Spearman's rho of area and length", rho, f"{published['spearman_rho']:.2f}"))
     recipe = with_interval(quantified.get("paper_recipe_rho"), None)
-    rows.append(("the same, paper's recipe", recipe, f"{published['spearman_rho']:.2f}"))
+    rows.append(("Spearman's rho, the paper's recipe", recipe, f"{published['spearman_rho']:.2f}"))
     seconds = "{:.2f} ± {:.2f}"
     mean, sd = timing.get("elaboration_mean_s"), timing.get("elaboration_sd_s")
     paper_time = seconds.format(published["elaboration_mean_s"], published["elaboration_sd_s"])
-    rows.append(("seconds a view", "-" if mean is None else seconds.format(mean, sd or 0), paper_time))
+    rows.append(("Seconds per view", "-" if mean is None else seconds.format(mean, sd or 0), paper_time))
     return pd.DataFrame(rows, columns=["measure", "this run", "paper"]).set_index("measure")
+
+
+def save_heatmaps(
+    folder: Path,
+    part: str,
+    form: str,
+    table: pd.DataFrame,
+    heats: np.ndarray,
+    spacing_mm: Sequence[tuple[float, float] | None],
+    pixels: Sequence[np.ndarray] | None = None,
+) -> Path:
+    """Save heatmaps in a run's folder.
+
+    Args:
+        folder: The run's folder.
+        part: `detection` (views whose pixels are in the run's cache) or `quantification`.
+        form: Form of the heatmaps, one of `settings.HEATMAPS`.
+        table: One row per view: `patient_id, laterality, view`.
+        heats: (N, h, w) in [0, 1], on the grid of the convolution; stored as float16.
+        spacing_mm: (row, column) of each prepared view; None or NaN if unknown.
+        pixels: The N prepared views, (H, W), if they are not in the cache; stored as float16.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: The part is unknown, or the arrays do not match the table.
+    """
+    if part not in HEATMAP_FILES:
+        raise ValueError(f"part: got {part!r}, must be one of {', '.join(HEATMAP_FILES)}")
+    heats = np.asarray(heats, np.float16)
+    lengths = {"heats": len(heats), "spacing_mm": len(spacing_mm)} | ({} if pixels is None else {"pixels": len(pixels)})
+    for name, length in lengths.items():
+        if length != len(table):
+            raise ValueError(f"{name}: got {length}, must be {len(table)}, one per row of the table")
+    if heats.ndim != 3:
+        raise ValueError(f"heats: got shape {heats.shape}, must be (N, h, w)")
+    if pixels is not None:
+        with written_whole(folder / "cache" / SUBSET_PIXELS) as unfinished:
+            np.save(unfinished, np.stack([np.asarray(p, np.float16) for p in pixels]))
+    spacing = np.array([(np.nan, np.nan) if s is None else s for s in spacing_mm], float).reshape(-1, 2)
+    keys = {name: table[name].astype(str).to_numpy(str) for name in KEYS}
+    path = folder / HEATMAP_FILES[part]
+    with written_whole(path) as unfinished:
+        np.savez_compressed(unfinished, heat=heats, spacing_mm=spacing, form=np.array(form), **keys)
+    return path

@@ -1,98 +1,115 @@
-"""Every number of the method, frozen, each with its source.
+"""All settings of the method, frozen, each with its source.
 
-"The paper" is Mobini et al., European Radiology 33:6746 (2023), doi 10.1007/s00330-023-09668-z.
-`PAPER` is its recipe, `DEMO` the same recipe made small enough for a laptop, and `PUBLISHED` what the paper
-reports, so that a run can be laid beside it.
+"The paper" is Mobini et al., European Radiology 33:6746 (2023), doi 10.1007/s00330-023-09668-z. `PAPER` is its recipe,
+`DEMO` a smaller version of it that runs on a laptop, and `PUBLISHED` holds the paper's results for comparison.
 """
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
 
-HEATMAPS = ("cells", "grad-cam++", "layer-cam", "own maximum")
-"""Forms of the heatmap; see `heat`."""
-PAPER_THRESHOLD = 0.3
-"""Th of the binarised Grad-CAM++ heatmap (paper, by trial and error)."""
-DEFAULT_THRESHOLD = 0.7
-"""Th of the form `cells` where no length is known to choose it by: from 0.6 to 0.8 lengths measured on 48 simulated MLO
-views (the bundled detector, `phantom.draw_measured(24, 901)`) kept their rank correlation and their bias."""
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+HEATMAPS = ("local-logits", "grad-cam++", "layer-cam", "per-image-maximum")
+"""Forms of the heatmap; see `heatmaps`."""
+PAPER_HEATMAP_THRESHOLD = 0.3
+"""Th of the binarised Grad-CAM++ heatmap (paper, found by trial and error); for the form `per-image-maximum`."""
+DEFAULT_HEATMAP_THRESHOLD = 0.7
+"""Th of the form `local-logits` when no lengths are known to choose it by. Lengths measured on 48 simulated MLO views
+(bundled detector, `population.draw_measured(24, 901)`) had the same rank correlation and bias from Th = 0.6 to 0.8."""
+LOWEST_SCORE = 0.10
+"""Heatmaps of views with a lower score are not saved; the sliders of Th start here."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the random changes of a training view; the paper names the kinds, not the ranges.
+    """Ranges of the random augmentation of training views.
 
-    The kinds (rotation, width and height shift, horizontal and vertical flip, zoom, Gaussian and salt-and-pepper
-    noise) are the paper's; the ranges are design assumptions (its supplement is not public).
+    The paper lists the kinds (rotation, width and height shift, horizontal and vertical flip, zoom, Gaussian and
+    salt-and-pepper noise). The ranges are design assumptions, since its supplement is not public.
     """
 
     rotation_degrees: float = 10.0
-    """Uniform in +- this angle."""
+    """Uniform between minus and plus this angle."""
     shift_fraction: float = 0.05
-    """Uniform in +- this share of the height and of the width."""
+    """Uniform between minus and plus this share of the height and of the width."""
     zoom_fraction: float = 0.10
-    """Scale uniform in 1 +- this."""
+    """Scale uniform between 1 minus and 1 plus this."""
     flip_horizontal: bool = True
     flip_vertical: bool = True
     gaussian_noise_sd: float = 0.10
-    """Upper end of the noise deviation, in units of the prepared view (deviation 1 inside the breast)."""
+    """Largest standard deviation of the noise, in units of the prepared view (deviation 1 inside the breast)."""
     salt_pepper_fraction: float = 0.0005
-    """Upper end of the share of pixels that are set to the ends of the view's range."""
+    """Largest share of pixels that are set to the minimum or maximum of the view."""
 
 
-@dataclass(frozen=True)
+def _rising(limits: tuple[float, ...]) -> tuple[float, ...]:
+    if any(a >= b for a, b in zip(limits, limits[1:], strict=False)):
+        raise ValueError("must increase")
+    return limits
+
+
+def _shares(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if min(shares) <= 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise ValueError("must be above 0 and sum to 1")
+    return shares
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(strict=True))
 class Settings:
-    """One recipe. Lengths are in mm, image shapes are (rows, columns), shares lie in [0, 1]."""
+    """One recipe. Lengths are in mm, image shapes are (rows, columns), shares are in [0, 1]."""
 
     name: str
-    women: int
-    """Women drawn for the simulated cohort; the paper's series has 1,493 (Results)."""
-    seed: int = 2023
-    quantification_women: int = 56
-    """BAC+ women drawn besides a simulated cohort, to be measured alone (paper: 56 women of an earlier study)."""
-    pixel_spacing_mm: float = 0.25
-    """Detector spacing of the simulated views; a real archive brings its own."""
-    minimum_age: int = 45
-    """Inclusion, years (paper, Patient enrolment)."""
-    age_limits: tuple[int, ...] = (60, 70, 73)
-    """Upper ends of the first three age classes, years (paper, Results: 45-60, 61-70, 71-73, 74-87)."""
-    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
-    """Training, validation, test shares of the women (paper, Clinical dataset preparation)."""
-    train_prevalence: float = 0.30
-    """BAC+ share of the training women after undersampling (paper's text; its own counts give 0.33)."""
-    input_shape: tuple[int, int] = (1536, 768)
+    women: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Number of women in the simulated cohort; the paper has 1,493 (Results)."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 2023
+    quantification_women: Annotated[int, Field(ge=0, le=100_000)] = 56
+    """BAC+ women simulated in addition to the cohort, only to be measured (paper: 56 women of an earlier study)."""
+    pixel_spacing_mm: Annotated[float, Field(ge=0.02, le=2.0)] = 0.25
+    """Pixel spacing of the simulated views; real images state their own."""
+    minimum_age: Annotated[int, Field(ge=0, le=120)] = 45
+    """Youngest age for inclusion, years (paper, Patient enrolment)."""
+    age_limits: Annotated[tuple[int, int, int], AfterValidator(_rising)] = (60, 70, 73)
+    """Upper limits of the first three age classes, years (paper, Results: 45-60, 61-70, 71-73, 74-87)."""
+    split_fractions: Annotated[tuple[float, float, float], AfterValidator(_shares)] = (0.70, 0.15, 0.15)
+    """Shares of the women in the training, validation and test sets (paper, Clinical dataset preparation)."""
+    train_prevalence: Annotated[float, Field(ge=0.01, le=0.99)] = 0.30
+    """Share of BAC+ women in the training set after undersampling (paper's text; its counts give 0.33)."""
+    input_shape: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (1536, 768)
     """Rows and columns of the network's input (paper, Neural network architecture)."""
-    view_pixel_mm: float | None = None
-    """Side of a pixel of the prepared view, mm; None stretches the breast to the matrix, as the paper does. Stretched,
-    an artery is more pixels wide in a small breast than in a large one, and an outline of so many pixels covers fewer
-    mm2; at one scale both are alike in every breast that fits. `input_shape` times this is the field in mm."""
+    view_pixel_mm: Annotated[float, Field(ge=0.02, le=5.0)] | None = None
+    """Pixel size of the prepared view, mm; None stretches the breast to the matrix, as the paper does. Stretching makes
+    an artery wider in pixels in a small breast than in a large one, and each pixel covers fewer mm2; at a fixed scale,
+    both are equal in every breast that fits. `input_shape` times this is the field of view in mm."""
     backbone: str = "VGG16"
     """A name from `keras.applications` (paper: VGG16)."""
-    width_divisor: int = 1
-    """All layer widths of the backbone are divided by this; 1 is the published network. VGG16 only."""
+    width_divisor: Annotated[int, Field(ge=1, le=64)] = 1
+    """Divisor of all layer widths of the backbone; 1 is the published network. VGG16 only."""
     weights: str = "imagenet"
-    """`imagenet`, `bundled`, `none` or the path of a weights file."""
+    """`imagenet`, `bundled`, `none` or the path to a weights file."""
     pretrained_head: bool = True
-    """Whether weights that bring a head (the bundled do, ImageNet's do not) fill it too; else it starts at random."""
-    trainable_convolutions: int = 5
-    """How many of the last convolutions are fine-tuned; the rest is frozen (paper: five)."""
-    dense_units: int = 256
+    """Whether to load the head as well, if the weights include one (bundled: yes; ImageNet: no); else it is random."""
+    trainable_convolutions: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Number of convolutions, counted from the last, that are fine-tuned; the others are frozen (paper: five)."""
+    dense_units: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Width of each of the two dense layers (paper)."""
-    leaky_slope: float = 0.3
+    leaky_slope: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Negative slope of LeakyReLU (paper: alpha = 0.3)."""
-    dropout: float = 0.3
-    """After each dense layer (paper)."""
-    batch_size: int = 8
-    epochs: int = 25
-    learning_rate: float = 1e-6
-    """Adam, cosine annealing to zero over the epochs (paper)."""
+    dropout: Annotated[float, Field(ge=0, le=0.99)] = 0.3
+    """Dropout rate after each dense layer (paper)."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 25
+    learning_rate: Annotated[float, Field(ge=1e-12, le=10)] = 1e-6
+    """Initial rate of Adam, with cosine annealing to zero over all epochs (paper)."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    heatmap: str | None = None
-    """Form of the heatmap that is measured, one of `HEATMAPS`; None: chosen on the validation set (notebook 04)."""
-    heatmap_threshold: float | None = None
-    """Th of that heatmap; None: chosen with it. The paper's recipe keeps its own, `PAPER_THRESHOLD`."""
-    bootstrap_samples: int = 2000
-    """Resamples of women behind each 95 % interval (the paper gives none)."""
+    heatmap: Literal[HEATMAPS] | None = None
+    """Form of heatmap to measure, one of `HEATMAPS`; None: chosen on the validation set (notebook 04)."""
+    heatmap_threshold: Annotated[float, Field(ge=0.01, le=0.99)] | None = None
+    """Th of this heatmap; None: chosen with it. The paper's recipe always uses `PAPER_HEATMAP_THRESHOLD`."""
+    bootstrap_samples: Annotated[int, Field(ge=20, le=1_000_000)] = 2000
+    """Number of bootstrap resamples of women for each 95 % interval (the paper reports no intervals)."""
 
 
 PAPER = Settings(name="paper", women=1493)
@@ -101,7 +118,7 @@ DEMO = Settings(
     name="demo",
     women=500,
     input_shape=(768, 384),
-    view_pixel_mm=0.3125,  # 240 mm, the height of the commonest detector field, on 768 rows; 120 mm on 384 columns
+    view_pixel_mm=0.3125,  # 768 rows cover 240 mm, the height of the most common detector; 384 columns cover 120 mm
     width_divisor=8,
     weights="bundled",
     epochs=2,
@@ -111,40 +128,14 @@ DEMO = Settings(
 
 PRESETS = MappingProxyType({"paper": PAPER, "demo": DEMO})
 STRETCH = "stretch"
-"""As `view_pixel_mm` of `preset`: the paper's stretch (`None`) in a preset that has a number."""
-
-
-def preset(name: str, **changes: Any) -> Settings:
-    """Return a preset with some of its numbers changed.
-
-    Args:
-        name: `demo` or `paper`.
-        **changes: Fields of `Settings` to replace; `None` leaves the preset's value. `view_pixel_mm` may be
-            `"stretch"`, which sets it to `None`.
-
-    Returns:
-        The frozen settings.
-
-    Raises:
-        ValueError: The preset or a field is unknown.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"preset: got {name!r}, must be one of {', '.join(sorted(PRESETS))}")
-    known = {f.name for f in fields(Settings)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
-        raise ValueError(f"settings: unknown field {unknown[0]!r}, must be one of {', '.join(sorted(known))}")
-    given = {k: v for k, v in changes.items() if v is not None}
-    if given.get("view_pixel_mm") == STRETCH:
-        given["view_pixel_mm"] = None
-    return replace(PRESETS[name], **given)
+"""Value of `view_pixel_mm` for `preset` that sets it to None, the paper's stretching, in a preset with a number."""
 
 
 PUBLISHED = MappingProxyType(
     {
         "women": 1493,
         "views": 5972,
-        "bac_women": 194,  # Results; the abstract's 198 does not fit the paper's 13.0 % and 581 views
+        "bac_women": 194,  # Results; the abstract's 198 does not agree with 13.0 % and 581 views
         "bac_views": 581,
         "age_median": 59.0,
         "age_iqr": (52.0, 68.0),
@@ -159,7 +150,7 @@ PUBLISHED = MappingProxyType(
             "validation": {"women": 222, "views": 888, "bac_views": 89},
             "test": {"women": 229, "views": 916, "bac_views": 94},
         },
-        "detection": {  # Table 2; the abstract prints another run's figures
+        "detection": {  # Table 2; the abstract has the figures of another run
             "train": {"tn": 1222, "tp": 312, "fn": 86, "fp": 20, "accuracy": 0.93, "balanced_accuracy": 0.88,
                       "precision": 0.94, "recall": 0.78, "f1": 0.85, "auc_roc": 0.96, "auc_pr": 0.93},
             "validation": {"tn": 787, "tp": 64, "fn": 25, "fp": 12, "accuracy": 0.96, "balanced_accuracy": 0.85,
@@ -174,3 +165,43 @@ PUBLISHED = MappingProxyType(
         "elaboration_sd_s": 0.07,
     }
 )  # fmt: skip
+
+
+def preset(name: str, **changes: Any) -> Settings:
+    """Return a preset with changes; all values are checked.
+
+    Args:
+        name: `demo` or `paper`.
+        **changes: Fields of `Settings` to replace; None keeps the preset's value, lists become tuples.
+            `view_pixel_mm` may be `"stretch"`, which sets it to None.
+
+    Returns:
+        The frozen settings.
+
+    Raises:
+        TypeError: A value has the wrong type.
+        ValueError: The preset or a field is unknown, or a value is out of range.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset: got {name!r}, must be one of {', '.join(sorted(PRESETS))}")
+    known = {f.name for f in fields(Settings)}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise ValueError(f"settings: unknown field {unknown[0]!r}, must be one of {', '.join(sorted(known))}")
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items() if v is not None}
+    if given.get("view_pixel_mm") == STRETCH:
+        given["view_pixel_mm"] = None
+    try:
+        return replace(PRESETS[name], **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field_name, rule = (
+            first["loc"][0],
+            first["msg"].replace("Input should be", "must be").removeprefix("Value error, "),
+        )
+        if field_name == "view_pixel_mm":
+            rule += f", or {STRETCH!r}"
+        if first["type"] == "missing":
+            rule = f"must have as many numbers as {getattr(PRESETS[name], field_name)}"
+        kind = TypeError if first["type"].endswith(("_type", "_from_float", "missing")) else ValueError
+        raise kind(f"{field_name}: got {given[field_name]!r}, {rule}") from None

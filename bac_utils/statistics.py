@@ -1,9 +1,10 @@
-"""Statistics of the cohort with 95 % intervals, and the bootstrap over women that all intervals of views come from.
+"""Statistics of the cohort with 95 % intervals, and the bootstrap over women for all intervals of views.
 
-The tests are those of the paper (Mobini et al., European Radiology 33:6746, 2023); the intervals, the trend
-test and the Lilliefors correction are added. All results are Python numbers, ready for JSON.
+The tests are those of the paper (Mobini et al., European Radiology 33:6746, 2023); the intervals, the trend test and
+the Lilliefors correction are additions. All results are Python numbers, ready for JSON.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,42 +14,41 @@ from statsmodels.stats.contingency_tables import Table
 from statsmodels.stats.diagnostic import lilliefors
 from statsmodels.stats.proportion import proportion_confint
 
-from bac_utils.cohort import age_class, age_class_labels, check_classes
-
 ALPHA = 0.05
 """Significance level of the paper; intervals cover 1 - ALPHA."""
 
 
 def describe(values: Sequence[float]) -> dict:
-    """Describe a variable as the paper does: mean ± SD where normal, median [IQR] where not.
+    """Describe a variable as the paper does: mean ± SD if it is normally distributed, else median [IQR].
 
-    Normality is the Kolmogorov-Smirnov test with the Lilliefors correction (mean and SD come from the data).
+    Normality is tested by the Kolmogorov-Smirnov test with the Lilliefors correction, since mean and SD are estimated
+    from the data.
 
     Args:
         values: Finite numbers, at least one.
 
     Returns:
-        `n, normal, ks_p, text, median, q1, q3, mean, sd`. Quartiles by linear interpolation, SD with n - 1.
-        Fewer than 4 values, or equal ones, cannot be tested: `normal` is False and `ks_p` None. `ks_p` comes
-        from tables that end at 0.001.
+        `n, normal, ks_p, text, median, q1, q3`. Quartiles are interpolated linearly; the SD in `text` has n - 1 degrees
+        of freedom. Fewer than 4 values, or equal values, cannot be tested: `normal` is False and `ks_p` None. `ks_p`
+        comes from tables that end at 0.001.
 
     Raises:
         ValueError: There is no value, or one is not finite.
     """
     values = check_numbers(values, "values")
     q1, median, q3 = (float(q) for q in np.percentile(values, [25, 50, 75]))
-    mean = float(values.mean())
-    sd = float(values.std(ddof=1)) if values.size > 1 else None
     p = _lilliefors_p(values)
     normal = p is not None and p >= ALPHA
 
     def show(number: float) -> str:
         return np.format_float_positional(round(number, 1), trim="-")
 
-    text = f"{show(mean)} ± {show(sd)}" if normal else f"{show(median)} [{show(q1)}-{show(q3)}]"
+    text = f"{show(median)} [{show(q1)}-{show(q3)}]"
+    if normal:
+        text = f"{show(values.mean())} ± {show(values.std(ddof=1))}"
     return {
         "n": int(values.size), "normal": normal, "ks_p": p, "text": text,
-        "median": median, "q1": q1, "q3": q3, "mean": mean, "sd": sd,
+        "median": median, "q1": q1, "q3": q3,
     }  # fmt: skip
 
 
@@ -57,34 +57,32 @@ def mann_whitney(a: Sequence[float], b: Sequence[float]) -> dict:
 
     Args:
         a: Finite numbers of the first group, at least one.
-        b: Those of the second.
+        b: Finite numbers of the second group, at least one.
 
     Returns:
-        `u` (pairs in which the value of `a` is the larger, ties half), `p` (exact for a group of at most 8
-        without ties, else the normal approximation corrected for ties and continuity) and `superiority`,
-        U as a share of the pairs.
+        `u` (number of pairs in which the value of `a` is larger; ties count half) and `p` (exact if a group has at most
+        8 values and there are no ties, else the normal approximation corrected for ties and continuity).
 
     Raises:
         ValueError: A group is empty, or a value is not finite.
     """
     a, b = check_numbers(a, "a"), check_numbers(b, "b")
     result = stats.mannwhitneyu(a, b, alternative="two-sided")
-    u = float(result.statistic)
-    return {"u": u, "p": float(result.pvalue), "superiority": u / (a.size * b.size)}
+    return {"u": float(result.statistic), "p": float(result.pvalue)}
 
 
 def wilson(positives: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion (Newcombe, Stat Med 17:857, 1998, method 3).
+    """Compute Wilson's 95 % interval of a proportion (Newcombe, Stat Med 17:857, 1998, method 3).
 
     Args:
         positives: 0 to `total`.
         total: At least 1.
 
     Returns:
-        Low and high end, shares.
+        Lower and upper limit, shares.
 
     Raises:
-        ValueError: The counts are none.
+        ValueError: The counts are out of range.
     """
     if total < 1 or not 0 <= positives <= total:
         raise ValueError(f"positives: got {positives} of {total}, must be 0 to a total of at least 1")
@@ -92,42 +90,22 @@ def wilson(positives: int, total: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def prevalence_by_class(women: pd.DataFrame, limits: Sequence[int]) -> pd.DataFrame:
-    """BAC prevalence of each age class.
-
-    Args:
-        women: One row a woman: `age` in years and `bac` (0 or 1).
-        limits: Upper ends of all age classes but the last, years.
-
-    Returns:
-        One row a class: `age_class` (text), `women`, `bac_women`, `prevalence`, `ci_low`, `ci_high` (Wilson,
-        shares); the last three are NaN in a class without women.
-    """
-    classes = age_class(women["age"], limits)
-    rows = []
-    for k, label in enumerate(age_class_labels(women["age"], limits)):
-        bac = women["bac"].to_numpy()[classes == k]
-        n, positives = len(bac), int(bac.sum())
-        numbers = (positives / n, *wilson(positives, n)) if n else (np.nan, np.nan, np.nan)
-        rows.append((label, n, positives, *numbers))
-    return pd.DataFrame(rows, columns=["age_class", "women", "bac_women", "prevalence", "ci_low", "ci_high"])
-
-
 def trend_test(positives: Sequence[int], totals: Sequence[int]) -> dict:
-    """Cochran-Armitage test for a trend of a proportion over ordered classes, scored 0, 1, 2, ...
+    """Test for a trend of a proportion over ordered classes, scored 0, 1, 2, ... (Cochran-Armitage).
 
-    The variance is the permutation one, with N - 1 (statsmodels); Armitage's has N, so that his z is
-    sqrt(N / (N - 1)) times this.
+    The variance is that of permutations, with N - 1 (statsmodels). Armitage's has N, so that his z is sqrt(N / (N - 1))
+    times as large.
 
     Args:
-        positives: BAC+ women of each class.
-        totals: Women of each class.
+        positives: Number of BAC+ women in each class.
+        totals: Number of women in each class.
 
     Returns:
-        `z` (above 0: rising) and the two-sided `p`; both None where all women are in one class or alike.
+        `z` (above 0 for a rising proportion) and the two-sided `p`; both None if all women are in one class, all are
+        BAC+ or all are BAC-.
 
     Raises:
-        ValueError: The counts do not pair up.
+        ValueError: The counts differ in shape, or a count is negative or above its total.
     """
     positives, totals = np.asarray(positives), np.asarray(totals)
     if positives.shape != totals.shape or (positives > totals).any() or (positives < 0).any():
@@ -139,59 +117,24 @@ def trend_test(positives: Sequence[int], totals: Sequence[int]) -> dict:
     return {"z": float(result.zscore), "p": float(result.pvalue)}
 
 
-def cohort_summary(women: pd.DataFrame, limits: Sequence[int]) -> dict:
-    """Numbers of the paper's first Results paragraph, under the names of `settings.PUBLISHED`.
-
-    Args:
-        women: The table of `cohort.women_table`: `age, bac, views, bac_views`, BAC+ and BAC- women.
-        limits: Upper ends of all age classes but the last, years.
-
-    Returns:
-        `women, views, bac_women, bac_views, age_median, age_iqr`, the same two with `_bac` and `_no_bac`,
-        `age_range`, `mann_whitney_p`, `prevalence_by_age_class` (None for an empty class), `trend_p`.
-
-    Raises:
-        ValueError: All women are BAC+ or all are BAC-.
-    """
-    check_classes(women)
-    table = prevalence_by_class(women, limits)
-    has_bac = women["bac"] == 1
-    ages = {"": women["age"], "_bac": women.loc[has_bac, "age"], "_no_bac": women.loc[~has_bac, "age"]}
-    summary = {
-        "women": len(women),
-        "views": int(women["views"].sum()),
-        "bac_women": int(has_bac.sum()),
-        "bac_views": int(women["bac_views"].sum()),
-        "mann_whitney_p": mann_whitney(ages["_bac"], ages["_no_bac"])["p"],
-        "age_range": [float(women["age"].min()), float(women["age"].max())],
-        "prevalence_by_age_class": [_number(share) for share in table["prevalence"]],
-        "trend_p": trend_test(table["bac_women"], table["women"])["p"],
-    }
-    for name, group in ages.items():
-        described = describe(group)
-        summary[f"age_median{name}"] = described["median"]
-        summary[f"age_iqr{name}"] = [described["q1"], described["q3"]]
-    return summary
-
-
 def bootstrap_women(
     frame: pd.DataFrame, statistic: Callable[[np.ndarray], float], samples: int, seed: int
 ) -> tuple[float | None, float | None]:
-    """Percentile 95 % interval of a statistic from a bootstrap over women.
+    """Compute the 95 % percentile interval of a statistic from a bootstrap over women.
 
-    As many women as there are get drawn with replacement, all their views with them: views of a woman are not
-    independent, women are. A woman drawn twice is not copied: her views weigh 2. Resamples in which the
-    statistic is undefined are dropped; where they are the majority, so is the interval.
+    Each resample draws as many women as there are, with replacement and with all their views, since the views of a
+    woman are not independent. A woman drawn twice is not copied; her views get a weight of 2. Resamples in which the
+    statistic is undefined are dropped. If at least half of them are, the interval is undefined too.
 
     Args:
-        frame: One row a view, with `patient_id`.
-        statistic: Called with the weights of the frame's rows (float64 array of whole numbers); returns a number, NaN
-            or None where the resample leaves it undefined.
+        frame: One row per view, with `patient_id`.
+        statistic: Function of the weights of the frame's rows (float64 array of whole numbers). It returns a number, or
+            NaN or None if undefined.
         samples: Number of resamples.
-        seed: Seed of the draws.
+        seed: Seed of the resamples.
 
     Returns:
-        Low and high end, or None, None.
+        Lower and upper limit, or None, None.
 
     Raises:
         ValueError: `samples` is below 1, or the frame is empty.
@@ -201,11 +144,11 @@ def bootstrap_women(
 
 
 def resample_women(frame: pd.DataFrame, statistic: Callable, samples: int, seed: int) -> np.ndarray:
-    """Return the statistic of each resample of women, (samples,) or (samples, k), NaN where undefined."""
+    """Return the statistic of each resample of women, float64 (samples,) or (samples, k), NaN where undefined."""
     if samples < 1:
         raise ValueError(f"samples: got {samples}, must be at least 1")
     if frame.empty:
-        raise ValueError("frame: got no rows, must hold at least one")
+        raise ValueError("frame: got no rows, must have at least one")
     codes, ids = pd.factorize(frame["patient_id"])
     rng = np.random.default_rng(seed)
     draws = []
@@ -216,7 +159,7 @@ def resample_women(frame: pd.DataFrame, statistic: Callable, samples: int, seed:
 
 
 def percentile_interval(draws: np.ndarray) -> list[float | None]:
-    """Return the [2.5, 97.5] percentiles of the defined draws, or None where most are undefined."""
+    """Return the [2.5, 97.5] percentiles of the defined draws, or [None, None] if at least half are undefined."""
     defined = draws[np.isfinite(draws)]
     if 2 * defined.size <= draws.size:
         return [None, None]
@@ -224,22 +167,31 @@ def percentile_interval(draws: np.ndarray) -> list[float | None]:
 
 
 def check_numbers(values: Sequence[float], name: str) -> np.ndarray:
-    """Return values as a float64 array; raise ValueError if they are no row of finite numbers, at least one."""
+    """Return values as a float64 array (n,); raise ValueError unless all are finite and n is at least 1."""
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name}: got an array of shape {array.shape}, must be one row of at least one number")
+        raise ValueError(f"{name}: got an array of shape {array.shape}, must be one-dimensional and not empty")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: got {int((~np.isfinite(array)).sum())} values that are not finite")
     return array
 
 
 def _lilliefors_p(values: np.ndarray) -> float | None:
-    """Return the p value of the Lilliefors test, None where it is undefined."""
+    """Return the p value of the Lilliefors test, or None where it is undefined."""
     if values.size < 4 or np.ptp(values) == 0:
         return None
     return float(lilliefors(values, dist="norm", pvalmethod="table")[1])
 
 
-def _number(value: float) -> float | None:
-    """Return a float for JSON, None for NaN."""
+def finite_or_none(value: float) -> float | None:
+    """Return a float, or None for NaN, ready for JSON."""
     return float(value) if np.isfinite(value) else None
+
+
+def with_interval(value: float | None, interval: list | None, digits: int = 2) -> str:
+    """Format a value as `0.95 [0.91, 0.98]`; without brackets if the interval is undefined, `-` if the value is."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if not interval or any(v is None or not math.isfinite(v) for v in interval):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"

@@ -1,10 +1,8 @@
-"""The views table: one row a mammographic view, read and checked.
+"""The views table, with one row per mammographic view: reading and checking it.
 
-Everything downstream takes a table that passed `check_views`.
+All later steps take a table that has passed `check_views`.
 """
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-REQUIRED = ("patient_id", "age", "laterality", "view", "image", "bac")
-SPLITS = ("train", "validation", "test", "unused", "quantification")
-"""`unused`: a BAC- woman left out of training by the undersampling, or a woman who was not included. `quantification`:
-a woman outside the cohort whose views are measured alone (the paper's 56 women came from an earlier study)."""
-AGE_BOUNDS = (18, 110)
-"""Years outside of which an age is taken for a slip of the pen."""
-MAXIMUM_SPACING_MM = 2.0
-"""A pixel of a mammogram is far smaller; a larger number is a spacing in micrometres or an image size."""
+from bac_utils._tables import read_rows
 
-_CHOICES = {"laterality": ("L", "R"), "view": ("CC", "MLO"), "split": SPLITS}
+REQUIRED = ("patient_id", "age", "laterality", "view", "image", "bac")
+VIEWS = ("CC", "MLO")
+SETS = ("train", "validation", "test")
+SPLITS = (*SETS, "unused", "quantification")
+"""`unused`: BAC- women removed from the training set by undersampling, and women who were not included.
+`quantification`: women outside the cohort, whose views are measured (the paper: 56 women of an earlier study)."""
+AGE_BOUNDS = (18, 110)
+"""Ages outside this range, in years, are assumed to be typing errors."""
+MAXIMUM_SPACING_MM = 2.0
+"""Pixels of mammograms are far smaller; a larger number is a spacing in micrometres or an image size."""
+
+_CHOICES = {"laterality": ("L", "R"), "view": VIEWS, "split": SPLITS}
 _NUMBERS = {  # column: (may be empty, test, rule)
     "age": (False, lambda x: x.between(*AGE_BOUNDS), "a number of years from {} to {}".format(*AGE_BOUNDS)),
     "bac": (True, lambda x: x.isin([0, 1]), "0, 1 or empty (unknown)"),
@@ -38,18 +40,18 @@ def read_views(path: str | os.PathLike, check_images: bool = False) -> pd.DataFr
     """Read and check a views table.
 
     Args:
-        path: A UTF-8 CSV file (comma-separated) with the columns `patient_id, age, laterality, view, image,
-            bac` and, optionally, `bac_length_mm, pixel_spacing_mm, split`. Other columns are kept as text.
-        check_images: Refuse a table that names an image file which is not there.
+        path: A UTF-8 CSV file (comma-separated) with the columns `patient_id, age, laterality, view, image, bac` and,
+            optionally, `bac_length_mm, pixel_spacing_mm, split`. Other columns are kept as text.
+        check_images: Reject a table if one of its image files does not exist.
 
     Returns:
-        The table of `check_views` with `image_path` added: `image` as an absolute path (str). A relative
-        `image` starts from the folder of the table.
+        The table of `check_views` and a column `image_path`: `image` as an absolute path (str). A relative `image` is
+        relative to the folder of the table.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no CSV text, or the table breaks a rule of `check_views`; the message names
-            the row (its line in the file), the column, the value and the rule.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not CSV text, or the table breaks a rule of `check_views`. The message names the row
+            (its line in the file), the column, the value and the rule.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,25 +65,66 @@ def read_views(path: str | os.PathLike, check_images: bool = False) -> pd.DataFr
     return views
 
 
-def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | None = None) -> pd.DataFrame:
-    """Check a views table and give its columns their types.
-
-    A BAC+ view with a length of 0 is let through: a reader may see a point that has no measurable length. In a table
-    with lengths those of BAC- views, which need not be filled in, become 0.
+def is_compared(views: pd.DataFrame, view: str = "MLO") -> pd.Series:
+    """Say for each row whether its measures are compared with lengths: one view of BAC+ women, as in the paper.
 
     Args:
-        frame: The table, one row a view; text or numbers.
-        name: What to call the table in a message.
-        rows: The number of each row in a message; by default its line in a CSV file with one line a row.
+        views: One row per view: `patient_id, view, split, bac`.
+        view: `CC` or `MLO`.
 
     Returns:
-        A copy with a fresh index: `patient_id`, `laterality`, `view`, `image`, `split` as stripped text;
-        `age`, `bac`, `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty.
+        bool, with the table's index; women of the split `quantification` count as BAC+.
+    """
+    with_bac = views["patient_id"].isin(views.loc[views["bac"] == 1, "patient_id"])
+    return (with_bac | (views["split"] == "quantification")) & (views["view"] == view)
+
+
+def quantification_subset(views: pd.DataFrame, splits: str | None, view: str) -> pd.DataFrame:
+    """Select the views whose measures are compared with reference lengths.
+
+    Args:
+        views: A checked views table with `split`.
+        splits: Names of sets, separated by commas, whose BAC+ women are measured. None selects the women of the split
+            `quantification`, or the BAC+ women of the test set if there are none.
+        view: `CC` or `MLO`.
+
+    Returns:
+        The selected rows, with a new index.
 
     Raises:
-        TypeError: `frame` is no DataFrame.
-        ValueError: A column is missing; the table has no rows; a cell breaks its rule; a view or an image
-            file comes twice; a woman's age or split differs between her views; a BAC- view has a length.
+        ValueError: A set or the view is unknown, or no view is selected.
+    """
+    known = (*SETS, "quantification")
+    names = [name.strip() for name in splits.split(",")] if splits else []
+    if not set(names) <= set(known) or view not in VIEWS:
+        raise ValueError(f"subset: got {splits!r}, {view!r}, must be among {known} and {VIEWS}")
+    apart = views["split"] == "quantification"
+    names = names or (["quantification"] if apart.any() else ["test"])
+    subset = views[is_compared(views, view) & views["split"].isin(names)]
+    if subset.empty:
+        raise ValueError(f"subset: got no {view} view of a BAC+ woman in {', '.join(names)}, must be one or more")
+    return subset.reset_index(drop=True)
+
+
+def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | None = None) -> pd.DataFrame:
+    """Check a views table and convert its columns.
+
+    A BAC+ view may have a length of 0: a reader may see a point without a measurable length. If the table has any
+    lengths, empty lengths of BAC- views become 0.
+
+    Args:
+        frame: The table, one row per view; text or numbers.
+        name: Name of the table in error messages.
+        rows: Number of each row in error messages; by default its line in a CSV file with one line per row.
+
+    Returns:
+        A copy with a new index: `patient_id`, `laterality`, `view`, `image`, `split` as stripped text; `age`, `bac`,
+        `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty.
+
+    Raises:
+        TypeError: `frame` is not a DataFrame.
+        ValueError: A column is missing; the table has no rows; a cell breaks its rule; a view or an image file occurs
+            twice; a woman's age or split differs between her views; a BAC- view has a length.
     """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"frame: got {type(frame).__name__}, must be a pandas.DataFrame")
@@ -93,7 +136,7 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
             f"found: {found}"
         )
     if frame.empty:
-        raise ValueError(f"{name}: got no rows, must hold at least one view below the column names")
+        raise ValueError(f"{name}: got no rows, must have at least one view below the column names")
     rows = range(2, len(frame) + 2) if rows is None else rows
     views = frame.reset_index(drop=True).copy()
     for column in ("patient_id", "image", *_CHOICES):
@@ -119,34 +162,17 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
-    """Return a CSV file's cells as text and the line at which each row begins; blank rows are skipped."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name}: got bytes that are no text ({error}), must be UTF-8 CSV") from error
-    if "\0" in text:
-        raise ValueError(f"{path.name}: got zero bytes, which are no text, must be UTF-8 CSV")
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-    records, rows, start = [], [], 1
-    try:
-        for record in reader:
-            if any(cell.strip() for cell in record):
-                records.append([cell.strip() for cell in record])
-                rows.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path.name} row {start}: got {error}, must be comma-separated values") from error
-    if not records:
-        raise ValueError(f"{path.name}: got an empty file, must begin with the names of the columns")
-    header = records[0]
+    """Return all cells of a CSV file as text, and the line at which each row starts."""
+    found = list(read_rows(path))
+    if not found:
+        raise ValueError(f"{path.name}: got an empty file, must start with the column names")
+    for row, cells in found:
+        if any("\0" in cell or "\ufffd" in cell for cell in cells):
+            raise ValueError(f"{path.name} row {row}: got bytes that are not text, must be UTF-8 CSV")
+    (first, header), *body = found
     if len(set(header)) < len(header) or "" in header:
-        raise ValueError(f"{path.name} row {rows[0]}: got columns {header}, must be names, each once")
-    for record, row in zip(records, rows, strict=True):
-        if len(record) != len(header):
-            raise ValueError(
-                f"{path.name} row {row}: got {len(record)} cells, must have {len(header)} as the first row"
-            )
-    return pd.DataFrame(records[1:], columns=header, dtype=object), rows[1:]
+        raise ValueError(f"{path.name} row {first}: got columns {header}, must be unique names")
+    return pd.DataFrame([cells for _, cells in body], columns=header, dtype=object), [row for row, _ in body]
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -155,10 +181,10 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 
 def _check_across_rows(views: pd.DataFrame, name: str, rows: Sequence[int]) -> None:
-    """Refuse what no single cell shows: doubled views or files, two ages or sets of a woman, lengths at 0."""
+    """Reject errors across rows: repeated views or files, women with two ages or sets, BAC- views with a length."""
     lines = pd.Series(list(rows), index=views.index)
     once = {
-        "view": (["patient_id", "laterality", "view"], "must come once for each side of a woman"),
+        "view": (["patient_id", "laterality", "view"], "must occur once for each breast of a woman"),
         "image": ([views["image"].map(os.path.normpath)], "must be the file of one view only"),
     }
     for column, (key, rule) in once.items():
@@ -185,7 +211,7 @@ def _refuse(
     rule: str,
     other: pd.Series | None = None,
 ) -> None:
-    """Raise for the first bad row, in words that name it; `other` fills the row number into the rule."""
+    """Raise an error that names the first bad row; `other` has the row number for the placeholder in the rule."""
     where = np.flatnonzero(np.asarray(bad, dtype=bool))
     if not where.size:
         return

@@ -1,8 +1,9 @@
-"""Does any damaged file get past the intake with a wrong side, stop it, or end in no reason? Draws many, and counts.
+"""Read many randomly damaged mammograms and check that each ends in a reason or in a view that agrees with its file.
 
-The mutants are made like those of `tests/test_fuzz.py`: good files of many transfer syntaxes, PNG
-and TIFF, with elements set, retyped, moved or lost, and bytes changed, lost or put in. Each is read as by `score`.
-Exit code 1 where one breaks a rule of `tests/mutations.py`; such files are kept in a folder. Needs hypothesis.
+The mutants are generated as in `tests/intake/test_fuzz.py`: good DICOM files of many transfer syntaxes, PNG and TIFF
+files, with elements set, given another VR, moved or removed, and bytes changed, removed or inserted. Each is read as by
+`score`. The exit code is 1 if a mutant breaks a rule of `tests/mutations.py`; such files are kept in a folder.
+Needs hypothesis.
 
     .venv/bin/python benchmarks/fuzz.py [--examples 3000] [--seed 1] [--keep fuzz_violations]
 """
@@ -23,7 +24,7 @@ from mutations import Mutant, Reader, check, mutants
 
 
 def main() -> int:
-    """Draw and read mutants, print the counts, and return the exit code."""
+    """Read mutants, print the counts, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
@@ -31,7 +32,7 @@ def main() -> int:
     options = parser.parse_args()
     counts, unforeseen, broken, start = Counter(), Counter(), [], time.monotonic()
     with TemporaryDirectory() as folder:
-        set_hypothesis_home_dir(Path(folder, "home"))  # else it makes a folder where it is called
+        set_hypothesis_home_dir(Path(folder, "home"))  # otherwise it creates a folder in the working directory
         reader = Reader(folder)
 
         @seed(options.seed)
@@ -47,12 +48,12 @@ def main() -> int:
             try:
                 read = reader(mutant)
                 check(mutant, read)
-            except Exception as error:  # what a rule or the intake says: all are wanted
+            except Exception as error:  # a broken rule, or an exception while reading: continue with the others
                 broken.append((mutant, f"{type(error).__name__}: {str(error).splitlines()[:1]}"))
                 counts["violation"] += 1
                 return
             counts[read.reason or "scored"] += 1
-            if "reading" in read.message:  # an error that the intake did not name, or a process that ended
+            if "reading" in read.message:  # an unexpected exception, or the end of a process
                 unforeseen[read.message] += 1
 
         try:
@@ -66,7 +67,7 @@ def main() -> int:
         path = options.keep / f"{number:03d}" / mutant.name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(mutant.data)
-        print(f"{path}: {what}\n    {mutant.story}")
+        print(f"{path}: {what}\n    {mutant.history}")
     return int(bool(broken))
 
 

@@ -1,7 +1,8 @@
-"""Can brightness alone tell simulated BAC+ views from BAC- ones? It must not: on real mammograms it cannot.
+"""Does brightness alone separate simulated BAC+ and BAC- views? It should not, as it does not on real mammograms.
 
-Three naive detectors on a run's test set, at 0.26 mm: the mean of the 200 brightest white top-hat responses inside the
-breast (9 x 9 window), the number of bright pixels and the longest bright blob (top-hat above 15 % of the grey range).
+Three naive detectors are applied to the test set of a run, at 0.26 mm: the mean of the 200 highest white top-hat
+responses inside the breast (9 x 9 window), the number of bright pixels, and the length of the longest bright component
+(top-hat response above 15 % of the range of grey levels).
 
     .venv/bin/python benchmarks/naive_detectors.py [runs/demo]
 """
@@ -19,18 +20,20 @@ from bac_utils.preprocess import find_breast
 from bac_utils.views_table import read_views
 
 SPACING_MM = 0.26
+"""Pixel spacing in mm to which the views are resampled."""
 BRIGHT = 0.15
+"""Top-hat response of a bright pixel, as a fraction of the range of grey levels inside the breast."""
 
 
 def naive_measures(pixels: np.ndarray, spacing_mm: float) -> tuple[float, int, float]:
-    """Measure a view: (mean of the 200 brightest responses, bright pixels, longest blob in mm).
+    """Measure a view in three ways.
 
     Args:
-        pixels: (rows, columns) in display polarity.
-        spacing_mm: Pixel spacing.
+        pixels: (rows, columns), higher = denser.
+        spacing_mm: Pixel spacing in mm.
 
     Returns:
-        The three numbers.
+        Mean of the 200 highest responses, number of bright pixels, length of the longest bright component in mm.
     """
     factor = spacing_mm / SPACING_MM
     image = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -44,7 +47,7 @@ def naive_measures(pixels: np.ndarray, spacing_mm: float) -> tuple[float, int, f
 
 
 def main() -> None:
-    """Print the AUC-ROC of each measure on the test set."""
+    """Print the AUC-ROC of each measure on the test set of a run."""
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
     views = read_views(run / "views.csv")
     views = views[views["split"] == "test"]
@@ -53,9 +56,8 @@ def main() -> None:
         mammogram = read_mammogram(row.image_path)
         measures.append(naive_measures(mammogram.pixels, mammogram.spacing_mm[0]))
     print(f"{len(views)} views, {int(views['bac'].sum())} BAC+")
-    for name, values in zip(
-        ("200 brightest", "bright pixels", "longest blob"), zip(*measures, strict=True), strict=True
-    ):
+    names = ("200 highest responses", "number of bright pixels", "longest bright component")
+    for name, values in zip(names, zip(*measures, strict=True), strict=True):
         print(f"{name}: AUC-ROC {roc_auc_score(views['bac'], values):.3f}")
 
 

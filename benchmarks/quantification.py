@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from bac_utils.agreement import length_agreement
 from bac_utils.arteries.masks import grow
-from bac_utils.heatmaps import OWN, Explainer
+from bac_utils.detector import Detector
+from bac_utils.heatmaps import PER_IMAGE, Explainer
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import load_model
 from bac_utils.preprocess import prepare, to_original
 from bac_utils.quantify import bac_area, upsample_map
-from bac_utils.scoring.batch import Detector
-from bac_utils.settings import PAPER_THRESHOLD
+from bac_utils.settings import PAPER_HEATMAP_THRESHOLD
 
 NEAR_MM = 2.0
 
@@ -56,8 +56,8 @@ def measure(folder: Path, given: argparse.Namespace) -> pd.DataFrame:
 def compare(folder: Path, row: pd.Series, detector: Detector, paper: Explainer, outline: np.ndarray | None) -> dict:
     """Measure a view by the paper's recipe, and compare its heatmap and outline with the truth."""
     prepared = prepare(read_mammogram(row.file), detector.shape, detector.pixel_mm)
-    own = paper(prepared.pixels[None, ..., None])[1][OWN][0]
-    area, _ = bac_area(own, detector.shape, PAPER_THRESHOLD, prepared.spacing_mm, prepared.mask)
+    own = paper(prepared.pixels[None, ..., None])[1][PER_IMAGE][0]
+    area, _ = bac_area(own, detector.shape, PAPER_HEATMAP_THRESHOLD, prepared.spacing_mm, prepared.mask)
     found = {"paper": area * row.bac}
     if row.bac_true and row.bac:
         truth = cv2.imread(str(folder / "truth" / f"{Path(row.file).stem}.png"), cv2.IMREAD_GRAYSCALE) > 0
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--output", default=None, help="CSV file for the rows")
     given = parser.parse_args()
     detector = Detector(given.model)
-    paper = Explainer(load_model(detector.path), [OWN])
+    paper = Explainer(load_model(detector.path), [PER_IMAGE])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         frame = measure(folder, given)

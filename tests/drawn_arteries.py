@@ -1,4 +1,4 @@
-"""An artery drawn into noise, in mm, on any grid: what `refine` and `quantify` are tested on."""
+"""An artery of known length drawn in mm on noise, on any pixel grid: test data for segmentation and quantification."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ BLUR_MM = 2.5
 
 @dataclass(frozen=True)
 class DrawnView:
-    """A view and the truth.
+    """A view and its ground truth.
 
     Attributes:
-        pixels: float32 (H, W), mean 0 and deviation 1 inside the breast, 0 outside.
+        pixels: float32 (H, W), mean 0 and standard deviation 1 inside the breast, 0 outside.
         breast: bool (H, W).
         artery: bool (H, W), between the outer edges of both walls.
-        length_mm: Of the artery's middle.
-        spacing_mm: (row, column).
+        length_mm: Centre-line length of the artery.
+        spacing_mm: Pixel spacing (row, column).
     """
 
     pixels: np.ndarray
@@ -31,30 +31,30 @@ class DrawnView:
     spacing_mm: tuple[float, float]
 
     def heat(self, hottest: float = 0.9) -> np.ndarray:
-        """Return the artery as a heatmap shows it: blurred; float32 (H, W)."""
+        """Return the artery as a heatmap: the blurred mask, float32 (H, W)."""
         return blurred(self.artery, self.spacing_mm, hottest)
 
     def cells(self, hottest: float = 0.9, cell_mm: float = 4.0) -> np.ndarray:
-        """Return the same in cells, float32 (h, w)."""
+        """Return this heatmap on the grid of the local logits, float32 (h, w)."""
         rows, columns = (round(mm / cell_mm) for mm in FIELD_MM)
         return np.clip(cv2.resize(self.heat(hottest), (columns, rows), interpolation=cv2.INTER_AREA), 0, 1)
 
 
 def blurred(mask: np.ndarray, spacing_mm: tuple[float, float], hottest: float = 0.9) -> np.ndarray:
-    """Blur a mask by `BLUR_MM`; its largest value becomes `hottest`."""
+    """Blur a mask by `BLUR_MM` and scale its maximum to `hottest`."""
     row, column = spacing_mm
     heat = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigmaX=BLUR_MM / column, sigmaY=BLUR_MM / row)
     return np.clip(heat * hottest / max(float(heat.max()), 1e-6), 0, 1)
 
 
 def places(spacing_mm: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows (H, 1) and columns (1, W) of pixel centres in mm."""
+    """Return the rows, (H, 1), and columns, (1, W), of the pixel centres in mm."""
     rows, columns = (round(mm / step) for mm, step in zip(FIELD_MM, spacing_mm, strict=True))
     return ((np.arange(rows) + 0.5) * spacing_mm[0])[:, None], ((np.arange(columns) + 0.5) * spacing_mm[1])[None]
 
 
 def noisy_breast(spacing_mm: tuple[float, float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return tissue, clouds of 3 mm and a detector's noise, and the breast: float32 and bool (H, W)."""
+    """Return tissue (clouds of 3 mm and detector noise), float32, and the breast mask, bool; both (H, W)."""
     y, x = places(spacing_mm)
     rng = np.random.default_rng(seed)
     clouds = cv2.resize(rng.normal(size=(32, 16)).astype(np.float32), (x.size, y.size), interpolation=cv2.INTER_CUBIC)
@@ -63,7 +63,7 @@ def noisy_breast(spacing_mm: tuple[float, float], seed: int = 0) -> tuple[np.nda
 
 
 def normalised(tissue: np.ndarray, breast: np.ndarray) -> np.ndarray:
-    """Return a prepared view: mean 0 and deviation 1 inside the breast, 0 outside."""
+    """Return a prepared view: mean 0 and standard deviation 1 inside the breast, 0 outside."""
     inside = tissue[breast]
     return np.where(breast, (tissue - inside.mean()) / inside.std(), 0).astype(np.float32)
 
@@ -71,12 +71,12 @@ def normalised(tissue: np.ndarray, breast: np.ndarray) -> np.ndarray:
 def draw_artery(
     spacing_mm: tuple[float, float] = (0.25, 0.25), span_mm: tuple[float, float] = (20.0, 75.0), seed: int = 0
 ) -> DrawnView:
-    """Draw a winding artery down the breast: two walls, each a row of grains with bare stretches.
+    """Draw a tortuous artery down the breast: two walls, each a row of grains with bare parts.
 
     Args:
-        spacing_mm: (row, column).
+        spacing_mm: Pixel spacing (row, column).
         span_mm: First and last row in mm.
-        seed: Of tissue, noise and grains.
+        seed: Seed of tissue, noise and grains.
 
     Returns:
         The view.

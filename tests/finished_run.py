@@ -10,12 +10,15 @@ import pandas as pd
 from PIL import Image
 
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
+from bac_utils.detector import OperatingPoint, save_point
 from bac_utils.intake.mammogram import Mammogram
 from bac_utils.preprocess import prepare
-from bac_utils.run_folder import save_part, write_json
-from bac_utils.widgets.store import COLDEST, save_heatmaps
+from bac_utils.run_folder import save_heatmaps, save_part
+from bac_utils.settings import LOWEST_SCORE
+from bac_utils.views_table import is_compared
 
 SPACING_MM = 0.5
+FORM = "local-logits"
 VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 
 
@@ -37,7 +40,7 @@ def draw_view(shape, length_mm, seed):
     return np.clip(grey, 0, 4095).astype(np.uint16), artery.astype(bool) & breast
 
 
-def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=True) -> Path:
+def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=True, form=FORM) -> Path:
     """Fill a folder: `women` with four views each, of which `kinds` differ; the first kinds have BAC."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
@@ -92,17 +95,18 @@ def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=Tr
     table.drop(columns=["score", "order"]).to_csv(folder / "views.csv", index=False)
     predictions = table[["patient_id", "laterality", "view", "split", "bac", "score"]].astype({"bac": int})
     predictions.to_csv(folder / "predictions.csv", index=False)
-    wanted = table.index[table["split"] != "train"]
-    made = np.stack([heats[i] * (table.loc[i, "score"] >= COLDEST) for i in wanted])
-    save_heatmaps(folder, "detection", table.loc[wanted], made, [spacing[i] for i in wanted])
+    wanted = table.index[(table["split"] != "train") & ((table["score"] >= LOWEST_SCORE) | is_compared(table))]
+    made, spacings = np.stack([heats[i] for i in wanted]), [spacing[i] for i in wanted]
+    save_heatmaps(folder, "detection", form, table.loc[wanted], made, spacings)
     if subset:
         _save_subset(folder, table, heats, pixels, spacing)
     (folder / "model.keras").write_bytes(b"a model")
-    point = {"threshold": 0.5, "chosen_on": "validation", "heatmap_threshold": 0.3, "input_shape": shape}
-    write_json(folder / "operating_point.json", point | {"pixel_mm": SPACING_MM})
+    save_point(folder, OperatingPoint(0.5, 0.3, form, SPACING_MM, chosen_on="validation"))
     save_part(folder, "cohort", preset="demo", seed=seed)
     save_part(folder, "training", view_pixel_mm=SPACING_MM)
     save_part(folder, "detection", threshold={"value": 0.5, "chosen_on": "validation"})
+    if subset:
+        save_part(folder, "quantification")
     return folder
 
 
@@ -118,4 +122,4 @@ def _save_subset(folder, table, heats, pixels, spacing):
     columns = ["patient_id", "laterality", "view", "split", "bac", "bac_length_mm", "score"]
     rows[columns].to_csv(folder / "quantification.csv", index=False)
     args = ([values[i] for i in part.index] for values in (heats, spacing, pixels))
-    save_heatmaps(folder, "quantification", rows, *args)
+    save_heatmaps(folder, "quantification", FORM, rows, *args)

@@ -1,6 +1,6 @@
-"""Small encoders of the JPEG family, written from the standards: references for the decoders under test.
+"""Small encoders of the JPEG family, written from the standards, as references for the decoders under test.
 
-Each takes grey values and returns a compressed stream. They are slow and meant for small images.
+Each takes grey levels and returns a compressed stream. They are slow and meant for small images.
 """
 
 import struct
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class _Bits:
-    """Bits to bytes, the first bit highest; `stuffing` puts what a standard wants after a byte of ones."""
+    """Writer of bits, most significant first; after a byte 0xFF it stuffs a zero `bit` or a zero `byte`."""
 
     def __init__(self, stuffing):
         self.bits, self.stuffing = [], stuffing
@@ -43,18 +43,18 @@ def frame_header(marker, values, bits):
 
 
 def _put_category(writer, difference):
-    """Put a difference as its category, in 5 bits, and the bits that the category leaves open."""
+    """Write a difference as its category, in 5 bits, followed by the remaining bits."""
     category = abs(difference).bit_length()
     writer.put(category, 5)
     if category < 16:
         writer.put(difference if difference > 0 else difference + (1 << category) - 1, category)
 
 
-_CATEGORIES = bytes([0, 0, 0, 0, 17] + [0] * 11) + bytes(range(17))  # a Huffman table: 17 codes of 5 bits
+_CATEGORIES = bytes([0, 0, 0, 0, 17] + [0] * 11) + bytes(range(17))  # a Huffman table of 17 codes of 5 bits each
 
 
 def jpeg_lossless(values, bits, predictor=1):
-    """ITU-T T.81, process 14: Huffman-coded differences to one of the seven predictors."""
+    """Encode by ITU-T T.81, process 14: Huffman-coded differences from one of the seven predictors."""
     x = values.astype(np.int64)
     writer = _Bits("byte")
     for i, j in np.ndindex(x.shape):
@@ -79,15 +79,15 @@ def jpeg_lossless(values, bits, predictor=1):
 
 
 def jpeg_dct_flat(blocks, bits):
-    """ITU-T T.81, baseline (8 bits) or extended sequential (12): blocks of 8 x 8 equal pixels, without loss.
+    """Encode by ITU-T T.81, baseline (8 bits) or extended sequential (12): uniform blocks of 8 x 8 pixels, lossless.
 
     Args:
-        blocks: The value of each block; the image has eight times its rows and columns.
+        blocks: The value of each block; the image has eight times as many rows and columns.
         bits: 8 or 12.
     """
     writer, last = _Bits("byte"), 0
     for value in blocks.astype(int).ravel():
-        level = 8 * (int(value) - (1 << (bits - 1)))  # the DC coefficient of a flat block
+        level = 8 * (int(value) - (1 << (bits - 1)))  # the DC coefficient of a uniform block
         _put_category(writer, level - last)
         writer.put(0, 1)  # no further coefficient
         last = level
@@ -110,7 +110,7 @@ _RUNS = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7,
 
 
 class _JpegLs:
-    """ITU-T T.87: prediction, context modelling and Golomb codes; letters as in the standard."""
+    """ITU-T T.87: prediction, context modelling and Golomb codes; variables are named as in the standard."""
 
     def __init__(self, bits, near):
         self.near, self.step, self.maximum = near, 2 * near + 1, (1 << bits) - 1
@@ -220,7 +220,7 @@ class _JpegLs:
 
     def encode(self, values):
         rows, columns = values.shape
-        above, first_above = [0] * columns, 0  # the line above as decoded; its own left neighbour
+        above, first_above = [0] * columns, 0  # the previous line as decoded, and its left neighbour
         decoded = []
         for line in values.tolist():
             here, left, j = [], above[0], 0
@@ -248,7 +248,7 @@ class _JpegLs:
 
 
 def jpeg_ls(values, bits, near=0):
-    """ITU-T T.87: return the stream, and the values that it stands for, which differ by up to `near`."""
+    """Encode by ITU-T T.87: return the stream and the values that it decodes to, which differ by up to `near`."""
     data, decoded = _JpegLs(bits, near).encode(values.astype(int))
     scan = segment(0xDA, bytes([1, 1, 0, near, 0, 0]))
     return b"\xff\xd8" + frame_header(0xF7, values, bits) + scan + data + b"\xff\xd9", decoded

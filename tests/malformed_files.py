@@ -1,4 +1,4 @@
-"""Builders of broken files: each returns a function that gets a folder, writes a file into it and returns its path."""
+"""Builders of broken files: each returns a function that takes a folder, writes a file into it and returns its path."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless
 
 
 def raw(data, name="file"):
-    """Return a builder of a file with these bytes."""
+    """Return a builder of a file with the given bytes."""
 
     def build(folder):
         (folder / name).write_bytes(data() if callable(data) else data)
@@ -30,7 +30,7 @@ def changed(**changes):
 
     def build(folder):
         with pydicom.config.disable_value_validation(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the writer warns of what it is asked to write
+            warnings.simplefilter("ignore")  # the writer warns about invalid values
             return write(folder / "view.dcm", **changes)
 
     return build
@@ -48,12 +48,12 @@ def edited(edit, **changes):
 
 
 def place(whole, group, element):
-    """Return where a little-endian element begins."""
+    """Return the position of a little-endian element."""
     return bytes(whole).index(struct.pack("<HH", group, element), 132)
 
 
 def put(group, element, offset, data):
-    """Return an edit that overwrites bytes at an offset from the begin of an element."""
+    """Return an edit that overwrites bytes at an offset from the start of an element."""
 
     def edit(whole):
         start = place(whole, group, element) + offset
@@ -64,7 +64,7 @@ def put(group, element, offset, data):
 
 
 def retyped(keyword, vr, value):
-    """Return a builder of a mammogram with an element of another representation."""
+    """Return a builder of a mammogram with an element of another VR."""
 
     def build(folder):
         path = write(folder / "view.dcm")
@@ -78,7 +78,7 @@ def retyped(keyword, vr, value):
 
 
 def resyntaxed(syntax, written=ExplicitVRLittleEndian):
-    """Return a builder of a mammogram whose meta header claims a transfer syntax that it is not written in."""
+    """Return a builder of a mammogram whose meta header declares a wrong transfer syntax."""
 
     def build(folder):
         path = write(folder / "view.dcm", syntax=written)
@@ -95,7 +95,7 @@ def resyntaxed(syntax, written=ExplicitVRLittleEndian):
 
 
 def pydicom_file(name, **changes):
-    """Return a builder of one of pydicom's own test files, made a mammogram by name only."""
+    """Return a builder of one of pydicom's own test files, with changed elements."""
 
     def build(folder):
         path = get_testdata_file(name, download=False)
@@ -110,8 +110,8 @@ def pydicom_file(name, **changes):
     return build
 
 
-def picture(values, name="L_CC.png", **form):
-    """Return a builder of a picture."""
+def png_or_tiff(values, name="L_CC.png", **form):
+    """Return a builder of a PNG or TIFF file."""
 
     def build(folder):
         Image.fromarray(values).save(folder / name, **form)
@@ -121,6 +121,8 @@ def picture(values, name="L_CC.png", **form):
 
 
 def png_of(width, height, bits, kind, data):
+    """Return a PNG file with any header and any pixel data."""
+
     def chunk(name, payload):
         return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
 
@@ -143,7 +145,7 @@ def deep_sequence(whole):
 
 
 def twice(whole):
-    """Put a second matrix size before the first."""
+    """Insert a second number of rows before the first."""
     start = place(whole, 0x0028, 0x0010)
     return whole[:start] + b"\x28\0\x10\0US\2\0\x40\0" + whole[start:]
 
@@ -160,6 +162,8 @@ def frame(edit):
 
 
 def overwrite(start, data):
+    """Return an edit that overwrites bytes of a stream."""
+
     def edit(stream):
         stream[start : start + len(data)] = data
         return bytes(stream)
@@ -167,8 +171,8 @@ def overwrite(start, data):
     return edit
 
 
-def claim_all(stream):
-    """Return a JPEG stream that claims 65535 x 65535 pixels."""
+def declare_largest(stream):
+    """Return a JPEG stream that declares 65535 x 65535 pixels."""
     return stream[:7] + b"\xff" * 4 + stream[11:]
 
 

@@ -1,4 +1,4 @@
-"""Mammograms that the tests write: DICOM files of any transfer syntax, whole or with changes."""
+"""Writing mammograms for tests: DICOM files in any transfer syntax, with or without changes."""
 
 import numpy as np
 from jpeg_streams import jpeg_dct_flat, jpeg_lossless, jpeg_ls
@@ -21,7 +21,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bac_utils.intake.reader import MAMMOGRAPHY_CLASSES, REASONS, Mammogram, Skip, describe_mammogram, read_mammogram
+from bac_utils.intake.dicom_header import MAMMOGRAPHY_CLASSES
+from bac_utils.intake.mammogram import REASONS, Mammogram, Skip
+from bac_utils.intake.reader import describe_mammogram, read_mammogram
 
 VALUES = np.arange(0, 3840, 3, dtype=np.uint16).reshape(32, 40)
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
@@ -41,7 +43,7 @@ def code(value):
 
 
 def stream(values, syntax, bits):
-    """Compress values by a test encoder; the DCT ones take one value for each block of 8 x 8."""
+    """Compress values with a test encoder; the DCT encoders take one value per block of 8 x 8."""
     plain = values.astype(np.int64) % (1 << bits)
     return {
         JPEGBaseline8Bit: lambda: jpeg_dct_flat(plain[::8, ::8], bits),
@@ -54,7 +56,7 @@ def stream(values, syntax, bits):
 
 
 def plain_dataset(values=VALUES, bits=None, big_endian=False):
-    """A left CC view, uncompressed; `bits` are the bits stored."""
+    """Return a left CC view, uncompressed; `bits` are the bits stored."""
     wide = values.dtype.itemsize == 2
     bits = bits or (12 if wide else 8)
     ds = item(
@@ -66,7 +68,7 @@ def plain_dataset(values=VALUES, bits=None, big_endian=False):
         Rows=values.shape[0], Columns=values.shape[1],
     )  # fmt: skip
     data = values.tobytes() + bytes(values.nbytes % 2)
-    ds.PixelData = np.frombuffer(data, "<u2").astype(">u2").tobytes() if big_endian else data  # words, 8 bits as well
+    ds.PixelData = np.frombuffer(data, "<u2").astype(">u2").tobytes() if big_endian else data  # words, also for 8 bits
     ds["PixelData"].VR = "OW"
     return ds
 
@@ -75,12 +77,12 @@ def write(path, values=VALUES, syntax=ExplicitVRLittleEndian, bits=None, pixels=
     """Write a mammogram and return its path.
 
     Args:
-        path: Where.
+        path: The file.
         values: Integers (rows, columns).
         syntax: The transfer syntax.
-        bits: Bits stored; 12 of 16, or 8 of 8.
-        pixels: A compressed stream to write instead of the encoded values, or several.
-        changes: Elements by keyword; None removes one.
+        bits: Bits stored; by default 12 of 16, or 8 of 8.
+        pixels: One or more compressed streams to write instead of the encoded values.
+        changes: Values of elements by keyword; None removes the element.
     """
     ds = plain_dataset(values, bits, syntax == ExplicitVRBigEndian)
     ds.file_meta = FileMetaDataset()
@@ -104,15 +106,22 @@ def write(path, values=VALUES, syntax=ExplicitVRLittleEndian, bits=None, pixels=
     return path
 
 
+def remove_voi(dataset):
+    """Remove VOI LUT and window, so that a For Presentation image is rendered as it is stored."""
+    for keyword in ("VOILUTSequence", "WindowCenter", "WindowWidth"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+
+
 def frame_of(path):
-    """Return the compressed stream of a file with one frame."""
+    """Return the compressed stream of a single-frame file."""
     return get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
 
 
 def outcome(path, **arguments):
-    """Return the `Mammogram`, or the code of the `Skip`; anything else fails the test.
+    """Return the `Mammogram`, or the code of the `Skip`; any other exception fails the test.
 
-    What `describe_mammogram` says without the pixels must agree.
+    The result of `describe_mammogram`, which reads no pixels, must agree.
     """
     try:
         described = describe_mammogram(path)
@@ -132,7 +141,7 @@ def outcome(path, **arguments):
 
 
 def reason(path, **arguments):
-    """Return the code for which a file is left out."""
+    """Return the code with which a file is skipped."""
     found = outcome(path, **arguments)
     assert isinstance(found, str), found
     return found

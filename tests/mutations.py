@@ -1,7 +1,8 @@
-"""Good mammograms, and accidents that may befall them: what `test_fuzz.py` and `benchmarks/fuzz.py` draw from.
+"""Randomly damaged mammograms ("mutants") for `tests/intake/test_fuzz.py` and `benchmarks/fuzz.py`.
 
-A mutant is made in two steps: whole elements are set, changed, moved or lost, then bytes. It knows what its file may
-still state, so that a wrong side cannot pass for a right one. Each shows a left breast in CC and says so twice or more.
+A good file is damaged in two steps: whole elements are set, changed, moved or removed, then single bytes. Each mutant
+records which sides and views its file may still state, so that a wrong side is noticed. All original files show a left
+breast in CC and state it at least twice.
 """
 
 import struct
@@ -27,18 +28,18 @@ from pydicom.uid import (
 )
 
 from bac_utils._workers import end_after, worker_pool
-from bac_utils.intake.reader import REASONS
-from bac_utils.scoring import batch as scoring
+from bac_utils.intake.mammogram import REASONS
+from bac_utils.scoring import reading_pool
 
 SHAPE = (96, 64)
-"""Of the prepared views."""
+"""Shape of the prepared views."""
 SYNTAXES = (*LOSSLESS, JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit)
 SIDES = ("ImageLaterality", "Laterality")
-TELLING = (*SIDES, "ViewPosition", "PatientOrientation")
+STATEMENTS = (*SIDES, "ViewPosition", "PatientOrientation")
 LONG = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")  # lengths of four bytes
-UNDEFINED = 0xFFFFFFFF
+UNDEFINED = 0xFFFFFFFF  # length
 
-# Odd values, and some that are not odd alone. Numbers are written as their element's representation wants them.
+# Unusual values, and some that are unusual only in combination. Numbers are written in the VR of their element.
 VALUES = {
     **dict.fromkeys(SIDES, ("R", "L", "B", "", "r ", "RIGHT", "L\\R", "\xff", "R\0")),
     "ViewPosition": ("MLO", "CC", "RCC", "LMLO", "ML", "R", "", "CC SPOT", "\x1b[31m"),
@@ -71,12 +72,12 @@ VALUES = {
     "SpecificCharacterSet": ("ISO 2022 IR 87", "KLINGON", "\\"),
 }  # fmt: skip
 REPRESENTATIONS = ("US", "SS", "UL", "DS", "IS", "CS", "LO", "UI", "SQ", "OB", "OW", "UN", "FD", "AT", "ZZ", "\0\0")
-ACCIDENTS = ("set", "set", "set", "retype", "claim", "swap", "drop", "repeat", "syntax")  # to elements
+CHANGES = ("set", "set", "set", "retype", "claim", "swap", "drop", "repeat", "syntax")  # of elements
 MARKS = (b"\xff\xff\xff\xff", bytes(4), b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0", b"\x7f\xff\xff\xff", b"\xff\xd9")
 
 
 class Element(NamedTuple):
-    """An element: its tag, representation, bytes, and the length that it claims."""
+    """An element: its tag, VR, bytes, and declared length."""
 
     tag: int
     vr: str
@@ -85,10 +86,10 @@ class Element(NamedTuple):
 
 
 class Original(NamedTuple):
-    """A good file: a picture as a whole, or a data set with its transfer syntax."""
+    """A good file: a PNG or TIFF as bytes, or a DICOM data set with its transfer syntax."""
 
     name: str
-    picture: bytes
+    image: bytes
     syntax: str
     elements: tuple[Element, ...]
 
@@ -97,14 +98,14 @@ class Mutant(NamedTuple):
     """A damaged file.
 
     Attributes:
-        name: Its name; that of a picture states side and view.
-        data: Its bytes.
-        sides: What it may state as its side.
-        views: What it may state as its view.
-        conflict: It is known to state two sides or two views.
-        intact: All that it states is as it was.
-        pixel_mm: For `prepare`.
-        story: What befell it.
+        name: File name; that of a PNG or TIFF states side and view.
+        data: The bytes.
+        sides: Sides that the file may state.
+        views: Views that the file may state.
+        conflict: The file certainly states two sides or two views.
+        intact: All statements are those of the original.
+        pixel_mm: Argument of `prepare`.
+        history: The changes made.
     """
 
     name: str
@@ -114,11 +115,11 @@ class Mutant(NamedTuple):
     conflict: bool
     intact: bool
     pixel_mm: float | None
-    story: tuple
+    history: tuple
 
 
 def breast():
-    """Return a left breast in CC, uint16 (64, 48) of 12 bits, on a dark ground."""
+    """Return a left breast in CC on a dark background, uint16 (64, 48), 12 bits."""
     y, x = np.mgrid[:64, :48]
     inside = np.hypot((y - 32) / 28, x / 40) < 1
     noise = np.random.default_rng(1).integers(0, 300, inside.shape)
@@ -127,7 +128,7 @@ def breast():
 
 @cache
 def originals():
-    """Return a good file of each kind; the DICOM files say three times that it is a left breast, and twice CC."""
+    """Return one good file of each kind; the DICOM files state the left breast three times and CC twice."""
     stated = dict(
         Laterality="L", AnatomicRegionSequence=[item(AnatomicRegionModifierSequence=[code("7771000")])],
         ViewCodeSequence=[code("399162004")], WindowCenter="2000", WindowWidth="4000", PixelPaddingValue=0,
@@ -151,11 +152,12 @@ def originals():
 
 
 def order(syntax):
+    """Return the byte order of a transfer syntax, for `struct`."""
     return ">" if syntax == ExplicitVRBigEndian else "<"
 
 
 def split(body, syntax):
-    """Yield the elements of a data set; one of undefined length takes all the rest."""
+    """Yield the elements of a data set; an element of undefined length takes all the rest."""
     place, sign = 0, order(syntax)
     while place < len(body):
         group, number = struct.unpack_from(f"{sign}HH", body, place)
@@ -171,7 +173,7 @@ def split(body, syntax):
 
 
 def header_of(element, syntax):
-    """Return what comes before an element's value."""
+    """Return tag, VR and length of an element, as bytes."""
     sign, (tag, vr, _, length) = order(syntax), element
     place = struct.pack(f"{sign}HH", tag >> 16, tag & 0xFFFF)
     if syntax == ImplicitVRLittleEndian:
@@ -182,14 +184,14 @@ def header_of(element, syntax):
 
 
 def meta(syntax):
-    """Return preamble and meta header."""
+    """Return preamble and meta header for a transfer syntax."""
     uid = syntax.encode() + bytes(len(syntax) % 2)
     element = b"\x02\0\x10\0UI" + struct.pack("<H", len(uid)) + uid
     return bytes(128) + b"DICM" + b"\x02\0\0\0UL\4\0" + struct.pack("<I", len(element)) + element
 
 
 def make(keyword, value, syntax):
-    """Return an element with a value: text, or a number."""
+    """Return an element with a value: text, bytes or a number."""
     vr = dictionary_VR(keyword)[:2]  # `US or SS`: the first
     data = value if isinstance(value, bytes) else None
     if data is None:
@@ -199,10 +201,10 @@ def make(keyword, value, syntax):
 
 
 @st.composite
-def _element_accident(draw, count, kinds):
+def _element_change(draw, count, kinds):
     index, kind = st.integers(0, count - 1), draw(st.sampled_from(kinds))
     if kind == "set":
-        keyword = draw(st.one_of(st.sampled_from(TELLING), st.sampled_from(sorted(VALUES))))
+        keyword = draw(st.one_of(st.sampled_from(STATEMENTS), st.sampled_from(sorted(VALUES))))
         return kind, keyword, draw(st.one_of(st.sampled_from(VALUES[keyword]), st.binary(max_size=12)))
     if kind == "retype":
         return kind, draw(index), draw(st.sampled_from(REPRESENTATIONS))
@@ -215,7 +217,7 @@ def _element_accident(draw, count, kinds):
 
 
 @st.composite
-def _byte_accident(draw):
+def _byte_change(draw):
     kind = draw(st.sampled_from(("flip", "flip", "write", "mark", "fill", "cut", "repeat", "delete", "insert")))
     place = draw(st.integers(0, 1 << 16))
     if kind == "flip":
@@ -227,10 +229,10 @@ def _byte_accident(draw):
     return kind, place, draw(st.integers(1, 200))
 
 
-def befall_elements(elements, syntax, accidents):
-    """Return the elements, and the transfer syntax that is to be stated."""
+def change_elements(elements, syntax, changes):
+    """Return the changed elements, and the transfer syntax that the meta header is to state."""
     elements, stated = list(elements), syntax
-    for kind, first, second in accidents:
+    for kind, first, second in changes:
         if kind == "syntax":
             stated = first
         elif kind == "set":
@@ -250,24 +252,24 @@ def befall_elements(elements, syntax, accidents):
     return elements, stated
 
 
-def statements(accidents):
-    """Return the sides and views that may be stated after accidents to elements, and whether two of a kind must be."""
-    told = {first: second for kind, first, second in accidents if kind == "set"}
-    texts = {keyword: told.get(keyword, "") for keyword in TELLING}
+def statements(changes):
+    """Return the sides and views that may be stated after changes of elements, and whether a conflict is certain."""
+    values = {first: second for kind, first, second in changes if kind == "set"}
+    texts = {keyword: values.get(keyword, "") for keyword in STATEMENTS}
     known = {keyword: text.upper() for keyword, text in texts.items() if isinstance(text, str)}
     right = any(known.get(k, "").split("\\")[0].strip(" \0") in ("R", "RIGHT") for k in SIDES)
-    # bytes may spell anything; P as a direction is that of a right breast, F that of an oblique view
+    # bytes may spell anything; in PatientOrientation, P means a right breast and F an oblique view
     sides = {"L"} | {"R" for text in texts.values() if isinstance(text, bytes) or set(text.upper()) & {"R", "P"}}
     views = {"CC"} | {"MLO" for text in texts.values() if isinstance(text, bytes) or "F" in text or "MLO" in text}
     conflict = right or known.get("ViewPosition") in ("MLO", "RCC", "LMLO")
-    only_set = all(kind == "set" for kind, *_ in accidents)
+    only_set = all(kind == "set" for kind, *_ in changes)
     return frozenset(sides), frozenset(views), conflict and only_set
 
 
-def befall_bytes(whole, accidents):
-    """Return bytes after accidents to them."""
+def change_bytes(whole, changes):
+    """Return the changed bytes."""
     whole = bytearray(whole)
-    for kind, place, what in accidents:
+    for kind, place, what in changes:
         place %= len(whole) + 1
         if kind == "flip":
             whole[place : place + 1] = bytes(byte ^ 1 << what for byte in whole[place : place + 1])
@@ -286,8 +288,8 @@ def befall_bytes(whole, accidents):
     return bytes(whole)
 
 
-def mend(whole):
-    """Return a PNG with right check sums, so that its accidents get as far as the decoder."""
+def repair_checksums(whole):
+    """Return a PNG with correct checksums, so that changes within it reach the decoder."""
     whole, place = bytearray(whole), 8
     while place + 12 <= len(whole):
         end = place + 8 + struct.unpack_from(">I", whole, place)[0]
@@ -300,43 +302,44 @@ def mend(whole):
 
 @st.composite
 def mutants(draw):
-    """Draw a good file and what befalls it."""
+    """Draw a good file and its changes."""
     original, pixel_mm = draw(st.sampled_from(originals())), draw(st.sampled_from((None, 0.1)))
-    events, accidents = [], draw(st.lists(_byte_accident(), max_size=4))
-    if original.picture:
-        data = befall_bytes(original.picture, accidents)
-        data = mend(data) if original.name.endswith("png") and draw(st.booleans()) else data
+    element_changes, byte_changes = [], draw(st.lists(_byte_change(), max_size=4))
+    if original.image:
+        data = change_bytes(original.image, byte_changes)
+        data = repair_checksums(data) if original.name.endswith("png") and draw(st.booleans()) else data
         said = frozenset({"L"}), frozenset({"CC"}), False
-        return Mutant(original.name, data, *said, True, pixel_mm, (original.name, *accidents))
+        return Mutant(original.name, data, *said, True, pixel_mm, (original.name, *byte_changes))
     if draw(st.booleans()):
-        kinds = draw(st.sampled_from((("set",), ACCIDENTS)))
-        events = draw(st.lists(_element_accident(len(original.elements), kinds), min_size=1, max_size=4))
-        accidents = accidents if draw(st.booleans()) else []
+        kinds = draw(st.sampled_from((("set",), CHANGES)))
+        element_changes = draw(st.lists(_element_change(len(original.elements), kinds), min_size=1, max_size=4))
+        byte_changes = byte_changes if draw(st.booleans()) else []
     where = draw(st.sampled_from(("meta", "header", "pixels", "pixels", "anywhere")))
-    elements, syntax = befall_elements(original.elements, original.syntax, events)
+    elements, syntax = change_elements(original.elements, original.syntax, element_changes)
     front = b"".join(header_of(e, original.syntax) + e.value for e in elements)
-    head, front, pixels = meta(syntax), *cut(front, len(elements[-1].value))
+    head, front, pixels = meta(syntax), *split_off(front, len(elements[-1].value))
     deflated = original.syntax == DeflatedExplicitVRLittleEndian
-    packed = deflated and draw(st.booleans())  # so that the accidents are to what was deflated already
+    packed = deflated and draw(st.booleans())  # change the deflated bytes
     if packed:
         front, pixels = b"", deflate(front + pixels)
     if where == "meta":
-        head = befall_bytes(head, accidents)
+        head = change_bytes(head, byte_changes)
     elif where == "header":
-        front = befall_bytes(front, accidents)
+        front = change_bytes(front, byte_changes)
     elif where == "pixels":
-        pixels = befall_bytes(pixels, accidents)
+        pixels = change_bytes(pixels, byte_changes)
     else:
-        front, pixels = befall_bytes(front + pixels, accidents), b""
+        front, pixels = change_bytes(front + pixels, byte_changes), b""
     data = head + (deflate(front + pixels) if deflated and not packed else front + pixels)
-    sides, views, conflict = statements(events)
-    spared = not accidents or (where == "pixels" and not packed)  # the header, by the accidents to bytes
-    story = (original.syntax, where, *["packed"] * packed, *events, *accidents)
-    return Mutant(original.name, data, sides, views, conflict and spared, spared and not events, pixel_mm, story)
+    sides, views, conflict = statements(element_changes)
+    spared = not byte_changes or (where == "pixels" and not packed)  # no changed bytes in the header
+    history = (original.syntax, where, *["packed"] * packed, *element_changes, *byte_changes)
+    intact = spared and not element_changes
+    return Mutant(original.name, data, sides, views, conflict and spared, intact, pixel_mm, history)
 
 
-def cut(whole, length):
-    """Return bytes without the last ones, and those."""
+def split_off(whole, length):
+    """Return all but the last `length` bytes, and the last ones."""
     return whole[: len(whole) - length], whole[len(whole) - length :]
 
 
@@ -347,8 +350,8 @@ def deflate(body):
 
 
 def examine(path, pixel_mm):
-    """Read a file as `score` does, and as the tests do; the two must agree."""
-    read = scoring._read(path, SHAPE, pixel_mm)
+    """Read a file as `score` does, and directly; the two results must agree."""
+    read = reading_pool.read_file(path, SHAPE, pixel_mm)
     found = outcome(path)
     assert read.reason in ((found,) if isinstance(found, str) else ("", "no_breast")), (read.reason, found)
     if not isinstance(found, str):
@@ -357,18 +360,18 @@ def examine(path, pixel_mm):
 
 
 class Reader:
-    """A process that reads mutants, as one of `score` does; it is replaced when a mutant ends it.
+    """A worker process that reads mutants, as those of `score` do; it is replaced if a mutant terminates it.
 
     Attributes:
-        seconds: Longest time for one.
+        seconds: Time limit for one mutant.
     """
 
     def __init__(self, folder, seconds=30):
-        """Take a folder for the mutants; no process is started yet."""
+        """Set the folder for the mutants; the process starts with the first one."""
         self.folder, self.seconds, self._pool = Path(folder), seconds, None
 
     def __call__(self, mutant):
-        """Return what `scoring` reads of a mutant; what `examine` finds wrong is raised."""
+        """Return the `FileRead` of a mutant; an assertion that fails in `examine` is raised."""
         path = self.folder / mutant.name
         path.write_bytes(mutant.data)
         self._pool = self._pool or worker_pool(1)
@@ -376,7 +379,7 @@ class Reader:
             return self._pool.submit(end_after, self.seconds, examine, path, mutant.pixel_mm).result()
         except BrokenProcessPool:
             self.close()
-            return scoring._Read({}, None, "unreadable", "reading it ended the process", 0.0)
+            return reading_pool.FileRead({}, None, "unreadable", "reading it ended the process", 0.0)
 
     def close(self):
         """End the process."""
@@ -386,7 +389,7 @@ class Reader:
 
 
 def check(mutant, read):
-    """Assert that a mutant ended in a reason, or in a view that is what it says."""
+    """Assert that a mutant ended in a reason, or in a view that agrees with its file."""
     if read.prepared is None:
         assert read.reason in REASONS and read.message
         return
@@ -394,12 +397,12 @@ def check(mutant, read):
     header, pixels = read.header, read.prepared.pixels
     assert header["laterality"] in mutant.sides | {""}, "wrong side"
     assert header["view"] in mutant.views | {""}, "wrong view"
-    assert not mutant.conflict, "a conflict was settled"
+    assert not mutant.conflict, "a conflict was resolved"
     if mutant.intact:
         assert (header["laterality"], header["view"]) == ("L", "CC"), "side and view were lost"
-        picture = not mutant.name.endswith("dcm")
-        assert header["patient_id"] == ("" if picture else "W-1")
-        assert picture == (read.prepared.spacing_mm is None)
+        is_dicom = mutant.name.endswith("dcm")
+        assert header["patient_id"] == ("W-1" if is_dicom else "")
+        assert is_dicom != (read.prepared.spacing_mm is None)
     assert pixels.shape == SHAPE and pixels.dtype == np.float32 and np.isfinite(pixels).all()
     assert read.prepared.mask.any()
     spacing = read.prepared.spacing_mm

@@ -1,4 +1,4 @@
-"""The choice of the heatmap, the correlation with lengths and their agreement, on numbers made by hand or drawn."""
+"""Correlation and agreement of measures with reference lengths, on small examples and random numbers."""
 
 import json
 
@@ -8,65 +8,8 @@ import pytest
 from resamples import naive_resamples
 from scipy import stats
 
-from bac_utils.agreement import choose_heatmap, correlate, evans, length_agreement
-from bac_utils.settings import DEFAULT_THRESHOLD, PAPER_THRESHOLD, PUBLISHED
-
-
-@pytest.fixture
-def curve():
-    return pd.DataFrame(
-        {"cells": [0.5, 0.8, 0.9, 0.7], "grad-cam++": [0.85, 0.6, 0.2, 0.1]}, index=[0.1, 0.3, 0.5, 0.7]
-    )
-
-
-@pytest.mark.parametrize(
-    ("form", "threshold", "expected"),
-    [
-        (None, None, ("cells", 0.5, "validation")),
-        ("grad-cam++", None, ("grad-cam++", 0.1, "validation")),
-        (None, 0.1, ("grad-cam++", 0.1, "validation")),
-        (None, 0.12, ("grad-cam++", 0.12, "validation")),  # the row of 0.1 decides, the wanted Th is kept
-        (None, 0.95, ("cells", 0.95, "validation")),
-        ("grad-cam++", 0.62, ("grad-cam++", 0.62, "given")),
-    ],
-)
-def test_what_is_given_is_kept_and_the_rest_chosen(curve, form, threshold, expected):
-    assert choose_heatmap(curve, form, threshold, "cells") == expected
-
-
-@pytest.mark.parametrize(
-    ("form", "threshold", "default", "expected"),
-    [
-        (None, None, "cells", ("cells", DEFAULT_THRESHOLD, "default")),
-        (None, None, "grad-cam++", ("grad-cam++", PAPER_THRESHOLD, "default")),
-        ("own maximum", None, "cells", ("own maximum", PAPER_THRESHOLD, "default")),
-        (None, 0.4, "cells", ("cells", 0.4, "default")),
-        ("cells", 0.4, "grad-cam++", ("cells", 0.4, "given")),
-    ],
-)
-def test_without_lengths_there_are_defaults(form, threshold, default, expected):
-    assert choose_heatmap(None, form, threshold, default) == expected
-
-
-def test_of_equal_pairs_the_first_form_and_the_middle_threshold_win():
-    curve = pd.DataFrame({"b": [0.9, 0.1, 0.9, 0.9], "a": [0.9, 0.9, 0.9, 0.9]}, index=[0.1, 0.5, 0.7, 0.9])
-    assert choose_heatmap(curve, None, None, "a") == ("b", 0.7, "validation")
-    assert choose_heatmap(curve, "a", None, "b") == ("a", 0.5, "validation")
-
-
-def test_no_threshold_is_better_than_none_of_them(curve):
-    """Areas that are all alike have no rho; the notebook counts that as -1."""
-    assert choose_heatmap(curve * 0 - 1, None, None, "cells") == ("cells", 0.5, "validation")
-
-
-def test_the_kinds_of_the_answer_can_be_written_as_json(curve):
-    form, threshold, chosen_on = choose_heatmap(curve, None, None, "cells")
-    assert (type(form), type(threshold), type(chosen_on)) == (str, float, str)
-
-
-def test_a_form_that_the_model_lacks_is_named(curve):
-    with pytest.raises(ValueError, match=r"heatmap: got 'layer-cam', must be one that .*: cells, grad-cam\+\+"):
-        choose_heatmap(curve, "layer-cam", None, "cells")
+from bac_utils.agreement import correlate, evans, length_agreement
+from bac_utils.settings import PUBLISHED
 
 
 def test_correlate_picks_the_method_by_normality():
@@ -88,7 +31,7 @@ def test_correlate_resamples_women():
     rng = np.random.default_rng(6)
     groups = np.repeat(np.arange(15), 2)
     length = rng.exponential(20, 30).round()
-    length[:8] = 0  # ties, as the views without BAC
+    length[:8] = 0  # ties, like the views without BAC
     area = length + rng.normal(0, 10, 30)
     frame = pd.DataFrame({"patient_id": groups, "area": area, "length": length})
     rho = [stats.spearmanr(r["area"], r["length"])[0] for r in naive_resamples(frame, 80, 9)]
@@ -146,8 +89,8 @@ def test_equal_lengths_agree_and_one_view_has_no_spread():
 @pytest.mark.parametrize(
     ("measured", "true", "words"),
     [
-        ([], [], "true: got 0 lengths for 0 measured ones"),
-        ([1, 2], [1], "true: got 1 lengths for 2 measured ones"),
+        ([], [], "true: got no lengths, must be one or more"),
+        ([1, 2], [1], "true: got 1 lengths, must be 2, one per measured length"),
         ([1, np.nan], [1, 2], "measured: got a length of nan mm, must be finite"),
         ([1], [0], "true: got a length of 0 mm, must be above 0"),
         ([1], [-2], "true: got a length of -2 mm"),

@@ -1,4 +1,4 @@
-"""The cache of prepared views, and batches that follow from seed and epoch alone."""
+"""The cache of prepared views, and batches that depend only on seed and epoch."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ STILL = Augmentation(0.0, 0.0, 0.0, False, False, 0.0, 0.0)
 
 
 def write_view(path, seed, side="L"):
-    """Write a 16-bit picture of a bright half disc at one side."""
+    """Write a 16-bit image with a bright half disc at one side."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:300, :200]
     image = np.where(np.hypot((y - 150) / 110, x / 130) < 1, 20000 + 3000 * rng.normal(size=(300, 200)), 300)
@@ -70,7 +70,7 @@ def test_views_are_prepared_in_the_tables_order(table, tmp_path):
 
 
 @pytest.mark.parametrize("pixel_mm", [None, 5.0])
-def test_worker_processes_give_the_same(table, tmp_path, pixel_mm):
+def test_worker_processes_give_the_same_result(table, tmp_path, pixel_mm):
     alone = prepare_views(table, tmp_path / "one", SHAPE, pixel_mm=pixel_mm)
     together = prepare_views(table, tmp_path / "two", SHAPE, workers=2, pixel_mm=pixel_mm)
     np.testing.assert_array_equal(alone.pixels, together.pixels)
@@ -90,7 +90,7 @@ def test_a_second_call_prepares_nothing_again(table, tmp_path, prepared_rows):
     np.testing.assert_array_equal(fewer.pixels, before[[2, 0]])
 
 
-def test_what_has_changed_is_prepared_anew(table, tmp_path, prepared_rows):
+def test_changed_views_are_prepared_again(table, tmp_path, prepared_rows):
     cache = tmp_path / "cache"
     before = np.array(prepare_views(table, cache, SHAPE).pixels)
     prepared_rows.clear()
@@ -107,7 +107,7 @@ def test_what_has_changed_is_prepared_anew(table, tmp_path, prepared_rows):
     assert len(prepared_rows) == 4
 
 
-def test_another_scale_is_prepared_anew(table, tmp_path, prepared_rows):
+def test_another_scale_is_prepared_again(table, tmp_path, prepared_rows):
     cache, shape = tmp_path / "cache", (96, 64)  # 240 mm x 160 mm at 2.5 mm; a breast has 220 x 130 pixels
     stretched = np.array(prepare_views(table, cache, shape).pixels)
     prepared_rows.clear()
@@ -132,7 +132,7 @@ def test_another_scale_is_prepared_anew(table, tmp_path, prepared_rows):
     assert len(prepared_rows) == 4
 
 
-def test_an_interrupted_call_goes_on(table, tmp_path, prepared_rows, monkeypatch):
+def test_an_interrupted_call_resumes(table, tmp_path, prepared_rows, monkeypatch):
     counting = dataset._prepare_one
 
     def stops(job):
@@ -150,7 +150,7 @@ def test_an_interrupted_call_goes_on(table, tmp_path, prepared_rows, monkeypatch
 
 
 def test_unusable_views_are_listed_and_the_others_kept(table, tmp_path, prepared_rows):
-    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "0.png").write_bytes(b"not an image")
     (tmp_path / "3.png").unlink()
     expected = r"views: 2 of 4 cannot be used\n.*0\.png: not_an_image.*\n.*3\.png: not_found"
     with pytest.raises(ValueError, match=expected):
@@ -212,7 +212,7 @@ def test_an_epoch_is_a_permutation_with_its_labels(tiny_views):
         np.testing.assert_array_equal(views[..., 0], pixels[order])
 
 
-def test_an_epoch_follows_from_seed_and_number(tiny_views):
+def test_an_epoch_depends_on_seed_and_number(tiny_views):
     views, labels = epoch(tiny_views, Augmentation())
     again = epoch(tiny_views, Augmentation())
     np.testing.assert_array_equal(views, again[0])
@@ -221,7 +221,7 @@ def test_an_epoch_follows_from_seed_and_number(tiny_views):
         assert not np.array_equal(views, other[0])
 
 
-def test_flips_are_exact_and_come_in_all_four_kinds(tiny_views):
+def test_flips_are_exact_and_all_four_kinds_occur(tiny_views):
     image = tiny_views[0][0].astype(np.float32)
     kinds = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
     augmentation = replace(STILL, flip_horizontal=True, flip_vertical=True)
@@ -276,7 +276,7 @@ def test_noise_has_the_stated_strength():
     image[0, :2] = -3, 5
     noise = [(augment(image, (6, n), replace(STILL, gaussian_noise_sd=0.2)) - image).std() for n in range(60)]
     assert max(noise) < 0.205
-    assert np.mean(noise) == pytest.approx(0.1, rel=0.25)  # the deviation is uniform in 0 to 0.2
+    assert np.mean(noise) == pytest.approx(0.1, rel=0.25)  # the deviation is uniform between 0 and 0.2
     shares = []
     for n in range(60):
         changed = augment(image, (7, n), replace(STILL, salt_pepper_fraction=0.02))
@@ -287,7 +287,7 @@ def test_noise_has_the_stated_strength():
 
 
 def test_an_epoch_does_not_wait_for_a_tuner():
-    """TensorFlow's tuner of pipelines sleeps ever longer, and the end of an epoch waits for it to wake."""
+    """TensorFlow's pipeline tuner sleeps for longer and longer, and the end of an epoch waits for it."""
     pixels = np.zeros((3, 8, 4), np.float16)
     for data in (training_batches(pixels, [0, 1, 0], 2, None, 0, 0), batches(pixels, 2)):
         assert data.options().autotune.enabled is False

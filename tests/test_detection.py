@@ -1,4 +1,4 @@
-"""Detection metrics against scikit-learn, numbers made by hand and the paper's; their intervals against copied rows."""
+"""Detection metrics against scikit-learn, hand calculations and the paper; intervals against copied rows."""
 
 import json
 import time
@@ -11,19 +11,24 @@ from sklearn import metrics
 
 from bac_utils.detection import (
     METRICS,
+    RULES,
+    ScoreCurve,
     by_woman,
     choose_threshold,
     counts_metrics,
     detection_intervals,
     detection_metrics,
     detection_summary,
+    detection_table,
+    threshold_by_rule,
+    thresholds_by_rule,
 )
 from bac_utils.settings import PUBLISHED
 from bac_utils.statistics import bootstrap_women
 
 
 def predictions(women, seed=0, split="test", decimals=2):
-    """Four views a woman, a fifth of the women BAC+, views of one woman alike, many tied scores."""
+    """Four views per woman, a fifth of the women BAC+, similar views of a woman, many tied scores."""
     rng = np.random.default_rng(seed)
     bac = (rng.random(women) < 0.2)[:, None] & (rng.random((women, 4)) < 0.75)
     score = rng.normal(0.35 + 0.3 * bac + 0.1 * rng.normal(size=(women, 1)), 0.12)
@@ -43,15 +48,16 @@ def test_the_paper_s_table_2_follows_from_its_counts(split):
             assert round(result[name], 2) == row[name]
 
 
-def test_counts_metrics_without_calls_or_classes():
+def test_counts_metrics_without_positive_results_or_classes():
     assert counts_metrics(8, 0, 2, 0) == {
         "accuracy": 0.8, "balanced_accuracy": 0.5, "precision": 0.0,
-        "recall": 0.0, "specificity": 1.0, "f1": 0.0,
+        "npv": 0.8, "recall": 0.0, "specificity": 1.0, "f1": 0.0,
     }  # fmt: skip
     no_positives = counts_metrics(8, 0, 0, 2)
     assert no_positives["recall"] is no_positives["f1"] is no_positives["balanced_accuracy"] is None
     assert (no_positives["precision"], no_positives["specificity"]) == (0, 0.8)
     assert counts_metrics(0, 3, 1, 0)["specificity"] is None
+    assert counts_metrics(0, 3, 0, 2)["npv"] is None  # no view is classified as BAC-
     with pytest.raises(ValueError, match="fn: got -1, must be 0 or more"):
         counts_metrics(1, 1, -1, 1)
     with pytest.raises(ValueError, match="got 0 views"):
@@ -63,16 +69,16 @@ def test_counts_metrics_without_calls_or_classes():
 def test_detection_metrics_agree_with_scikit_learn(decimals, threshold):
     frame = predictions(60, seed=4, decimals=decimals)
     y, s = frame["bac"], frame["score"]
-    called = s >= threshold
+    positive = s >= threshold
     result = detection_metrics(y, s, threshold)
     assert list(result) == ["tn", "tp", "fn", "fp", *METRICS]
-    tn, fp, fn, tp = metrics.confusion_matrix(y, called).ravel()
+    tn, fp, fn, tp = metrics.confusion_matrix(y, positive).ravel()
     assert (result["tn"], result["fp"], result["fn"], result["tp"]) == (tn, fp, fn, tp)
-    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(y, called))
-    assert result["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(y, called))
-    assert result["precision"] == pytest.approx(metrics.precision_score(y, called, zero_division=0))
-    assert result["recall"] == pytest.approx(metrics.recall_score(y, called))
-    assert result["f1"] == pytest.approx(metrics.f1_score(y, called))
+    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(y, positive))
+    assert result["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(y, positive))
+    assert result["precision"] == pytest.approx(metrics.precision_score(y, positive, zero_division=0))
+    assert result["recall"] == pytest.approx(metrics.recall_score(y, positive))
+    assert result["f1"] == pytest.approx(metrics.f1_score(y, positive))
     assert result["auc_roc"] == pytest.approx(metrics.roc_auc_score(y, s))
     assert result["auc_pr"] == pytest.approx(metrics.average_precision_score(y, s))
 
@@ -80,7 +86,7 @@ def test_detection_metrics_agree_with_scikit_learn(decimals, threshold):
 def test_detection_metrics_by_hand():
     result = detection_metrics([1, 0, 1, 0], [0.9, 0.5, 0.5, 0.1], 0.5)
     assert (result["tn"], result["tp"], result["fn"], result["fp"]) == (1, 2, 0, 1)
-    assert result["auc_roc"] == pytest.approx(3.5 / 4)  # of four pairs three are right and one is tied
+    assert result["auc_roc"] == pytest.approx(3.5 / 4)  # three of four pairs are in the right order, one is tied
     assert result["auc_pr"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
@@ -94,7 +100,7 @@ def test_one_class_leaves_the_auc_undefined(label):
 def test_detection_metrics_refuse_bad_input():
     with pytest.raises(ValueError, match="labels: got 2 for 3 scores"):
         detection_metrics([0, 1], [0.1, 0.2, 0.3], 0.5)
-    with pytest.raises(ValueError, match="labels: got a value other than 0 and 1"):
+    with pytest.raises(ValueError, match="labels: got other values, must be 0 or 1"):
         detection_metrics([0, np.nan], [0.1, 0.2], 0.5)
     with pytest.raises(ValueError, match="scores: got 1 values that are not finite"):
         detection_metrics([0, 1], [0.1, np.inf], 0.5)
@@ -104,16 +110,16 @@ def test_detection_metrics_refuse_bad_input():
 
 def test_choose_threshold_takes_the_best_f1():
     assert choose_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
-    # F1 is 2/3 at 0.9 (one call) and 4/5 at 0.5 (three calls)
+    # F1 is 2/3 at 0.9 (one positive result) and 4/5 at 0.5 (three)
     assert choose_threshold([1, 0, 1, 0], [0.9, 0.7, 0.5, 0.1]) == pytest.approx(0.3)
-    # ties: 2/3 with one call, and with four; the higher threshold wins
+    # F1 is 2/3 with one and with four positive results; the higher threshold is taken
     assert choose_threshold([1, 0, 0, 1], [0.9, 0.7, 0.5, 0.1]) == pytest.approx(0.8)
-    # nothing lies below the lowest score; ties in score are never divided
+    # the lowest score is the lowest threshold; equal scores are not separated
     assert choose_threshold([1, 1, 0], [0.5, 0.5, 0.5]) == 0.5
     for neighbours in ([np.nextafter(0.5, 0), 0.5], [0.5, np.nextafter(0.5, 1)]):  # no number between
         threshold = choose_threshold([0, 1], neighbours)
         assert [s >= threshold for s in neighbours] == [False, True]
-    with pytest.raises(ValueError, match="labels: got 0 positives of 2, must hold both classes"):
+    with pytest.raises(ValueError, match="labels: got 0 positives of 2, must have both classes"):
         choose_threshold([0, 0], [0.1, 0.2])
 
 
@@ -171,11 +177,12 @@ def test_detection_summary_of_the_sets():
     frame = pd.concat([predictions(40, k, split) for k, split in enumerate(["train", "validation", "unused"])])
     summary = json.loads(json.dumps(detection_summary(frame, 0.5, 30, 1), allow_nan=False))
     assert list(summary) == ["train", "validation"]  # a set without rows is left out
-    part = frame[frame["split"] == "validation"]
-    for name, value in detection_metrics(part["bac"], part["score"], 0.5).items():
-        assert summary["validation"][name] == value
-    for name, interval in detection_intervals(part, 0.5, 30, 1).items():
-        assert summary["validation"][f"{name}_ci"] == interval
+    part, found = frame[frame["split"] == "validation"], summary["validation"]
+    positive = part["score"] >= 0.5
+    assert (found["tp"], found["fp"]) == ((positive & (part["bac"] == 1)).sum(), (positive & (part["bac"] == 0)).sum())
+    assert found["auc_roc"] == pytest.approx(metrics.roc_auc_score(part["bac"], part["score"]))
+    draws = [metrics.average_precision_score(r["bac"], r["score"]) for r in naive_resamples(part, 30, 1)]
+    assert found["auc_pr_ci"] == pytest.approx(np.percentile(draws, [2.5, 97.5]).tolist())
 
 
 def test_bootstrap_is_fast():
@@ -183,3 +190,78 @@ def test_bootstrap_is_fast():
     start = time.process_time()
     detection_summary(frame, 0.5, 1000, 1)
     assert time.process_time() - start < 20
+
+
+# From the highest score: + + - + - - + - - - (4 BAC+ of 10).
+RULE_LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]
+RULE_SCORES = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+
+
+def by_rule(rule):
+    return threshold_by_rule(ScoreCurve(RULE_LABELS, RULE_SCORES), rule)
+
+
+def test_youden_by_hand():
+    # sensitivity + specificity - 1 is 1/2 with two positive results and 3/4 - 1/6 = 0.583, the largest, with four
+    assert by_rule("youden") == pytest.approx(0.65)
+
+
+def test_best_f1_by_hand():
+    # with four positive results: 2 * 3 / (4 + 4) = 0.75
+    assert by_rule("best_f1") == pytest.approx(0.65)
+
+
+def test_sensitivity_takes_the_highest_threshold_that_suffices():
+    assert by_rule("sensitivity") == pytest.approx(0.35)
+
+
+def test_specificity_takes_the_lowest_threshold_that_suffices():
+    assert by_rule("specificity") == by_rule("paper") == pytest.approx(0.85)
+
+
+def test_no_view_is_positive_if_the_highest_score_is_a_negative():
+    threshold = threshold_by_rule(ScoreCurve([0, 1], [0.9, 0.1]), "specificity")
+    assert 0.9 < threshold < 0.9 + 1e-9
+
+
+def test_weights_are_copies():
+    weights = np.array([1, 2, 1, 1, 3, 1, 1, 1, 2, 1])
+    copies = ScoreCurve(np.repeat(RULE_LABELS, weights), np.repeat(RULE_SCORES, weights))
+    for rule in RULES:
+        assert threshold_by_rule(
+            ScoreCurve(RULE_LABELS, RULE_SCORES), rule, weights.astype(float)
+        ) == threshold_by_rule(copies, rule)
+
+
+def test_unknown_rule():
+    with pytest.raises(ValueError, match="rule: got 'best', must be one of youden"):
+        by_rule("best")
+
+
+def test_choices_and_their_intervals():
+    rng = np.random.default_rng(3)
+    bac = rng.random(240) < 0.3
+    views = pd.DataFrame({"patient_id": np.repeat(np.arange(60), 4), "bac": bac.astype(int)})
+    views["score"] = np.clip(rng.normal(0.4 + 0.25 * bac, 0.15), 0, 1)
+    choices = thresholds_by_rule(views, 100, 1)
+    assert list(choices) == list(RULES)
+    assert choices["sensitivity"].metrics["recall"] >= 0.9 and choices["specificity"].metrics["specificity"] >= 0.95
+    for choice in choices.values():
+        low, high = choice.threshold_ci
+        assert low <= choice.threshold <= high
+        low, high = choice.intervals["recall"]
+        assert low <= choice.metrics["recall"] <= high
+    with pytest.raises(ValueError, match="must have both classes"):
+        thresholds_by_rule(views[views["bac"] == 1], 10, 1)
+
+
+def test_table_two_of_the_paper():
+    """The paper's NPV and specificity in the test set, from its counts: 803 of 828 and 803 of 822."""
+    rows = predictions(30)
+    table = detection_table(detection_summary(rows, 0.5, 20, 1), PUBLISHED["detection"])
+    positive = rows["score"] >= 0.5
+    assert table.loc["TP", "test"] == str(int((positive & (rows["bac"] == 1)).sum()))
+    assert list(table) == ["test", "test, paper"]
+    assert table.loc["TP", "test, paper"] == "69" and table.loc["AUC-ROC", "test, paper"] == "0.94"
+    assert table.loc["NPV", "test, paper"] == f"{803 / 828:.2f}"
+    assert table.loc["specificity", "test, paper"] == f"{803 / 822:.2f}"

@@ -1,89 +1,94 @@
-"""Operating points by their rules, and the thresholds that a reader keeps."""
+"""The rule for the measures of a view, and reading and writing of operating points."""
 
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 from finished_run import make_run
 
-from bac_utils.detection import ScoreCurve, choose_threshold
+from bac_utils._files import file_digest
 from bac_utils.detector import (
-    CHOOSING_SETS,
-    PAPER_SPECIFICITY,
-    RULES,
+    OperatingPoint,
+    find_detector,
     keep_thresholds,
     kept_thresholds,
-    operating_points,
-    threshold_by_rule,
+    load_point,
+    save_point,
 )
-from bac_utils.run_folder import file_digest
-from bac_utils.scoring.batch import find_detector
-from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked, check_parameters
+from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked
 
-# From the highest score: + + - + - - + - - - (4 BAC+ of 10).
-LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]
-SCORES = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+POINT = OperatingPoint(0.5, 0.4, "local-logits", 0.5)
 
 
-def by_rule(rule):
-    return threshold_by_rule(ScoreCurve(LABELS, SCORES), rule)
+@pytest.fixture
+def artery():
+    """A view with a straight calcified artery of 40 mm (pixels of 0.5 mm), and its heatmap (8 x 8 pixels per value)."""
+    rng = np.random.default_rng(5)
+    pixels = rng.normal(0, 0.3, (192, 96)).astype(np.float32)
+    pixels[80:160, 47:50] += 8
+    heat = np.zeros((24, 12), np.float32)
+    heat[10:20, 5:7] = 0.9
+    return pixels, heat
 
 
-def test_youden_by_hand():
-    # sensitivity + specificity - 1 is 1/2 after two calls, 3/4 - 1/6 = 0.583 after four: the largest
-    assert by_rule("youden") == pytest.approx(0.65)
+def test_a_view_below_the_threshold_has_no_measures(artery):
+    pixels, heat = artery
+    found = POINT.measure(0.49, heat, pixels, (0.5, 0.5))
+    assert (found.bac, found.length_mm, found.area_mm2, found.width_mm, found.reason) == (0, 0, 0, 0, "")
+    assert not found.mask.any()
 
 
-def test_best_f1_is_that_of_notebook_03():
-    # after four calls: 2 * 3 / (4 + 4) = 0.75
-    assert by_rule("best_f1") == pytest.approx(0.65)
-    assert by_rule("best_f1") == choose_threshold(LABELS, SCORES)
+def test_a_view_at_the_threshold_has_an_artery(artery):
+    pixels, heat = artery
+    found = POINT.measure(0.5, heat, pixels, (0.5, 0.5))
+    assert found.bac == 1 and found.reason == ""
+    assert found.length_mm == pytest.approx(40, abs=4)  # drawn: 80 rows of 0.5 mm
+    assert found.area_mm2 > 0 and found.mask.any()
 
 
-def test_sensitivity_takes_the_highest_threshold_that_suffices():
-    assert by_rule("sensitivity") == pytest.approx(0.35)
+def test_a_bac_view_without_a_traceable_artery_has_no_measures(artery):
+    pixels, heat = artery
+    found = POINT.measure(0.9, heat * 0.1, pixels, (0.5, 0.5))
+    assert found.bac == 1 and not found.mask.any()
+    assert (found.length_mm, found.area_mm2, found.width_mm) == (None, None, None)
+    assert found.reason == "no_artery_traced"
 
 
-def test_specificity_takes_the_lowest_threshold_that_suffices():
-    assert by_rule("specificity") == by_rule("paper") == pytest.approx(0.85)
-    assert pytest.approx(787 / 799) == PAPER_SPECIFICITY
+def test_without_a_spacing_there_is_a_region_and_no_mm(artery):
+    pixels, heat = artery
+    found = POINT.measure(0.9, heat, pixels, None)
+    assert found.bac == 1 and found.mask.any() and found.length_mm is None and found.reason == "no_pixel_spacing"
+    below = POINT.measure(0.1, heat, pixels, None)
+    assert below.bac == 0 and not below.mask.any() and below.length_mm is None
 
 
-def test_nothing_is_called_where_the_highest_score_is_a_negative():
-    threshold = threshold_by_rule(ScoreCurve([0, 1], [0.9, 0.1]), "specificity")
-    assert 0.9 < threshold < 0.9 + 1e-9
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("threshold", float("nan")), ("threshold", float("inf")), ("threshold", None), ("threshold", [0.5]),
+        ("threshold", 7), ("threshold", True), ("heatmap_threshold", 1.0), ("heatmap_threshold", "0.3"),
+        ("heatmap", "cells"), ("pixel_mm", 0), ("pixel_mm", "stretch"),
+    ],
+)  # fmt: skip
+def test_operating_points_are_checked(tmp_path, field, value):
+    values = {"threshold": 0.5, "heatmap_threshold": 0.3} | {field: value}
+    with pytest.raises(ValueError, match=f"{field}: got "):
+        OperatingPoint(**values)
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    (tmp_path / "operating_point.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=f"operating_point.json: {field}: got "):
+        find_detector(tmp_path)
 
 
-def test_weights_are_copies():
-    weights = np.array([1, 2, 1, 1, 3, 1, 1, 1, 2, 1])
-    copies = ScoreCurve(np.repeat(LABELS, weights), np.repeat(SCORES, weights))
-    for rule in RULES:
-        assert threshold_by_rule(ScoreCurve(LABELS, SCORES), rule, weights.astype(float)) == threshold_by_rule(
-            copies, rule
-        )
-
-
-def test_unknown_rule():
-    with pytest.raises(ValueError, match="rule: got 'best', must be one of youden"):
-        by_rule("best")
-
-
-def test_points_and_their_intervals():
-    rng = np.random.default_rng(3)
-    bac = rng.random(240) < 0.3
-    views = pd.DataFrame({"patient_id": np.repeat(np.arange(60), 4), "bac": bac.astype(int)})
-    views["score"] = np.clip(rng.normal(0.4 + 0.25 * bac, 0.15), 0, 1)
-    points = operating_points(views, 100, 1)
-    assert list(points) == list(RULES)
-    assert points["sensitivity"].metrics["recall"] >= 0.9 and points["specificity"].metrics["specificity"] >= 0.95
-    for point in points.values():
-        low, high = point.threshold_ci
-        assert low <= point.threshold <= high
-        low, high = point.intervals["recall"]
-        assert low <= point.metrics["recall"] <= high
-    with pytest.raises(ValueError, match="must hold both classes"):
-        operating_points(views[views["bac"] == 1], 10, 1)
+def test_a_point_of_another_model_is_refused(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    save_point(tmp_path, POINT)
+    assert load_point(tmp_path) == find_detector(tmp_path)[1] == POINT
+    (tmp_path / "model.keras").write_bytes(b"another")
+    with pytest.raises(ValueError, match="belongs to another model than .*; run notebook 03 again"):
+        load_point(tmp_path)
+    with pytest.raises(FileNotFoundError, match="run notebook 03 first"):
+        load_point(tmp_path / "elsewhere")
 
 
 @pytest.fixture
@@ -91,26 +96,27 @@ def run(tmp_path):
     return make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
 
 
-def test_kept_thresholds_reach_run_and_score(run):
+def test_saved_thresholds_are_used_by_run_and_score(run):
     path = keep_thresholds(run, 0.625, 0.42, "validation", "youden", ["test", "validation"])
     kept = kept_thresholds(run)
-    assert kept == json.loads(path.read_text(encoding="utf-8"))
-    assert (kept["threshold"], kept["heatmap_threshold"], kept["chosen_on"]) == (0.625, 0.42, "validation")
-    assert (kept["rule"], kept["sets_seen"]) == ("youden", ["test", "validation"])
-    assert kept["model_sha256"] == file_digest(run / "model.keras")
+    assert (kept.threshold, kept.heatmap_threshold, kept.chosen_on) == (0.625, 0.42, "validation")
+    assert (kept.rule, kept.sets_seen) == ("youden", ("test", "validation"))
+    assert kept.heatmap == "local-logits"  # the form for which Th was chosen
+    assert json.loads(path.read_text(encoding="utf-8"))["model_sha256"] == file_digest(run / "model.keras")
     point = find_detector(run)[1]
-    assert (point["threshold"], point["heatmap_threshold"], point["pixel_mm"]) == (0.625, 0.42, 0.5)
-    assert set(OWN_FILES) >= {"heatmaps.npz", "heatmaps_quantification.npz"}
-    assert "kept_thresholds.json" not in OWN_FILES  # a reader's choice outlives --overwrite
+    assert (point.threshold, point.heatmap_threshold, point.pixel_mm) == (0.625, 0.42, 0.5)
+    assert path.name not in OWN_FILES  # thresholds chosen by hand are kept with --overwrite
 
 
-def test_kept_thresholds_belong_to_their_model(run, tmp_path):
+def test_saved_thresholds_belong_to_their_model(run, tmp_path):
     path = keep_thresholds(run, 0.625, 0.42, "train")
     (run / "model.keras").write_bytes(b"another model")
     assert kept_thresholds(run) is None
-    assert kept_thresholds(run, path)["threshold"] == 0.625  # asked for by name
+    assert kept_thresholds(run, path).threshold == 0.625  # requested by its path
     assert kept_thresholds(tmp_path) is None
-    with pytest.raises(FileNotFoundError, match="thresholds: .* must be a kept_thresholds.json"):
+    with pytest.raises(
+        FileNotFoundError, match="thresholds: got .*, must be an existing kept_thresholds.json or empty"
+    ):
         kept_thresholds(run, tmp_path / "none.json")
 
 
@@ -120,36 +126,32 @@ def test_nothing_is_chosen_on_a_held_out_set(run, name):
     with pytest.raises(ValueError, match=f"chosen_on: got '{name}', must be one of validation, train"):
         keep_thresholds(run, 0.5, 0.3, name)
     assert (run / "operating_point.json").read_bytes() == before
-    assert next(iter(CHOOSING_SETS)) == "validation"
     path = keep_thresholds(run, 0.5, 0.3, "validation")
-    path.write_text(path.read_text(encoding="utf-8").replace('"validation",\n  "rule"', f'"{name}",\n  "rule"'))
-    with pytest.raises(ValueError, match=f"chosen_on is '{name}'"):
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(values | {"chosen_on": name}))
+    with pytest.raises(ValueError, match=f"chosen_on: got '{name}', must be one of"):
         kept_thresholds(run)
 
 
-@pytest.mark.parametrize("values", [(0.0, 0.3), (1.5, 0.3), (0.5, 1.0), (0.5, float("nan")), (True, 0.3)])
+@pytest.mark.parametrize("values", [(0.0, 0.3), (1.5, 0.3), (0.5, 1.0), (0.5, float("nan"))])
 def test_thresholds_out_of_range(run, values):
-    with pytest.raises(ValueError, match="must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="must be a number between 0 and 1"):
         keep_thresholds(run, *values, "validation")
 
 
 def test_a_file_without_thresholds(run):
     (run / "kept_thresholds.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds no thresholds that were kept"):
+    with pytest.raises(ValueError, match="kept_thresholds.json: threshold and heatmap_threshold must be present"):
         kept_thresholds(run)
-    (run / "model.keras").unlink()
-    with pytest.raises(FileNotFoundError, match="thresholds belong to a model"):
+    (run / "operating_point.json").unlink()
+    with pytest.raises(FileNotFoundError, match="run notebook 03 first"):
         keep_thresholds(run, 0.5, 0.3, "validation")
 
 
-def test_run_knows_the_parameter():
-    assert check_parameters("demo", {"thresholds": "kept_thresholds.json", "heatmap_sets": ""}).name == "demo"
-
-
-def test_a_run_takes_kept_thresholds_by_a_path_from_here(run, tmp_path, monkeypatch):
+def test_a_run_takes_saved_thresholds_by_a_relative_path(run, tmp_path, monkeypatch):
     path = keep_thresholds(run, 0.625, 0.42, "validation")
     monkeypatch.chdir(tmp_path)
     asked = _asked("demo", None, {"thresholds": str(path.relative_to(tmp_path))}, NOTEBOOKS)
-    assert asked["parameters"]["thresholds"] == str(path.resolve())  # the notebooks run in another folder
-    with pytest.raises(FileNotFoundError, match="thresholds: .*none.json is not there"):
+    assert asked["parameters"]["thresholds"] == str(path.resolve())  # since the notebooks run in another folder
+    with pytest.raises(FileNotFoundError, match="thresholds: got .*none.json, must be an existing"):
         _asked("demo", None, {"thresholds": "none.json"}, NOTEBOOKS)

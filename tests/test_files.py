@@ -1,10 +1,12 @@
-"""Files below folders: all of them, each once, in order, whatever links there are."""
+"""All files below folders, each once and in order, with links; conversion to JSON types."""
 
+import math
 import os
 
+import numpy as np
 import pytest
 
-from bac_utils._files import walk_files
+from bac_utils._files import plain, walk_files
 
 
 def touch(folder, *names):
@@ -28,7 +30,7 @@ def test_each_file_once(tmp_path):
     assert names(tmp_path, tmp_path, tmp_path / "a.dcm", odd, tmp_path / "b") == ["a.dcm", "b/2.dcm"]
     assert names(tmp_path, tmp_path / "b", tmp_path) == ["a.dcm", "b/2.dcm"]
     assert list(walk_files([odd])) == [odd]  # spelled as given
-    with pytest.raises(FileNotFoundError, match="nowhere is not there, must be a file or a folder"):
+    with pytest.raises(FileNotFoundError, match="paths: got .*nowhere, must be an existing file or folder"):
         list(walk_files([tmp_path, tmp_path / "nowhere"]))
 
 
@@ -44,7 +46,7 @@ def test_links_are_followed_once(tmp_path):
     assert names(inside) == ["a", "far/c", "far/deep/d", "lost", "one", "sub/b"]
 
 
-def test_a_folder_that_cannot_be_opened_comes_itself(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_opened_is_listed(tmp_path, monkeypatch):
     touch(tmp_path, "a/1", "b/2", "c/3")
     scan = os.scandir
 
@@ -57,8 +59,8 @@ def test_a_folder_that_cannot_be_opened_comes_itself(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a/1", "b", "c/3"]
 
 
-def test_a_folder_is_opened_when_its_turn_comes(tmp_path, monkeypatch):
-    """So that no more is held than the names of one folder and of those above it."""
+def test_folders_are_opened_one_by_one(tmp_path, monkeypatch):
+    """So that only the names in one folder and in those above it are kept in memory."""
     touch(tmp_path, *(f"{a}/{b}/{c}" for a in "123" for b in "123" for c in "12"))
     opened, scan = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (opened.append(os.path.relpath(path, tmp_path)), scan(path))[1])
@@ -67,3 +69,8 @@ def test_a_folder_is_opened_when_its_turn_comes(tmp_path, monkeypatch):
     assert [next(files) for _ in range(3)][-1] == tmp_path / "1" / "2" / "1"
     assert opened == [".", "1", os.path.join("1", "1"), os.path.join("1", "2")]
     assert len(list(files)) == 15
+
+
+def test_plain_json():
+    values = {"a": np.float64(0.5), "b": np.array([1, 2]), "c": math.nan, "d": (np.int64(3), None), 5: np.bool_(True)}
+    assert plain(values) == {"a": 0.5, "b": [1, 2], "c": None, "d": [3, None], "5": True}

@@ -1,22 +1,36 @@
-"""Heatmaps of every form against the same numbers worked out in NumPy."""
+"""Heatmaps of every form against the same numbers computed in NumPy, and the choice of form and Th."""
 
 from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 from scipy.special import expit
 
 from bac_utils import heatmaps as heat_module
 from bac_utils.gradcam import GradCamPlusPlus
-from bac_utils.heatmaps import CELLS, FORMS, GRADCAM, LAYERCAM, OWN, Explainer, default_form, usable_forms
+from bac_utils.heatmaps import (
+    FORMS,
+    GRADCAM,
+    LAYERCAM,
+    LOCAL_LOGITS,
+    PER_IMAGE,
+    Explainer,
+    choose_heatmap,
+    default_form,
+    usable_forms,
+)
 from bac_utils.model import build_model
+from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, PAPER_HEATMAP_THRESHOLD
+
+ROUNDING = 2**-11  # heatmaps are rounded to float16
 
 
 @pytest.fixture(scope="module")
 def detector(tiny_settings):
-    """A detector whose cells differ."""
+    """A detector with different local logits."""
     model = build_model(tiny_settings)
     rng = np.random.default_rng(0)
     for name in ("dense_1", "dense_2", "cells", "logit"):
@@ -27,7 +41,7 @@ def detector(tiny_settings):
 
 @pytest.fixture(scope="module")
 def network():
-    """Two convolutions, the second at half the resolution, and no cells."""
+    """Two convolutions, the second at half the resolution, and no local logits."""
     keras.utils.set_random_seed(3)
     start = keras.initializers.RandomNormal(stddev=0.4)
     inputs = keras.Input((8, 6, 1))
@@ -51,67 +65,69 @@ def upside_down(batch):
     return batch[:, ::-1]
 
 
-def test_cells_are_probabilities_averaged_with_the_mirror(detector, prepared):
+def test_local_logits_are_probabilities_averaged_with_the_mirror(detector, prepared):
     read = keras.Model(detector.inputs[0], detector.get_layer("cells").output)
     own, mirrored = (expit(read.predict_on_batch(batch)[..., 0]) for batch in (prepared, upside_down(prepared)))
     logits, heats = Explainer(detector)(prepared)
-    assert list(heats) == [CELLS]
-    assert heats[CELLS].shape == (3, 4, 2)
-    assert heats[CELLS].dtype == logits.dtype == np.float32
-    assert np.ptp(heats[CELLS]) > 0.01
-    np.testing.assert_allclose(heats[CELLS], (own + upside_down(mirrored)) / 2, rtol=1e-5)
-    np.testing.assert_allclose(logits, detector.predict_on_batch(prepared)[:, 0], rtol=1e-5)  # of the view as it is
+    assert list(heats) == [LOCAL_LOGITS]
+    assert heats[LOCAL_LOGITS].shape == (3, 4, 2)
+    assert heats[LOCAL_LOGITS].dtype == logits.dtype == np.float32
+    assert np.ptp(heats[LOCAL_LOGITS]) > 0.01
+    np.testing.assert_allclose(heats[LOCAL_LOGITS], (own + upside_down(mirrored)) / 2, rtol=ROUNDING, atol=1e-6)
+    np.testing.assert_allclose(logits, detector.predict_on_batch(prepared)[:, 0], rtol=1e-5)  # unflipped
 
 
-def test_cells_by_hand():
-    """A network that hands its pixels on: the cells are the pixels."""
+def test_local_logits_by_hand():
+    """A network whose local logits are its pixels."""
     inputs = keras.Input((2, 2, 1))
     cells = layers.Conv2D(1, 1, use_bias=False, kernel_initializer="ones", name="cells")(inputs)
     model = keras.Model(inputs, layers.Dense(1, use_bias=False, kernel_initializer="ones")(layers.Flatten()(cells)))
     logits, heats = Explainer(model)(np.array([[[[0.0], [2]], [[-1], [100]]]]))
     assert logits == [101]
     p = 1 / (1 + np.exp([0, -2, 1, -100.0]))
-    # upside down the same pixels give the same cells: the mean with the mirror is the map itself
-    np.testing.assert_allclose(heats[CELLS][0], p.reshape(2, 2), rtol=1e-6)
+    # the mirror image gives the same local logits for the same pixels, so the mean is the map itself
+    np.testing.assert_allclose(heats[LOCAL_LOGITS][0], p.reshape(2, 2), rtol=ROUNDING, atol=1e-6)
 
 
 def test_gradcam_is_the_mean_of_a_view_and_its_mirror_on_the_scale_of_the_score(monkeypatch):
-    """A fake explainer: the map is the view weighted by its row, the logit its mean."""
+    """With a fake explainer whose map is the view weighted by row, and whose logit is the mean of the view."""
 
     def explain(views):
-        maps = views[..., 0] * np.array([1.0, 2.0, 4.0])[None, :, None]  # depends on the row: the mirror differs
+        maps = (
+            views[..., 0] * np.array([1.0, 2.0, 4.0])[None, :, None]
+        )  # depends on the row, so the mirror image differs
         return views.mean(axis=(1, 2, 3)), maps
 
     monkeypatch.setattr(heat_module, "GradCamPlusPlus", lambda model: explain)
     views = np.array([[[1.0, 0], [0, 1], [0, 1]]])[..., None]
     model = SimpleNamespace(input_shape=(None, 3, 2, 1))
-    logits, heats = Explainer(model, [GRADCAM, OWN])(views)
+    logits, heats = Explainer(model, [GRADCAM, PER_IMAGE])(views)
     own = np.array([[1, 0], [0, 2], [0, 4]]) / 4
     mirrored = np.array([[0, 1], [0, 2], [4, 0]])[::-1] / 4
     assert logits == [0.5]
-    np.testing.assert_allclose(heats[OWN][0], own)
-    np.testing.assert_allclose(heats[GRADCAM][0], (own + mirrored) / 2 / (1 + np.exp(-0.5)), rtol=1e-6)
+    np.testing.assert_allclose(heats[PER_IMAGE][0], own, rtol=ROUNDING)
+    np.testing.assert_allclose(heats[GRADCAM][0], (own + mirrored) / 2 / (1 + np.exp(-0.5)), rtol=ROUNDING, atol=1e-6)
 
 
 def test_gradcam_forms_of_a_model(network, views):
     logits, maps = GradCamPlusPlus(network)(views)
-    found, heats = Explainer(network, [GRADCAM, OWN])(views)
+    found, heats = Explainer(network, [GRADCAM, PER_IMAGE])(views)
     np.testing.assert_allclose(found, logits, rtol=1e-5)
-    np.testing.assert_allclose(heats[OWN], maps / maps.max(axis=(1, 2), keepdims=True), rtol=1e-5)
-    assert heats[OWN].max(axis=(1, 2)).tolist() == [1, 1, 1]
+    np.testing.assert_allclose(heats[PER_IMAGE], maps / maps.max(axis=(1, 2), keepdims=True), rtol=ROUNDING, atol=1e-6)
+    assert heats[PER_IMAGE].max(axis=(1, 2)).tolist() == [1, 1, 1]
     assert (heats[GRADCAM] >= 0).all()
     assert (heats[GRADCAM].max(axis=(1, 2)) <= expit(logits) + 1e-6).all()
 
 
 def convolve(maps, kernel, bias):
-    """Return a 3 x 3 convolution, its edges padded with 0, of (h, w, C): (h, w, K)."""
+    """Return the 3 x 3 convolution of (h, w, C), with edges padded by 0: (h, w, K)."""
     h, w, _ = maps.shape
     padded = np.pad(maps, ((1, 1), (1, 1), (0, 0)))
     return sum(padded[r : r + h, c : c + w] @ kernel[r, c] for r in range(3) for c in range(3)) + bias
 
 
 def layer_cam(view, weights):
-    """Return the logit of a view (8, 6, 1) and the maps of both layers, gradients by hand."""
+    """Return the logit of a view (8, 6, 1) and the maps of both layers, with gradients computed by hand."""
     k1, b1, k2, b2, out, out_bias = (w.astype(float) for w in weights)
     fine = np.maximum(convolve(view, k1, b1), 0)
     blocks = fine.reshape(4, 2, 3, 2, 3)
@@ -120,7 +136,7 @@ def layer_cam(view, weights):
     coarse = np.maximum(before, 0)
     to_coarse = out[:, 0].reshape(coarse.shape)
     to_before = np.pad(to_coarse * (before > 0), ((1, 1), (1, 1), (0, 0)))
-    # backwards each place takes from where it went: the kernel turned by 180 degrees
+    # backpropagation: convolution with the kernel rotated by 180 degrees
     to_pooled = sum(to_before[2 - r : 6 - r, 2 - c : 5 - c] @ k2[r, c].T for r in range(3) for c in range(3))
     first = blocks == pooled[:, None, :, None]
     to_fine = (first * to_pooled[:, None, :, None]).reshape(fine.shape)
@@ -129,7 +145,7 @@ def layer_cam(view, weights):
 
 
 def doubled(line):
-    """Resize n to 2 n values, linearly between the pixels' centres."""
+    """Resize n to 2 n values, linearly between the centres of the pixels."""
     n = len(line)
     places = np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1)
     return np.interp(places, np.arange(n), line)
@@ -147,7 +163,7 @@ def test_layer_cam_by_hand(network, views):
     for view, logit, found in zip(views.astype(float), logits, heats[LAYERCAM], strict=True):
         own, mirrored = joint(view), joint(view[::-1])
         assert logit == pytest.approx(own[0], rel=1e-4)
-        np.testing.assert_allclose(found, (own[1] + mirrored[1][::-1]) / 2 * expit(own[0]), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found, (own[1] + mirrored[1][::-1]) / 2 * expit(own[0]), rtol=ROUNDING, atol=1e-6)
 
 
 def test_all_forms_at_once_are_those_alone(detector, prepared):
@@ -157,17 +173,17 @@ def test_all_forms_at_once_are_those_alone(detector, prepared):
     for form in FORMS:
         alone_logits, alone = Explainer(detector, [form])(prepared)
         np.testing.assert_allclose(alone_logits, logits, rtol=1e-4)
-        np.testing.assert_allclose(alone[form], together[form], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(alone[form], together[form], rtol=ROUNDING, atol=1e-6)
         assert (together[form] >= 0).all() and (together[form] <= 1).all()
 
 
-@pytest.mark.parametrize("form", [CELLS, GRADCAM, LAYERCAM])
+@pytest.mark.parametrize("form", [LOCAL_LOGITS, GRADCAM, LAYERCAM])
 def test_a_mirrored_view_has_the_mirrored_heatmap(detector, prepared, form):
-    """Up to the score, which is that of the view as it is."""
+    """Except for the factor of the score, which is that of the unflipped view."""
     explain = Explainer(detector, [form])
     logits, heats = explain(prepared)
     mirrored_logits, mirrored = explain(upside_down(prepared))
-    scales = (1, 1) if form == CELLS else (expit(logits)[:, None, None], expit(mirrored_logits)[:, None, None])
+    scales = (1, 1) if form == LOCAL_LOGITS else (expit(logits)[:, None, None], expit(mirrored_logits)[:, None, None])
     np.testing.assert_allclose(heats[form] / scales[0], upside_down(mirrored[form] / scales[1]), rtol=1e-3, atol=1e-5)
 
 
@@ -178,10 +194,10 @@ def test_a_batch_gives_what_its_views_give_alone(detector, prepared, form):
     for n in range(len(prepared)):
         logit, alone = explain(prepared[n : n + 1])
         np.testing.assert_allclose(logit, logits[n : n + 1], rtol=1e-4)
-        np.testing.assert_allclose(alone[form][0], heats[form][n], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(alone[form][0], heats[form][n], rtol=ROUNDING, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", [GRADCAM, LAYERCAM, OWN])
+@pytest.mark.parametrize("form", [GRADCAM, LAYERCAM, PER_IMAGE])
 def test_a_view_without_activation_gives_zeros(network, form):
     dead = keras.models.clone_model(network)
     weights = network.get_weights()
@@ -189,16 +205,16 @@ def test_a_view_without_activation_gives_zeros(network, form):
     np.testing.assert_array_equal(Explainer(dead, [form])(np.ones((2, 8, 6, 1)))[1][form], 0)
 
 
-def test_what_a_model_can_give(detector, network):
+def test_usable_forms_of_a_model(detector, network):
     assert usable_forms(detector) == FORMS
-    assert default_form(detector) == CELLS
-    assert usable_forms(network) == (GRADCAM, LAYERCAM, OWN)
+    assert default_form(detector) == LOCAL_LOGITS
+    assert usable_forms(network) == (GRADCAM, LAYERCAM, PER_IMAGE)
     assert default_form(network) == GRADCAM
     inputs = keras.Input((8, 6, 1))
     nested = keras.Model(inputs, network(inputs))  # no convolution on the top level
-    assert usable_forms(nested) == (GRADCAM, OWN)
+    assert usable_forms(nested) == (GRADCAM, PER_IMAGE)
     single = keras.Sequential([inputs, layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1)])
-    assert usable_forms(single) == (GRADCAM, OWN)
+    assert usable_forms(single) == (GRADCAM, PER_IMAGE)
 
 
 def test_every_usable_form_is_made(detector, network, prepared, views):
@@ -208,17 +224,78 @@ def test_every_usable_form_is_made(detector, network, prepared, views):
 
 
 def test_bad_arguments_are_named(detector, network):
-    with pytest.raises(ValueError, match=r"forms: got cam, must be among cells, grad-cam\+\+, layer-cam, own maximum"):
-        Explainer(detector, [CELLS, "cam"])
+    with pytest.raises(
+        ValueError, match=r"forms: got cam, must be among local-logits, grad-cam\+\+, layer-cam, per-image-maximum"
+    ):
+        Explainer(detector, [LOCAL_LOGITS, "cam"])
     with pytest.raises(ValueError, match="forms: got none, must be among"):
         Explainer(detector, [])
-    with pytest.raises(ValueError, match="the model has no layer 'cells'; use another form"):
+    with pytest.raises(ValueError, match="forms: got local-logits, must be another form for a model that is not"):
         Explainer(network)
     single = keras.Sequential([keras.Input((8, 6, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1)])
-    with pytest.raises(ValueError, match="layer-cam needs convolutions of two resolutions"):
+    with pytest.raises(ValueError, match="forms: got layer-cam, must be another form for a model without"):
         Explainer(single, [LAYERCAM])
     for form in FORMS:
         with pytest.raises(ValueError, match=r"views: got shape \(1, 64, 30, 1\), must be \(N, 64, 32, 1\)"):
             Explainer(detector, [form])(np.zeros((1, 64, 30, 1)))
         with pytest.raises(ValueError, match=r"views: got shape \(0, 64, 32, 1\)"):
             Explainer(detector, [form])(np.zeros((0, 64, 32, 1)))
+
+
+@pytest.fixture
+def curve():
+    return pd.DataFrame(
+        {"local-logits": [0.5, 0.8, 0.9, 0.7], "grad-cam++": [0.85, 0.6, 0.2, 0.1]}, index=[0.1, 0.3, 0.5, 0.7]
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "threshold", "expected"),
+    [
+        (None, None, ("local-logits", 0.5, "validation")),
+        ("grad-cam++", None, ("grad-cam++", 0.1, "validation")),
+        (None, 0.1, ("grad-cam++", 0.1, "validation")),
+        (None, 0.12, ("grad-cam++", 0.12, "validation")),  # the row of 0.1 decides, the requested Th is kept
+        (None, 0.95, ("local-logits", 0.95, "validation")),
+        ("grad-cam++", 0.62, ("grad-cam++", 0.62, "given")),
+    ],
+)
+def test_requested_values_are_kept_and_the_others_chosen(curve, form, threshold, expected):
+    assert choose_heatmap(curve, form, threshold, "local-logits") == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "threshold", "default", "expected"),
+    [
+        (None, None, "local-logits", ("local-logits", DEFAULT_HEATMAP_THRESHOLD, "default")),
+        (None, None, "grad-cam++", ("grad-cam++", PAPER_HEATMAP_THRESHOLD, "default")),
+        ("per-image-maximum", None, "local-logits", ("per-image-maximum", PAPER_HEATMAP_THRESHOLD, "default")),
+        (None, 0.4, "local-logits", ("local-logits", 0.4, "default")),
+        ("local-logits", 0.4, "grad-cam++", ("local-logits", 0.4, "given")),
+    ],
+)
+def test_without_lengths_there_are_defaults(form, threshold, default, expected):
+    assert choose_heatmap(None, form, threshold, default) == expected
+
+
+def test_of_equal_pairs_the_first_form_and_the_middle_threshold_win():
+    curve = pd.DataFrame({"b": [0.9, 0.1, 0.9, 0.9], "a": [0.9, 0.9, 0.9, 0.9]}, index=[0.1, 0.5, 0.7, 0.9])
+    assert choose_heatmap(curve, None, None, "a") == ("b", 0.7, "validation")
+    assert choose_heatmap(curve, "a", None, "b") == ("a", 0.5, "validation")
+
+
+def test_equal_rho_everywhere_gives_the_middle_threshold(curve):
+    """Constant areas have no rho; it is set to -1."""
+    assert choose_heatmap(curve * 0 - 1, None, None, "local-logits") == ("local-logits", 0.5, "validation")
+
+
+def test_the_choice_can_be_written_as_json(curve):
+    form, threshold, chosen_on = choose_heatmap(curve, None, None, "local-logits")
+    assert (type(form), type(threshold), type(chosen_on)) == (str, float, str)
+
+
+def test_a_form_that_the_model_does_not_support_is_named(curve):
+    with pytest.raises(
+        ValueError, match=r"heatmap: got 'layer-cam', must be one .* supports: local-logits, grad-cam\+\+"
+    ):
+        choose_heatmap(curve, "layer-cam", None, "local-logits")

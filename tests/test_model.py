@@ -1,22 +1,18 @@
-"""The network's shape and weights, and a training that can be stopped and repeated."""
+"""Structure, weights and scores of the network."""
 
-import json
 from dataclasses import replace
 
 import h5py
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 from scipy.special import expit, logsumexp, softmax
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bac_utils import backbones
-from bac_utils import model as model_module
 from bac_utils.backbones import INPUT_SCALES, UNITS_ATTRIBUTE, build_backbone, save_weights
-from bac_utils.model import HISTORY, LogSumExpPooling, build_model, fit_model, load_model, predict_scores
-from bac_utils.settings import DEMO, PAPER, Augmentation
+from bac_utils.model import LogSumExpPooling, build_model, load_model, predict_scores
+from bac_utils.settings import DEMO, PAPER
 
 SMALL = (32, 32)
 FULL = replace(PAPER, input_shape=SMALL, weights="none")
@@ -24,7 +20,7 @@ FULL = replace(PAPER, input_shape=SMALL, weights="none")
 
 @pytest.fixture(scope="module")
 def vgg16():
-    """Keras' VGG16 with made-up weights, as the ImageNet file would fill it."""
+    """The VGG16 of Keras with random weights, in place of the ImageNet weights."""
     keras.utils.set_random_seed(5)
     return keras.applications.VGG16(weights=None, include_top=False)
 
@@ -34,7 +30,7 @@ def test_undivided_vgg16_is_that_of_keras(vgg16):
     assert backbone.count_params() == vgg16.count_params() == 14_714_688
     theirs = [(layer.name, [w.shape for w in layer.weights]) for layer in vgg16.layers[1:]]
     ours = [(layer.name, [w.shape for w in layer.weights]) for layer in backbone.layers]
-    assert theirs.pop() == ("block5_pool", [])  # what follows pools the whole map
+    assert theirs.pop() == ("block5_pool", [])  # omitted, since the head pools the whole map
     assert [row for row in ours if row[0].startswith("block")] == theirs
 
 
@@ -42,7 +38,7 @@ def test_widths_are_divided():
     model = build_model(replace(DEMO, weights="none"))
     widths = [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert widths == [8, 8, 16, 16, 32, 32, 32, 64, 64, 64, 64, 64, 64]
-    # 3 x 3 x 3 x 8 + 8 ... 9 x 64 x 64 + 64; 64 -> 256 -> 256 -> 1 for a cell; scale and shift
+    # 3 x 3 x 3 x 8 + 8 ... 9 x 64 x 64 + 64; 64 -> 256 -> 256 -> 1 for a local logit; scale and shift
     convolutions = sum(9 * a * b + b for a, b in zip([3, *widths], widths, strict=False))
     assert model.count_params() == convolutions + 65 * 256 + 257 * 256 + 257 + 2
     assert model.output_shape == (None, 1)
@@ -54,7 +50,7 @@ HEAD = ("dense_1", "dense_2", "cells", "logit")
 
 
 def vary_head(model, seed=0):
-    """Give the head weights of both signs, biases too."""
+    """Give the head positive and negative weights and biases."""
     rng = np.random.default_rng(seed)
     for name in HEAD:
         layer = model.get_layer(name)
@@ -63,7 +59,7 @@ def vary_head(model, seed=0):
 
 
 def test_head_by_hand(tiny_settings, tiny_views):
-    """Each cell of the last map gets a logit of its own; the view's is their soft maximum, scaled and shifted."""
+    """Each position of the last map has a local logit; the view's logit is their soft maximum, scaled and shifted."""
     model = vary_head(build_model(tiny_settings))
     views = tiny_views[0][:3, ..., None].astype(np.float32)
     names = ("block5_conv3", "cells", "logit")
@@ -85,7 +81,7 @@ def test_head_by_hand(tiny_settings, tiny_views):
     np.testing.assert_allclose(logits[:, 0], scale[0, 0] * pooled + shift[0], rtol=1e-4, atol=1e-5)
 
 
-def test_the_logit_starts_as_the_pooled_cells(tiny_settings, tiny_views):
+def test_the_initial_logit_is_that_of_the_pooling(tiny_settings, tiny_views):
     model = build_model(tiny_settings)
     views = tiny_views[0][:3, ..., None].astype(np.float32)
     pooled = keras.Model(model.inputs[0], model.get_layer("pooling").output).predict_on_batch(views)
@@ -108,10 +104,10 @@ def test_pooling_is_the_log_of_the_mean_exponential():
     found = LogSumExpPooling()(maps).numpy()
     assert found.shape == LogSumExpPooling().compute_output_shape((4, 5, 3, 6)) == (4, 6)
     np.testing.assert_allclose(found, logsumexp(maps.astype(float), axis=(1, 2)) - np.log(15), rtol=1e-5, atol=1e-5)
-    # Between the mean and the maximum, and a constant map gives its value.
+    # It is between the mean and the maximum, and a constant map gives its value.
     assert (found >= maps.mean(axis=(1, 2)) - 1e-5).all() and (found <= maps.max(axis=(1, 2)) + 1e-5).all()
     np.testing.assert_allclose(LogSumExpPooling()(np.full((1, 7, 2, 1), -1.5, np.float32)), [[-1.5]], rtol=1e-6)
-    # One cell of a wide map counts, where an average has all but lost it.
+    # One position of a large map counts, although it hardly changes the average.
     maps = np.zeros((1, 24, 12, 1), np.float32)
     maps[0, 20, 3] = 12
     np.testing.assert_allclose(LogSumExpPooling()(maps), [[np.log((287 + np.exp(12)) / 288)]], rtol=1e-5)
@@ -131,9 +127,9 @@ def test_pooling_of_extreme_maps_is_finite_with_its_gradient():
         np.testing.assert_allclose(gradient, softmax(values.numpy().astype(float), axis=(1, 2)), atol=1e-6)
 
 
-def test_equal_cells_share_the_gradient_of_the_pooling():
+def test_equal_local_logits_share_the_gradient_of_the_pooling():
     maps = np.zeros((1, 6, 4, 1), np.float32)
-    maps[0, 1:5, 2] = 8  # an artery of four cells
+    maps[0, 1:5, 2] = 8  # an artery of four positions
     values = tf.constant(maps)
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -154,7 +150,7 @@ def test_pooling_is_saved_and_loaded_in_safe_mode(tiny_settings, tiny_views, tmp
     np.testing.assert_array_equal(again.predict_on_batch(views), model.predict_on_batch(views))
 
 
-def test_the_grey_level_enters_three_times(tiny_settings, tiny_views):
+def test_the_grey_level_is_copied_to_three_channels(tiny_settings, tiny_views):
     model = build_model(tiny_settings)
     views = tiny_views[0][:2, ..., None].astype(np.float32)
     kernel, bias = model.get_layer("block1_conv1").get_weights()
@@ -184,7 +180,7 @@ def test_equal_settings_give_equal_weights(tiny_settings):
 
 
 def legacy_file(model, path):
-    """Write weights as the published ImageNet files have them: HDF5, a group a layer."""
+    """Write weights in the format of the published ImageNet files: HDF5 with one group per layer."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         for layer in model.layers:
@@ -195,22 +191,27 @@ def legacy_file(model, path):
                 group[name.decode()] = value
 
 
-@pytest.mark.parametrize("kind", ["weights.h5", "h5", "download"])
-def test_imagenet_weights_see_views_on_their_scale(vgg16, tmp_path, monkeypatch, kind):
-    path = tmp_path / f"vgg16_notop.{kind}"
-    if kind == "download":
-        asked = []
-        monkeypatch.setattr(keras.applications, "VGG16", lambda **given: asked.append(given) or vgg16)
-        backbone = build_backbone(replace(FULL, weights="imagenet"))
-        assert asked == [{"include_top": False, "weights": "imagenet"}]
-    else:
-        vgg16.save_weights(path) if kind == "weights.h5" else legacy_file(vgg16, path)
-        backbone = build_backbone(replace(FULL, weights=str(path)))
+def check_imagenet_scale(vgg16, backbone):
+    """Assert that a backbone with the weights of `vgg16` scales views to the range of ImageNet inputs."""
     views = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
     last = keras.Model(vgg16.inputs[0], vgg16.get_layer("block5_conv3").output)
     expected = last.predict_on_batch(np.repeat(views, 3, axis=-1) * 0.225 * 255)
     assert expected.max() > 0
     np.testing.assert_allclose(backbone.predict_on_batch(views), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_files_with_imagenet_weights(vgg16, tmp_path):
+    vgg16.save_weights(tmp_path / "vgg16_notop.weights.h5")
+    legacy_file(vgg16, tmp_path / "vgg16_notop.h5")
+    for name in ("vgg16_notop.weights.h5", "vgg16_notop.h5"):
+        check_imagenet_scale(vgg16, build_backbone(replace(FULL, weights=str(tmp_path / name))))
+
+
+def test_downloaded_imagenet_weights(vgg16, monkeypatch):
+    asked = []
+    monkeypatch.setattr(keras.applications, "VGG16", lambda **given: asked.append(given) or vgg16)
+    check_imagenet_scale(vgg16, build_backbone(replace(FULL, weights="imagenet")))
+    assert asked == [{"include_top": False, "weights": "imagenet"}]
 
 
 def test_a_failed_download_says_how_to_pass_a_file(monkeypatch):
@@ -224,7 +225,7 @@ def test_a_failed_download_says_how_to_pass_a_file(monkeypatch):
 
 @pytest.fixture(scope="module")
 def saved(tiny_settings, tmp_path_factory):
-    """A network with a head of its own and the file of its weights."""
+    """A network with random weights, and its weights file."""
     model = vary_head(build_model(replace(tiny_settings, seed=7)))
     path = tmp_path_factory.mktemp("weights") / "own.weights.h5"
     save_weights(model, path)
@@ -238,7 +239,7 @@ def same_weights(found, expected, layers=None):
             np.testing.assert_array_equal(a, b, err_msg=layer)
 
 
-def test_own_weights_are_loaded_on_their_own_scale(saved, tiny_settings, tiny_views, monkeypatch):
+def test_saved_weights_are_loaded_with_their_scale(saved, tiny_settings, tiny_views, monkeypatch):
     model, path = saved
     with h5py.File(path) as file:
         assert (file.attrs["bac_utils_input_scale"], file.attrs[UNITS_ATTRIBUTE]) == (1.0, 8)
@@ -252,10 +253,10 @@ def test_own_weights_are_loaded_on_their_own_scale(saved, tiny_settings, tiny_vi
     same_weights(build_model(bundled), model)
     start = build_model(replace(bundled, pretrained_head=False))
     same_weights(start, model, [layer.name for layer in model.layers if layer.name.startswith("block")])
-    same_weights(start, build_model(tiny_settings), HEAD)  # which learns from the cohort's labels alone
+    same_weights(start, build_model(tiny_settings), HEAD)  # not pretrained
 
 
-def test_own_weights_fill_the_head_too(saved, tiny_settings, tiny_views):
+def test_saved_weights_include_the_head(saved, tiny_settings, tiny_views):
     model, path = saved
     again = build_model(replace(tiny_settings, seed=2, weights=str(path), trainable_convolutions=3))
     same_weights(again, model)
@@ -263,7 +264,7 @@ def test_own_weights_fill_the_head_too(saved, tiny_settings, tiny_views):
     np.testing.assert_array_equal(again.predict_on_batch(views), model.predict_on_batch(views))
     trained = [layer.name for layer in again.layers if layer.trainable_weights]
     assert trained[:3] == ["block5_conv1", "block5_conv2", "block5_conv3"]
-    other = build_model(replace(tiny_settings, weights=str(path), input_shape=(96, 64)))  # on other views
+    other = build_model(replace(tiny_settings, weights=str(path), input_shape=(96, 64)))  # another input shape
     same_weights(other, model)
 
 
@@ -276,7 +277,7 @@ def test_a_head_of_another_size_starts_at_random(saved, tiny_settings, units):
     same_weights(found, build_model(settings), HEAD)
 
 
-def test_a_file_that_does_not_tell_its_units_fills_the_backbone_only(saved, tiny_settings, tmp_path):
+def test_a_file_without_the_number_of_units_fills_only_the_backbone(saved, tiny_settings, tmp_path):
     model, path = saved
     (tmp_path / "old.weights.h5").write_bytes(path.read_bytes())
     with h5py.File(tmp_path / "old.weights.h5", "a") as file:
@@ -294,8 +295,6 @@ def test_other_backbones_are_built(name):
     convolutions = [layer for layer in model.layers if isinstance(layer, backbones.CONVOLUTIONS)]
     trained = [layer for layer in convolutions if layer.trainable_weights]
     assert trained == convolutions[-2:]
-    assert hasattr(keras.applications, name)
-    assert INPUT_SCALES[name] == {"VGG19": 57.375, "DenseNet121": 1.0}.get(name, 0.45)
 
 
 def test_every_listed_backbone_is_in_keras():
@@ -310,7 +309,9 @@ def test_frozen_batch_normalisation_stays_in_inference_mode():
     model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
     model.train_on_batch(views, np.array([[0.0], [1], [0], [1]]))
     np.testing.assert_array_equal(front(views, training=True).numpy(), before)
-    assert model.get_layer("conv_pw_13_bn").moving_mean.numpy().any()  # the trained part does follow the batch
+    assert (
+        model.get_layer("conv_pw_13_bn").moving_mean.numpy().any()
+    )  # the trained part uses the statistics of the batch
 
 
 @pytest.mark.parametrize(
@@ -319,8 +320,14 @@ def test_frozen_batch_normalisation_stays_in_inference_mode():
         ({"backbone": "VGG17"}, "backbone: got 'VGG17', must be one of DenseNet121"),
         ({"width_divisor": 3}, "width_divisor: got 3, must divide 64"),
         ({"backbone": "VGG19", "width_divisor": 2}, "width_divisor: got 2, must be 1 with backbone VGG19"),
-        ({"weights": "bundled", "width_divisor": 4}, "'bundled' are those of VGG16 with width_divisor 8"),
-        ({"weights": "imagenet", "width_divisor": 2}, "'imagenet' are those of the full network"),
+        (
+            {"weights": "bundled", "width_divisor": 4},
+            "'bundled' for VGG16 with 4, must be used for VGG16 with width_divisor 8",
+        ),
+        (
+            {"weights": "imagenet", "width_divisor": 2},
+            "'imagenet' with width_divisor 2, must be used with width_divisor 1",
+        ),
         ({"weights": "nowhere.h5"}, "weights: got 'nowhere.h5', must be imagenet, bundled, none or a weights file"),
         ({"trainable_convolutions": 14}, "trainable_convolutions: got 14, must be 0 to 13"),
     ],
@@ -333,151 +340,8 @@ def test_bad_settings_are_named(tiny_settings, changes, message):
 def test_weights_of_another_width_are_refused(tiny_settings, tmp_path):
     path = tmp_path / "narrow.weights.h5"
     save_weights(build_model(tiny_settings), path)
-    with pytest.raises(ValueError, match=r"narrow.weights.h5 does not fit VGG16 without top, width_divisor 16"):
+    with pytest.raises(ValueError, match=r"narrow.weights.h5, must fit VGG16 without top, width_divisor 16"):
         build_model(replace(tiny_settings, weights=str(path), width_divisor=16))
-
-
-def sets(tiny_views, cut=14):
-    pixels, labels = tiny_views
-    return (pixels[:cut], labels[:cut]), (pixels[cut:], labels[cut:])
-
-
-def fit(settings, tiny_views, folder):
-    train, validation = sets(tiny_views)
-    model = build_model(settings)
-    return model, fit_model(model, settings, train, validation, folder)
-
-
-NUMBERS = [name for name in HISTORY if name != "seconds"]
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_settings, tiny_views, tmp_path_factory):
-    """A training without interruption: folder, model and history."""
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, *fit(tiny_settings, tiny_views, folder)
-
-
-def test_history_and_best_epoch(finished, tiny_settings, tiny_views):
-    folder, model, history = finished
-    assert list(history) == HISTORY
-    assert history["epoch"].tolist() == [1, 2, 3, 4]
-    # 14 views, batches of 4: 4 steps an epoch, 16 in all; 0.003 (1 + cos(pi k / 16)) / 2 at steps 0, 4, 8, 12
-    np.testing.assert_allclose(
-        history["learning_rate"], 0.3 * np.array([0.01, 0.00853553, 0.005, 0.00146447]), rtol=1e-5
-    )
-    pd.testing.assert_frame_equal(pd.read_csv(folder / "history.csv"), history, rtol=1e-12)
-    assert sorted(p.name for p in folder.iterdir()) == ["history.csv", "model.keras", "training"]
-    assert [p.name for p in (folder / "training").iterdir()] == ["fit.json"]
-    pixels, labels = sets(tiny_views)[1]
-    scores = predict_scores(model, pixels, 3)
-    best = history.loc[history["val_auc_pr"].idxmax()]
-    assert average_precision_score(labels, scores) == pytest.approx(best["val_auc_pr"])
-    assert roc_auc_score(labels, scores) == pytest.approx(best["val_auc_roc"])
-    losses = -np.log(np.where(labels == 1, scores, 1 - scores))
-    assert (losses[labels == 1].mean() + losses[labels == 0].mean()) / 2 == pytest.approx(best["val_loss"], rel=1e-4)
-    loaded = load_model(folder / "model.keras")
-    np.testing.assert_allclose(predict_scores(loaded, pixels, 8), scores, rtol=1e-5)
-    initial = build_model(tiny_settings)
-    for layer in model.layers:
-        pairs = zip(layer.get_weights(), initial.get_layer(layer.name).get_weights(), strict=True)
-        same = [np.array_equal(a, b) for a, b in pairs]
-        assert not same or all(same) != layer.trainable, layer.name
-
-
-def test_training_learns_what_can_be_seen(finished):
-    history = finished[2]
-    assert history["val_auc_pr"][0] < 0.7
-    assert history["val_auc_pr"].max() > 0.8
-    assert history["val_loss"][3] < history["val_loss"][0]
-
-
-def test_a_stopped_training_goes_on_to_the_same_numbers(finished, tiny_settings, tiny_views, tmp_path, monkeypatch):
-    original, calls = model_module.average_precision_score, []
-
-    def stops(*given):
-        calls.append(given)
-        if len(calls) > 3:
-            raise KeyboardInterrupt
-        return original(*given)
-
-    monkeypatch.setattr(model_module, "average_precision_score", stops)
-    with pytest.raises(KeyboardInterrupt):
-        fit(tiny_settings, tiny_views, tmp_path)
-    monkeypatch.undo()
-    assert len(pd.read_csv(tmp_path / "history.csv")) == 3
-    keras.utils.set_random_seed(99)  # what the process has drawn before does not matter
-    model, history = fit(tiny_settings, tiny_views, tmp_path)
-    pd.testing.assert_frame_equal(history[NUMBERS], finished[2][NUMBERS], check_exact=True)
-    for a, b in zip(model.get_weights(), finished[1].get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_a_finished_training_returns_at_once(finished, tiny_settings, tiny_views, monkeypatch):
-    folder, model, history = finished
-    monkeypatch.setattr(model_module, "training_batches", None)
-    again, same = fit(tiny_settings, tiny_views, folder)
-    pd.testing.assert_frame_equal(same, history, check_exact=True)
-    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_stored_features_of_the_frozen_part_change_no_logit(tiny_settings, tiny_views, monkeypatch):
-    model = build_model(tiny_settings)
-    expected = model.predict_on_batch(tiny_views[0][..., None].astype(np.float32))[:, 0]
-    read = []
-    original = model_module.batches
-    monkeypatch.setattr(model_module, "batches", lambda *given: read.append(given) or original(*given))
-    for limit, times in ((2**20, 1), (0, 2)):
-        monkeypatch.setattr(model_module, "FEATURE_BYTES", limit)
-        read.clear()
-        validate = model_module._validator(model, tiny_views[0], 5)
-        for _ in range(2):
-            np.testing.assert_allclose(validate(), expected, rtol=1e-5)
-        assert len(read) == times
-
-
-def test_losses_weigh_the_classes_equally(tiny_settings, tiny_views, tmp_path):
-    # Nothing moves at rate 0, without dropout and augmentation: the training loss is that of the first weights.
-    still = Augmentation(0.0, 0.0, 0.0, False, False, 0.0, 0.0)
-    settings = replace(tiny_settings, learning_rate=0.0, dropout=0.0, epochs=1, augmentation=still)
-    model, history = fit(settings, tiny_views, tmp_path)
-    pixels, labels = sets(tiny_views)[0]
-    scores = predict_scores(model, pixels, 4)
-    losses = -np.log(np.where(labels == 1, scores, 1 - scores))
-    expected = (losses[labels == 1].mean() + losses[labels == 0].mean()) / 2
-    assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_folder_of_another_training_is_refused(finished, tiny_settings, tiny_views):
-    folder = finished[0]
-    with pytest.raises(ValueError, match=r"holds a training with learning_rate 0.003, got 0.1; choose another folder"):
-        fit(replace(tiny_settings, learning_rate=0.1), tiny_views, folder)
-    with pytest.raises(ValueError, match=r"holds a training with view_pixel_mm 0.3125, got None; choose another"):
-        fit(replace(tiny_settings, view_pixel_mm=None), tiny_views, folder)
-    pixels, labels = tiny_views
-    with pytest.raises(ValueError, match="holds a training with train views"):
-        fit(tiny_settings, (pixels[::-1], labels[::-1]), folder)
-    assert json.loads((folder / "training" / "fit.json").read_text())["learning_rate"] == 0.003
-    # What does not bear on the training may differ.
-    fit(replace(tiny_settings, heatmap="own maximum", heatmap_threshold=0.5, bootstrap_samples=10), tiny_views, folder)
-
-
-def test_bad_sets_are_named(tiny_settings, tiny_views, tmp_path):
-    model = build_model(tiny_settings)
-    train, validation = sets(tiny_views)
-    with pytest.raises(ValueError, match=r"validation labels: got the values \[0\], must be 0 and 1"):
-        fit_model(model, tiny_settings, train, (validation[0], np.zeros(8, int)), tmp_path / "new")
-    with pytest.raises(ValueError, match=r"train labels: got shape \(3,\), must be \(14,\)"):
-        fit_model(model, tiny_settings, (train[0], [0, 1, 0]), validation, tmp_path / "new")
-    with pytest.raises(ValueError, match=r"train: got views of shape \(14, 32, 32\), must be \(N, 64, 32\)"):
-        fit_model(model, tiny_settings, (train[0][:, :32], train[1]), validation, tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
-def test_divergence_is_an_error(tiny_settings, tiny_views, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"epoch \d: the training has diverged at learning_rate 1e\+30"):
-        fit(replace(tiny_settings, learning_rate=1e30), tiny_views, tmp_path)
 
 
 def test_scores_are_the_sigmoid_of_the_logit_in_order(tiny_settings, tiny_views):
@@ -491,17 +355,17 @@ def test_scores_are_the_sigmoid_of_the_logit_in_order(tiny_settings, tiny_views)
         predict_scores(model, tiny_views[0].transpose(0, 2, 1), 4)
 
 
-def test_files_that_are_no_detector_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing.keras is not there"):
+def test_files_that_are_not_a_detector_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing.keras, must be an existing .keras file"):
         load_model(tmp_path / "nothing.keras")
     broken = tmp_path / "broken.keras"
     broken.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match=r"broken.keras cannot be loaded as a Keras model"):
+    with pytest.raises(ValueError, match=r"broken.keras, must be a Keras model"):
         load_model(broken)
     code = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x[:, 0, 0])])
-    code.save(tmp_path / "code.keras")  # Python code that would run on loading
-    with pytest.raises(ValueError, match=r"code.keras cannot be loaded as a Keras model"):
+    code.save(tmp_path / "code.keras")  # contains Python code that would be executed on loading
+    with pytest.raises(ValueError, match=r"code.keras, must be a Keras model"):
         load_model(tmp_path / "code.keras")
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalMaxPooling2D()]).save(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match=r"maps \(None, 8, 8, 3\) -> \(None, 3\), must map"):
+    with pytest.raises(ValueError, match=r"got .* with \(None, 8, 8, 3\) -> \(None, 3\), must map"):
         load_model(tmp_path / "other.keras")

@@ -1,26 +1,32 @@
-"""The notebooks: clean as committed, and run end to end on a tiny simulated cohort."""
+"""The notebooks are committed without outputs, and run end to end on a tiny simulated cohort."""
 
 import ast
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bac_utils._files import file_digest
 from bac_utils.agreement import correlate, length_agreement
 from bac_utils.detection import METRICS, counts_metrics
-from bac_utils.detector import keep_thresholds
+from bac_utils.detector import BUNDLED, Detector, find_detector, keep_thresholds, load_point, save_point
+from bac_utils.heatmaps import Explainer, make_heatmaps
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import load_model, predict_scores
 from bac_utils.preprocess import prepare
-from bac_utils.run_folder import SETS
-from bac_utils.settings import HEATMAPS
-from bac_utils.study.execution import declared_parameters, execute, kernel_environment
-from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, check_parameters, run_notebooks
-from bac_utils.views_table import read_views
-from bac_utils.widgets.store import ViewStore
+from bac_utils.run_folder import load_part, prepared_sets, save_heatmaps, save_part
+from bac_utils.scoring.batch import score_files
+from bac_utils.settings import HEATMAPS, LOWEST_SCORE
+from bac_utils.simulator.cohort_files import cohort_table, write_views
+from bac_utils.simulator.population import draw_women
+from bac_utils.study.execution import NotebookError, declared_parameters, execute, kernel_environment
+from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, run_notebooks
+from bac_utils.views_table import SETS, is_compared, read_views
+from bac_utils.widgets import ViewStore, open_browser, open_tuner
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 TINY = {
@@ -59,6 +65,7 @@ def test_committed_clean(path):
     for cell, source in cells(path):
         assert not cell["outputs"] and cell["execution_count"] is None
         assert len(source.splitlines()) <= 15
+        assert max(map(len, source.splitlines())) <= 96  # the HTML page cuts longer lines
         assert "/home/" not in source and ":\\" not in source
 
 
@@ -92,7 +99,7 @@ def finished(tmp_path_factory):
 def test_summary(finished):
     folder, summary = finished
     assert summary == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    keys = "preset seed versions cohort splits threshold detection quantification timing"
+    keys = "preset seed versions cohort splits threshold detection detection_by_woman quantification timing"
     assert list(summary) == keys.split()
     assert (summary["preset"], summary["seed"]) == ("demo", 3)
     cohort = "women views bac_women bac_views age_median age_iqr mann_whitney_p prevalence_by_age_class"
@@ -101,8 +108,7 @@ def test_summary(finished):
     for name in SETS:
         assert list(summary["splits"][name]) == ["women", "views", "bac_views"]
         metrics = summary["detection"][name]
-        names = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr"]
-        assert set(metrics) == {"tn", "tp", "fn", "fp", *names, *(f"{n}_ci" for n in names)}
+        assert set(metrics) == {"tn", "tp", "fn", "fp", *METRICS, *(f"{n}_ci" for n in METRICS)}
         assert sum(metrics[k] for k in ("tn", "tp", "fn", "fp")) == summary["splits"][name]["views"]
         assert metrics["tp"] + metrics["fn"] == summary["splits"][name]["bac_views"]
         low, high = metrics["auc_roc_ci"]
@@ -127,7 +133,13 @@ def test_folder(finished):
     figures = list((folder / "figures").glob("*.png"))
     assert len(figures) >= 12
     drawn = {p.name for p in figures}
-    assert {"rho_by_threshold.png", "length_against_truth.png", "area_against_length.png", "bland_altman.png"} <= drawn
+    assert {"preparation.png", "heatmaps_compared.png"} <= drawn
+    assert {
+        "rho_by_threshold.png",
+        "length_against_reference.png",
+        "area_against_length.png",
+        "bland_altman.png",
+    } <= drawn
     assert max(p.stat().st_size for p in figures) <= 300_000
     for page in (folder / "notebooks").glob("*.html"):
         assert "No description has been provided" not in page.read_text(encoding="utf-8")
@@ -154,25 +166,27 @@ def test_tables_agree_with_the_summary(finished):
         "fn": (~called & (test["bac"] == 1)).sum(), "fp": (called & (test["bac"] == 0)).sum(),
     }  # fmt: skip
     for name, value in (counts | counts_metrics(**counts)).items():
-        if name in summary["detection"]["test"]:
-            assert summary["detection"]["test"][name] == pytest.approx(value)
+        assert summary["detection"]["test"][name] == pytest.approx(value)
     assert len(pd.read_csv(folder / "history.csv")) == TINY["epochs"]
 
 
 def test_quantification_is_the_papers_subset(finished):
-    """MLO views of BAC+ women who are in none of the sets."""
+    """MLO views of BAC+ women who are not in the training, validation or test set."""
     folder, summary = finished
     table, views = pd.read_csv(folder / "quantification.csv"), read_views(folder / "views.csv")
     assert set(table["view"]) == {"MLO"} and set(table["split"]) == {"quantification"}
     women = set(table["patient_id"])
     assert len(women) == TINY["quantification_women"]
     assert not women & set(views.loc[views["split"] != "quantification", "patient_id"])
-    assert table.groupby("patient_id")["bac"].max().mean() > 0.5  # a few show their calcium in CC views alone
+    assert table.groupby("patient_id")["bac"].max().mean() > 0.5  # a few have BAC only in CC views
     assert len(table) == 2 * len(women) == summary["quantification"]["views"] == summary["timing"]["views"]
-    assert (table[["bac_area_mm2", "measured_length_mm", "measured_width_mm", "heatmap_area_mm2"]] >= 0).all(axis=None)
-    negative = table["score"] < summary["threshold"]["value"] - 1e-4
-    assert (table.loc[negative, "paper_area_mm2"] == 0).all()
-    assert set(table["severity"]) <= {"zero", "mild", "moderate", "severe"}
+    measures = ["bac_area_mm2", "measured_length_mm", "measured_width_mm"]
+    positive = table["score"] >= summary["threshold"]["value"] - 1e-4
+    assert (table["bac_predicted"] == positive).all()
+    assert (table.loc[~positive, [*measures, "paper_area_mm2"]] == 0).all(axis=None)
+    found = table.loc[positive, measures]
+    assert (found.isna().all(axis=1) | (found > 0).all(axis=1)).all()  # a traced artery, or no measures
+    assert set(table.loc[~positive, "severity"]) <= {"zero"}
 
 
 def test_the_summary_of_the_measures_is_that_of_the_table(finished):
@@ -180,21 +194,21 @@ def test_the_summary_of_the_measures_is_that_of_the_table(finished):
     table, found = pd.read_csv(folder / "quantification.csv"), summary["quantification"]
     for key, column in (("spearman_rho", "heatmap_area_mm2"), ("paper_recipe_rho", "paper_area_mm2")):
         again = correlate(table[column], table["bac_length_mm"], groups=table["patient_id"], samples=50, seed=3)
-        assert found[key] == (None if again["spearman_rho"] is None else pytest.approx(again["spearman_rho"]))
-    with_bac = table[table["bac"] == 1]
+        assert found[key] == pytest.approx(again["spearman_rho"])
+    with_bac = table[(table["bac"] == 1) & table["measured_length_mm"].notna()]
     again = length_agreement(with_bac["measured_length_mm"], with_bac["bac_length_mm"])
     assert again.pop("limits_of_agreement_mm") == pytest.approx(found["length_agreement"]["limits_of_agreement_mm"])
     assert again == pytest.approx({key: found["length_agreement"][key] for key in again}, rel=1e-4)
 
 
 def test_the_heatmap_is_chosen_on_the_validation_set(finished):
-    """One of the forms, and a Th of the grid, as its women's lengths are known; the choice is drawn."""
+    """Lengths are known, so a form and a Th of the grid are chosen; notebook 04 prints the choice."""
     folder, summary = finished
     found = summary["quantification"]
     assert found["heatmap"] in HEATMAPS
     assert round(10 * found["heatmap_threshold"], 9) in range(1, 10)
     page = (folder / "notebooks" / "04_quantification.ipynb").read_text(encoding="utf-8")
-    assert f"heatmap: {found['heatmap']}, Th = {found['heatmap_threshold']:g} (validation)" in page
+    assert f"Heatmap: {found['heatmap']}, Th = {found['heatmap_threshold']:g} (validation)" in page
 
 
 def test_measures_of_breasts_and_women(finished):
@@ -208,19 +222,18 @@ def test_measures_of_breasts_and_women(finished):
         groups = table.groupby(keys)
         assert (totals["views"] == groups.size()).all()
         for kind in ("sum", "max"):
-            expected = groups["measured_length_mm"].agg(kind)
+            expected = groups["measured_length_mm"].agg(lambda v, kind=kind: getattr(v, kind)(skipna=False))
             np.testing.assert_allclose(totals[f"measured_length_mm_{kind}"], expected, atol=0.01)
 
 
 def test_operating_point(finished):
     folder, summary = finished
     point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
-    names = {"threshold", "chosen_on", "heatmap", "heatmap_threshold", "input_shape", "pixel_mm"}
-    assert set(point) == names
     for name in ("heatmap", "heatmap_threshold"):
         assert point[name] == summary["quantification"][name]
     assert point["threshold"] == summary["threshold"]["value"]
-    assert point["input_shape"] == TINY["input_shape"]
+    assert (point["chosen_on"], point["rule"], point["heatmap_chosen_on"]) == ("validation", "best_f1", "validation")
+    assert point["model_sha256"] == file_digest(folder / "model.keras")
     assert point["pixel_mm"] == TINY["view_pixel_mm"]
 
 
@@ -235,39 +248,37 @@ def test_widgets_are_figures_and_read_what_was_saved(finished):
     store = ViewStore(folder)
     tables = [pd.read_csv(folder / f"{name}.csv") for name in ("predictions", "quantification")]
     assert len(store.table) == sum(map(len, tables))
-    assert (store.table["with_heat"] == (store.table["split"] != "train")).all()
+    apart = store.table["split"] == "quantification"
+    held_out = store.table["split"].isin(["validation", "test"])
+    saved = (store.table["score"] >= LOWEST_SCORE) | is_compared(store.table)
+    assert (store.table["with_heat"] == (apart | (held_out & saved))).all()
     views = read_views(folder / "views.csv").set_index(["patient_id", "laterality", "view"])
     for row in [store.table.index[0], store.table.index[-1]]:
         what = store.table.loc[row]
         mammogram = read_mammogram(views.loc[(what["patient_id"], what["laterality"], what["view"]), "image_path"])
         expected = prepare(mammogram, TINY["input_shape"], TINY["view_pixel_mm"])
-        np.testing.assert_allclose(store.pixels(row), expected.pixels, atol=0.01)
+        np.testing.assert_array_equal(store.pixels(row), expected.pixels)
         assert store.spacing_mm(row) == pytest.approx(expected.spacing_mm)
 
 
 def test_views_have_the_scale_of_the_run_in_every_notebook(finished):
     folder, _ = finished
     prepared = json.loads((folder / "cache" / "views.json").read_text(encoding="utf-8"))
-    row, column = np.array(prepared["spacing"]).T  # of notebook 03, which must not have prepared them anew
+    row, column = np.array(prepared["spacing"]).T  # of notebook 03, which must use the cache
     np.testing.assert_allclose(row / column, 1, rtol=0.1)
-    assert np.median(row) == pytest.approx(TINY["view_pixel_mm"], rel=0.01)  # those too large are shrunk
+    assert np.median(row) == pytest.approx(TINY["view_pixel_mm"], rel=0.01)  # breasts that are too large are shrunk
     table = pd.read_csv(folder / "quantification.csv")
     views = read_views(folder / "views.csv").merge(table, on=["patient_id", "laterality", "view"])
     model = load_model(folder / "model.keras")
     pixels = [
         prepare(read_mammogram(path), TINY["input_shape"], TINY["view_pixel_mm"]).pixels for path in views.image_path
     ]
-    # Had notebook 04 stretched them, the scores would differ by 0.01.
+    # If notebook 04 had stretched the views, the scores would differ by 0.01.
     np.testing.assert_allclose(predict_scores(model, np.stack(pixels), 8), views["score"], atol=5e-4)
 
 
-def test_the_stretch_is_asked_for_by_a_word():
-    assert check_parameters("demo", {"view_pixel_mm": "stretch"}).view_pixel_mm is None
-    assert check_parameters("demo", {"view_pixel_mm": None}).view_pixel_mm == 0.3125
-
-
 def test_without_lengths_and_spacing(finished, tmp_path):
-    """A cohort of one's own may lack both: heatmaps are in pixels then, and there is no correlation."""
+    """Your own cohort may lack both: areas are then in pixels, and there is no correlation."""
     from PIL import Image
     from pydicom import dcmread
 
@@ -281,7 +292,23 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     views["image"] = views["patient_id"] + "_" + views["laterality"] + ".png"
     views.drop(columns="image_path").to_csv(folder / "views.csv", index=False)
     values = {"output": str(folder), "seed": TINY["seed"], "bootstrap_samples": 50}
+    with (
+        kernel_environment(tmp_path / "kernels.log"),
+        pytest.raises(NotebookError, match="views.csv in .* has changed"),
+    ):
+        execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
+    for name in ("cohort", "training", "detection"):  # as if the earlier notebooks had been run on this table
+        part = load_part(folder, name)
+        save_part(folder, name, **{key: value for key, value in part.items() if key != "digests"})
     keep_thresholds(folder, 0.45, 0.4, "validation", "youden")
+    form = load_point(folder).heatmap
+    with (
+        kernel_environment(tmp_path / "kernels.log"),
+        pytest.raises(NotebookError, match="run notebook 03 again first"),
+    ):
+        execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
+    part = load_part(folder, "detection") | {"threshold": {"value": 0.45, "chosen_on": "validation"}}
+    save_part(folder, "detection", **{key: value for key, value in part.items() if key != "digests"})
     with kernel_environment(tmp_path / "kernels.log"):
         execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
     table = pd.read_csv(folder / "quantification.csv")
@@ -290,11 +317,63 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     found = summary["quantification"]
     assert found["spearman_rho"] is found["paper_recipe_rho"] is found["length_agreement"] is None
-    assert (found["heatmap"], found["heatmap_threshold"]) == ("cells", 0.4)
+    assert (found["heatmap"], found["heatmap_threshold"]) == (form, 0.4)
     point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
-    assert (point["threshold"], point["heatmap_threshold"], point["rule"]) == (0.45, 0.4, "youden")  # as kept
+    assert (point["threshold"], point["heatmap_threshold"], point["rule"]) == (0.45, 0.4, "youden")  # as saved
     assert summary["quantification"]["views"] == len(table)
 
 
-def test_metrics_of_the_summary_are_those_of_the_detection():
-    assert set(["accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr"]) <= set(METRICS)
+@pytest.fixture(scope="module")
+def measured_run(tmp_path_factory):
+    """Return a run of four women with the bundled detector as its model, up to notebook 04."""
+    folder = tmp_path_factory.mktemp("runs") / "measured"
+    women = [*draw_women(3, 11, prevalence=1.0), *draw_women(1, 12, prevalence=0.0)]
+    write_views(women, folder, 0.3, workers=1, truth=False, views=("MLO",))
+    sets = dict(zip([woman.patient_id for woman in women], ["test", "test", "validation", "validation"], strict=True))
+    table = cohort_table(women, 0.3).query("view == 'MLO'")
+    table.assign(split=table["patient_id"].map(sets)).to_csv(folder / "views.csv", index=False)
+    shutil.copy(BUNDLED, folder / "model.keras")
+    point = replace(find_detector()[1], threshold=0.5, heatmap_threshold=0.9, chosen_on="validation", rule="best_f1")
+    save_point(folder, point)
+    detector = Detector(folder)
+    prepared, _ = prepared_sets(folder, detector.shape, pixel_mm=detector.pixel_mm)
+    rows = prepared.table[["patient_id", "laterality", "view", "split", "bac"]].astype({"bac": int})
+    model = load_model(folder / "model.keras")
+    rows.assign(score=predict_scores(model, prepared.pixels, 2)).to_csv(folder / "predictions.csv", index=False)
+    explain = Explainer(model, [point.heatmap])
+    heats = make_heatmaps(explain, point.heatmap, prepared.pixels, rows.index, 2)
+    spacing = prepared.table[["spacing_row_mm", "spacing_column_mm"]].to_numpy()
+    save_heatmaps(folder, "detection", point.heatmap, rows, heats, spacing)
+    save_part(folder, "cohort", preset="demo", seed=2023, cohort={"women": 4, "bac_women": 3, "age_median": 60})
+    save_part(folder, "training", view_pixel_mm=point.pixel_mm)
+    save_part(folder, "detection", threshold={"value": 0.5, "chosen_on": "validation"})
+    values = {"output": str(folder), "subset_splits": "test", "heatmap": point.heatmap, "heatmap_threshold": 0.9}
+    with kernel_environment(folder / "kernels.log"):
+        execute(NOTEBOOKS / "04_quantification.ipynb", values | {"bootstrap_samples": 20}, folder / "notebooks", "04")
+    return folder
+
+
+def test_one_view_has_one_length(measured_run, tmp_path):
+    """It is the same in notebook 04, the table of `score`, the tuner and the browser."""
+    keys = ["patient_id", "laterality", "view"]
+    quantified = pd.read_csv(measured_run / "quantification.csv").set_index(keys)
+    score_files([measured_run / "images"], tmp_path / "scores.csv", measured_run)
+    scored = pd.read_csv(tmp_path / "scores.csv").set_index(keys).loc[quantified.index]
+    assert (scored["bac"] == 1).sum() >= 2 and (scored["bac_length_mm"] > 10).sum() >= 2
+    np.testing.assert_allclose(quantified["measured_length_mm"], scored["bac_length_mm"], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(quantified["bac_area_mm2"], scored["bac_area_mm2"], rtol=1e-5, atol=1e-4)
+    tuner, browser = open_tuner(measured_run, samples=20), open_browser(measured_run)
+    tuner.shown_set.value = "test"
+    shown = {}
+    for _, index in tuner.view.options:
+        tuner.view.value = index
+        shown[tuple(tuner._store.table.loc[index, keys])] = tuner.canvas.texts[0]
+    browser.split.value = "test"
+    for place in range(len(browser.women)):
+        browser.go(place)
+        for index, text in zip(browser._rows, browser.canvas.texts, strict=True):
+            if index is not None:
+                assert text.splitlines()[-1] == shown[tuple(browser._table.loc[index, keys])].splitlines()[-1]
+    for key, row in scored[scored["bac_length_mm"] > 0].iterrows():
+        expected = f"{row['bac_length_mm']:.1f} mm, {row['bac_area_mm2']:.1f} mm²"
+        assert shown[key].splitlines()[-1] == expected

@@ -1,4 +1,4 @@
-"""Figures: drawn from the numbers given, saved small, and without a trace in anybody else's style."""
+"""Figures show the given numbers, are saved as small files, and do not change the global style."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bac_utils import plots, statistics
+from bac_utils import cohort, plots
 from bac_utils.detection import detection_summary
 from bac_utils.settings import PUBLISHED
 
@@ -64,7 +64,7 @@ def test_age_distribution(women):
 
 
 def test_prevalence_shows_the_paper_only_for_its_classes(women):
-    table = statistics.prevalence_by_class(women, (60, 70, 73))
+    table = cohort.prevalence_by_class(women, (60, 70, 73))
     figure = plots.prevalence_by_class(table, PUBLISHED["prevalence_by_age_class"])
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert heights == pytest.approx(100 * table["prevalence"])
@@ -93,19 +93,25 @@ def test_roc_pr_curves(predictions, detection):
     roc = figure.axes[0]
     area = np.trapezoid(roc.lines[4].get_ydata(), roc.lines[4].get_xdata())
     assert area == pytest.approx(detection["test"]["auc_roc"])
-    curve = figure.axes[1].lines[6]  # three lines a set: curve, dot, prevalence
+    curve = figure.axes[1].lines[6]  # three lines per set: curve, dot, prevalence
     recall, precision = curve.get_data()
     assert curve.get_drawstyle() == "steps-post"
     assert -np.diff(recall) @ precision[:-1] == pytest.approx(detection["test"]["auc_pr"])
     dot = roc.lines[5].get_xydata()[0]
-    called = detection["test"]
-    assert dot == pytest.approx([called["fp"] / (called["fp"] + called["tn"]), called["recall"]])
+    found = detection["test"]
+    assert dot == pytest.approx([found["fp"] / (found["fp"] + found["tn"]), found["recall"]])
 
 
 def test_confusion_matrices(detection):
-    words = texts(plots.confusion_matrices(detection))
-    assert f"test ({60} views)" in words
-    assert f"{detection['train']['tp']}\n" in words
+    figure = plots.confusion_matrices(detection)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "train (80 views)",
+        "validation (60 views)",
+        "test (60 views)",
+    ]
+    for axes, name in zip(figure.axes, detection, strict=True):
+        shown = [int(text.get_text().split("\n")[0]) for text in axes.texts]
+        assert shown == [detection[name][count] for count in ("tn", "fp", "fn", "tp")]
 
 
 def test_score_boxes(predictions):
@@ -114,10 +120,11 @@ def test_score_boxes(predictions):
 
 def test_gallery_leaves_empty_places_empty():
     heat = np.linspace(0, 1, 96 * 64).reshape(96, 64)
-    rows = [("TP (1)", [{"pixels": view(), "heatmap": heat, "title": "L MLO"}]), ("FN (0)", [])]
+    rows = [("TP (1)", [{"pixels": view(), "heatmaps": {"local logits": heat}, "title": "L MLO"}]), ("FN (0)", [])]
     figure = plots.gallery(rows, columns=2)
-    assert len(figure.axes) == 8
-    assert [len(axes.images) for axes in figure.axes] == [1, 2, 0, 0, 0, 0, 0, 0]
+    assert len(figure.axes) == 8 + 1  # 8 panels and the colour bar of the heatmaps
+    assert [len(axes.images) for axes in figure.axes[:8]] == [1, 2, 0, 0, 0, 0, 0, 0]
+    assert figure.axes[8].get_xlabel() == "Heatmap"
     assert "FN (0)" in texts(figure)
     with pytest.raises(ValueError, match="rows: got no view"):
         plots.gallery([("TP", [])])
@@ -131,7 +138,7 @@ def test_gallery_keeps_the_breast_in_shape():
 
 
 def drawn_lines(axes):
-    """Return the points of the lines that have any; seaborn adds empty ones for the legend."""
+    """Return the points of all lines that have any; seaborn adds empty lines for the legend."""
     return [line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata())]
 
 
@@ -152,17 +159,19 @@ def test_a_measured_length_is_drawn_with_the_line_of_equal_lengths():
 
 
 def test_bland_altman():
-    """Differences 2, -3, 10, -1: mean 2, variance 98 / 3 (over n - 1) or 98 / 4 (over n)."""
+    """Differences 2, -3, 10, -1: mean 2, variance 98 / 4 (statsmodels divides by n)."""
     table = pd.DataFrame({"measured": [12, 17, 50, 79], "true": [10, 20, 40, 80]}, index=[3, 5, 8, 9])
-    figure = plots.bland_altman(table, "measured", "true", "length (mm)")
+    figure = plots.bland_altman(table, "measured", "true", "length", "mm")
     axes = figure.axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[11, 2], [18.5, -3], [45, 10], [79.5, -1]]
     levels = sorted(float(line.get_ydata()[0]) for line in axes.lines)
-    deviation = (levels[2] - 2) / 1.96
-    assert levels == pytest.approx([2 - 1.96 * deviation, 2, 2 + 1.96 * deviation])
-    assert deviation in (pytest.approx((98 / 3) ** 0.5), pytest.approx((98 / 4) ** 0.5))
-    assert axes.get_xlabel() == "Mean of measured and true length (mm)"
-    assert axes.get_ylabel() == "Measured minus true"
+    spread = 1.96 * (98 / 4) ** 0.5
+    assert levels == pytest.approx([2 - spread, 2, 2 + spread])
+    assert axes.get_xlabel() == "Mean of measured and reference length (mm)"
+    assert axes.get_ylabel() == "Measured minus reference (mm)"
+    assert all(text.get_text().endswith(" mm") for text in axes.texts)
+    low, high = axes.get_ylim()
+    assert low < -3 and high > 10  # all points are visible
 
 
 def test_measure_against_length_shows_every_set():
@@ -173,9 +182,9 @@ def test_measure_against_length_shows_every_set():
 
 
 def test_rho_by_threshold():
-    curve = pd.DataFrame({"threshold": [0.1, 0.3], "fixed scale": [0.8, 0.9], "own maximum": [0.5, 0.4]})
+    curve = pd.DataFrame({"threshold": [0.1, 0.3], "local-logits": [0.8, 0.9], "per-image-maximum": [0.5, 0.4]})
     words = texts(plots.rho_by_threshold(curve, 0.3, 0.88))
-    assert "Th = 0.3" in words and "paper: 0.88" in words and "own maximum" in words
+    assert "Th = 0.3" in words and "paper: 0.88" in words and "per-image-maximum" in words
 
 
 def test_outlined_views():
@@ -187,7 +196,7 @@ def test_outlined_views():
 
 
 def test_save_closes_and_keeps_files_small(tmp_path):
-    noise = [{"pixels": view(seed, (768, 384)), "heatmap": np.zeros((768, 384))} for seed in range(8)]
+    noise = [{"pixels": view(seed, (768, 384))} for seed in range(8)]
     figure = plots.gallery([("noise", noise[:4]), ("noise", noise[4:])])
     figure.set_size_inches(2.3 * figure.get_size_inches())
     shown = plots.save(figure, tmp_path / "figures" / "noise.png")
@@ -195,3 +204,14 @@ def test_save_closes_and_keeps_files_small(tmp_path):
     assert not plt.get_fignums()
     assert (tmp_path / "figures" / "noise.png").stat().st_size <= plots.PNG_BYTES
     assert min(Image.open(tmp_path / "figures" / "noise.png").size) > 300
+
+
+def test_preparation_steps():
+    mask = np.zeros((80, 60), bool)
+    mask[10:70, :40] = True
+    step = {"pixels": np.where(mask, 5.0, 0), "mask": mask, "box": (10, 70, 0, 40), "prepared": view()}
+    figure = plots.preparation_steps([step | {"aspect": 1.0, "title": "L MLO"}])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "L MLO: 80 × 60" and titles[2:] == ["crop: 60 × 40", "network's input: 96 × 64"]
+    (box,) = figure.axes[1].patches
+    assert (box.get_xy(), box.get_width(), box.get_height()) == ((0, 10), 40, 60)

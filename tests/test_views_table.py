@@ -1,4 +1,4 @@
-"""A views table is read as it was written, or refused by row, column, value and rule."""
+"""A views table is read as written, or rejected with row, column, value and rule."""
 
 import numpy as np
 import pandas as pd
@@ -26,14 +26,14 @@ def write(folder, *lines, header=HEADER, encoding="utf-8"):
 def test_read_views_gives_types_and_paths(tmp_path):
     path = write(tmp_path, *GOOD)
     views = read_views(path)
-    assert views["patient_id"].tolist() == ["007"] * 4 + ["008"]  # leading zeros stay
+    assert views["patient_id"].tolist() == ["007"] * 4 + ["008"]  # leading zeros are kept
     assert views["age"].tolist() == [59.0] * 4 + [45.0]
     assert views["bac"].tolist()[:2] == [0, 1]
     assert np.isnan(views["bac"][2])
     assert views["image_path"][0] == str(tmp_path / "a.dcm")
 
 
-def test_read_views_takes_what_spreadsheets_write(tmp_path):
+def test_read_views_reads_tables_from_spreadsheets(tmp_path):
     text = "\ufeff" + HEADER + ",bac_length_mm,pixel_spacing_mm,note\r\n"
     text += ' "S,1", 59.0,R,CC,sub/a.dcm,1.0,41,0.085,"two\r\nlines"\r\n,,,,,,,,\r\n\r\n2,60,L,MLO,b.dcm,0,,,\r\n'
     (tmp_path / "views.csv").write_bytes(text.encode())
@@ -44,7 +44,7 @@ def test_read_views_takes_what_spreadsheets_write(tmp_path):
     assert views["note"].tolist() == ["two\r\nlines", ""]
     text = text.replace(",60,", ",590,")
     (tmp_path / "views.csv").write_bytes(text.encode())
-    with pytest.raises(ValueError, match="row 6, column 'age': got 590"):  # its line, blank ones counted
+    with pytest.raises(ValueError, match="row 6, column 'age': got 590"):  # its line in the file, including blank lines
         read_views(tmp_path / "views.csv")
 
 
@@ -70,7 +70,7 @@ BROKEN = {
     "bac 2": (2, "007,59,L,CC,c.dcm,2", r"row 4, column 'bac': got 2, must be 0, 1 or empty"),
     "bac yes": (2, "007,59,L,CC,c.dcm,yes", "row 4, column 'bac': got yes"),
     "bac nan": (2, "007,59,L,CC,c.dcm,nan", "row 4, column 'bac': got nan"),
-    "cells": (2, "007,59,L,CC,c.dcm", "row 4: got 5 cells, must have 6 as the first row"),
+    "cells": (2, "007,59,L,CC,c.dcm", "row 4: got 5 cells, must have 6 like the first row"),
     "quote": (4, '"007,59,L,CC,c.dcm,', "row 6: got unexpected end of data, must be comma-sep"),
 }  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_lengths_that_agree_with_the_label(tmp_path, bac, length):
     assert len(read_views(path)) == 1
 
 
-def test_a_woman_lies_in_one_set():
+def test_a_woman_is_in_one_set():
     frame = pd.DataFrame(four_views("1")).assign(split=["train", "train", "test", "train"])
     with pytest.raises(ValueError, match=r"views row 4, column 'split': got test, must be the same .*row 2"):
         check_views(frame)
@@ -130,15 +130,15 @@ def test_a_woman_lies_in_one_set():
         (b"", "got an empty file"),
         (b"\n , \n", "got an empty file"),
         (HEADER.encode(), "got no rows"),
-        (b"PK\x03\x04\xff\xfe\x80", "got bytes that are no text"),
-        (b"PK\x03\x04\x00\x00", "got zero bytes"),
-        ((HEADER + "\n1,59,R,CC,a.dcm,0").encode("utf-16"), "got bytes that are no text"),
+        (b"PK\x03\x04\xff\xfe\x80", "got bytes that are not text"),
+        (b"PK\x03\x04\x00\x00", "got bytes that are not text"),
+        ((HEADER + "\n1,59,R,CC,a.dcm,0").encode("utf-16"), "got bytes that are not text"),
         (HEADER.replace(",", ";").encode() + b"\n1;59;R;CC;a.dcm;0", "separated by commas"),
         (HEADER.replace("age", "years").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1, column 'age': missing"),
-        (HEADER.replace("age", "bac").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1: got columns .* each once"),
+        (HEADER.replace("age", "bac").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1: got columns .* must be unique names"),
     ],
 )
-def test_a_file_that_is_no_views_table(tmp_path, content, message):
+def test_a_file_that_is_not_a_views_table(tmp_path, content, message):
     (tmp_path / "views.csv").write_bytes(content)
     with pytest.raises(ValueError, match=f"^views.csv.*{message}"):
         read_views(tmp_path / "views.csv")
@@ -156,7 +156,7 @@ def test_missing_files(tmp_path):
     assert len(read_views(path, check_images=True)) == 5
 
 
-def test_check_views_takes_a_frame_and_leaves_it_alone():
+def test_check_views_does_not_change_its_argument():
     frame = pd.DataFrame(four_views(12, bac=(0, 1, None, 0)), index=[9, 8, 7, 6])
     before = frame.copy()
     views = check_views(frame)

@@ -1,4 +1,4 @@
-"""From a dataset's images to its views table: what is left out and counted, ages, the checks, the files."""
+"""Steps shared by all archives: excluding views with a count, ages, checks, and writing the views table."""
 
 import os
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from bac_utils.views_table import AGE_BOUNDS, REQUIRED, check_views
 OPTIONAL = ("bac_length_mm", "pixel_spacing_mm")
 NO_SIDE = "side other than L and R"
 NO_VIEW = "view other than CC and MLO"
-NO_FILE = "image file not there"
-NO_AGE = "no age from {} to {} years, or not one age in all views of the woman".format(*AGE_BOUNDS)
-REPEATED = "further image of the same view"
+NO_FILE = "image file missing"
+NO_AGE = "no age from {} to {} years, or different ages in the views of one woman".format(*AGE_BOUNDS)
+REPEATED = "another image of the same view"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A dataset's views in the kit's form.
+    """The views of an archive, ready to be written as a views table.
 
     Attributes:
-        views: One row a view, as `views_table.check_views` gives it: `patient_id, age, laterality, view, image, bac`
-            and, where labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where unknown. `age` is NaN
-            only where that was asked for.
-        exclusions: `reason, women, views`: what was left out, each view under the first reason that holds; women as
-            far as they are known.
-        images: The folder from which `image` starts.
-        notes: Sentences on what else the user should know.
+        views: One row per view, as returned by `views_table.check_views`: `patient_id, age, laterality, view, image,
+            bac` and, if the labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where unknown. `age` is
+            NaN where unknown, if such views were to be kept.
+        exclusions: `reason, women, views`: numbers of women and views that were excluded. Each view counts under the
+            first reason that applies; women count only if their identifier is known.
+        images: The folder to which `image` is relative.
+        notes: Further remarks for the user.
     """
 
     views: pd.DataFrame
@@ -39,19 +39,19 @@ class Archive:
 
 
 class Selection:
-    """Views on their way into the table, and what was left out so far."""
+    """The views still selected, and a count of those excluded so far."""
 
     def __init__(self, frame: pd.DataFrame):
-        """Begin with all rows.
+        """Start with all rows.
 
         Args:
-            frame: One row an image: `patient_id` (empty where unknown) and whatever decides.
+            frame: One row per image: `patient_id` (empty if unknown) and the columns on which the selection depends.
         """
         self.frame = frame.reset_index(drop=True)
         self.counts: list[tuple[str, int, int]] = []
 
-    def leave_out(self, reason: str, bad: pd.Series) -> None:
-        """Leave out the rows of `frame` for which `bad` is true, and count them under the reason."""
+    def exclude(self, reason: str, bad: pd.Series) -> None:
+        """Exclude the rows of `frame` for which `bad` is true, and count them under the reason."""
         out = self.frame[bad]
         women = out["patient_id"][out["patient_id"] != ""].nunique()
         self.counts.append((reason, women, len(out)))
@@ -59,26 +59,26 @@ class Selection:
 
     @property
     def exclusions(self) -> pd.DataFrame:
-        """What was left out: `reason, women, views`, in the order of the reasons."""
+        """The numbers excluded: `reason, women, views`, in the order of the exclusions."""
         return pd.DataFrame(self.counts, columns=["reason", "women", "views"])
 
 
 def read_ages(path: str | os.PathLike) -> pd.Series:
-    """Read ages that an archive lacks.
+    """Read a table of ages.
 
     Args:
-        path: A CSV file with the columns `patient_id` (the archive's own) and `age` (years).
+        path: A CSV file with the columns `patient_id` (as in the archive) and `age` (years).
 
     Returns:
         Ages by `patient_id`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A cell breaks its rule, or a woman comes twice.
+        ValueError: A cell breaks its rule, or a woman occurs twice.
     """
     table = read_table(path, ("patient_id", "age"))
     table.refuse(table.cells["patient_id"] == "", "patient_id", "must not be empty")
-    table.refuse(table.cells["patient_id"].duplicated(), "patient_id", "must come once")
+    table.refuse(table.cells["patient_id"].duplicated(), "patient_id", "must occur once")
     rule = "must be a number of years from {} to {}".format(*AGE_BOUNDS)
     table.refuse(table.cells["age"] == "", "age", rule)
     ages = table.numbers("age", lambda x: x.between(*AGE_BOUNDS), rule)
@@ -93,29 +93,32 @@ def finish(
     without_age: bool,
     notes: Sequence[str] = (),
 ) -> Archive:
-    """Leave out repeated views and women without an age, and check what is left.
+    """Exclude repeated views and women without an age, and check the remaining views.
 
     Args:
-        name: What to call the archive in a message.
-        selection: Rows with `row` (where it stands in its table), `patient_id`, `age` (NaN where unknown),
-            `laterality`, `view`, `image`, `bac` and perhaps `OPTIONAL`.
-        images: The folder from which `image` starts.
-        ages: A table for `read_ages`; for a woman in it, it counts before the archive's own age.
+        name: Name of the archive, for messages.
+        selection: Rows with `row` (its line in the table), `patient_id`, `age` (NaN where unknown), `laterality`,
+            `view`, `image`, `bac` and optionally `OPTIONAL`.
+        images: The folder to which `image` is relative.
+        ages: A table for `read_ages`; for the women in it, it overrides the archive's own age.
         without_age: Keep the women without an age.
         notes: See `Archive`.
 
+    Returns:
+        The views.
+
     Raises:
-        ValueError: No view is left, or the table breaks another rule of `views_table.check_views`.
+        ValueError: No view remains, or the table breaks another rule of `views_table.check_views`.
     """
-    selection.leave_out(REPEATED, selection.frame.duplicated(["patient_id", "laterality", "view"]))
+    selection.exclude(REPEATED, selection.frame.duplicated(["patient_id", "laterality", "view"]))
     selection.frame = selection.frame.assign(age=_one_age(selection.frame, ages))
     if not without_age:
-        selection.leave_out(NO_AGE, selection.frame["age"].isna())
+        selection.exclude(NO_AGE, selection.frame["age"].isna())
     frame = selection.frame
     if frame.empty:
-        told = ", ".join(f"{views} {reason}" for reason, _, views in selection.counts if views) or "no images"
-        more = "; ages may be given in a table, or the views kept without them" if NO_AGE in told else ""
-        raise ValueError(f"{name}: got no view to keep ({told}), must hold at least one{more}")
+        counts = ", ".join(f"{views} {reason}" for reason, _, views in selection.counts if views) or "no images"
+        more = "; give a table of ages, or keep the views without ages" if NO_AGE in counts else ""
+        raise ValueError(f"{name}: got no usable view ({counts}), must have at least one{more}")
     columns = [*REQUIRED, *(column for column in OPTIONAL if column in frame)]
     unknown = frame["age"].isna().to_numpy()
     filled = frame[columns].assign(age=frame["age"].fillna(AGE_BOUNDS[0]))  # so that all other rules are checked
@@ -125,41 +128,41 @@ def finish(
 
 
 def _one_age(frame: pd.DataFrame, ages: str | os.PathLike | None) -> pd.Series:
-    """Return each woman's age in all her rows, NaN where it is unknown or there are several."""
+    """Return the age of each row's woman; NaN if it is unknown or her rows state different ages."""
     stated = frame["age"].where(frame["age"].between(*AGE_BOUNDS)).groupby(frame["patient_id"])
     one = stated.transform("first").where(stated.transform("nunique") == 1)
     return one if ages is None else frame["patient_id"].map(read_ages(ages)).astype("float64").fillna(one)
 
 
 def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path]:
-    """Return the paths of a views table and of the table of what was left out, `NAME.excluded.csv`.
+    """Return the paths of a views table and of its table of exclusions, `NAME.excluded.csv`.
 
     Args:
         output: The views table.
-        overwrite: They may be there.
+        overwrite: Existing files may be replaced.
 
     Raises:
-        FileExistsError: One of them is there and must not be.
+        FileExistsError: One of them exists and may not be replaced.
     """
     output = Path(output)
     paths = output, output.with_suffix(".excluded.csv")
     for path in paths:
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} is there already: choose another file, or overwrite it")
+            raise FileExistsError(f"{path} already exists: choose another file, or overwrite it")
     return paths
 
 
 def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = False) -> None:
-    """Write a views table, and beside it what was left out.
+    """Write a views table and its table of exclusions.
 
     Args:
-        archive: What a reader of `archives` returned.
-        output: The CSV file, such as `views.csv`; images are named by their paths from its folder. What was left out
-            goes into `views.excluded.csv`.
-        overwrite: Replace files that are there.
+        archive: The views returned by a reader of `archives`.
+        output: The CSV file, such as `views.csv`, in which image paths are relative to its folder. The exclusions are
+            written to `views.excluded.csv`.
+        overwrite: Replace existing files.
 
     Raises:
-        FileExistsError: One of the files is there.
+        FileExistsError: One of the files exists and `overwrite` is False.
     """
     output, excluded = check_output(output, overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -171,27 +174,28 @@ def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = F
 
 
 def _from_folder(path: str, folder: str) -> str:
+    """Return a path relative to a folder."""
     try:
         return os.path.relpath(path, folder).replace(os.sep, "/")
-    except ValueError:  # Windows, another drive
+    except ValueError:  # on another drive of Windows
         return path
 
 
 def closing_words(archive: Archive, output: str | os.PathLike) -> str:
-    """Tell what was written, what was left out, and what else there is to know.
+    """Summarise for the user what was written and what was excluded.
 
     Args:
-        archive: What was written.
+        archive: The views that were written.
         output: The views table.
 
     Returns:
-        Lines.
+        The summary, several lines.
     """
     views = archive.views
     counts = f"{int((views['bac'] == 1).sum())} BAC+, {int((views['bac'] == 0).sum())} BAC-, "
     counts += f"{int(views['bac'].isna().sum())} unknown"
-    lines = [f"{views['patient_id'].nunique()} women, {len(views)} views ({counts}): {output}"]
+    lines = [f"women: {views['patient_id'].nunique()}, views: {len(views)} ({counts}), written to {output}"]
     lines += [
-        f"left out, {reason}: {number}" for reason, _, number in archive.exclusions.itertuples(index=False) if number
+        f"excluded, {reason}: {number}" for reason, _, number in archive.exclusions.itertuples(index=False) if number
     ]
     return "\n".join([*lines, *archive.notes])

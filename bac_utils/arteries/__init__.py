@@ -1,1 +1,1 @@
-"""Calcified arteries on a prepared view: their outline, and their centre lines in mm."""
+"""Calcified arteries in a prepared view: their outline, and their centre lines in mm."""

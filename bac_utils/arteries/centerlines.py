@@ -1,7 +1,7 @@
-"""From a mask of calcified artery to millimetres: centre lines, their length, mean width and number of pieces.
+"""From a mask of calcified arteries to their centre lines, with length, mean width and number of pieces.
 
-A mask comes from `refine`, from a heatmap's region or from a reader. Lengths hold at the true (row, column) spacing, on
-whatever grid the mask lies. The constants are this kit's own choice.
+The mask may come from `segmentation`, from thresholding a heatmap, or from a reader. Lengths are in mm at the (row,
+column) spacing of the mask. The constants are this kit's own choice.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from skimage.morphology import skeletonize
 
 from bac_utils.arteries.masks import WALL_MM, check_mask, check_spacing, crop, depth, fill_walls, with_square_pixels
 from bac_utils.arteries.skeleton import (
-    GAP_MM,
     HEADING_MM,
     Branch,
     bridge,
@@ -27,9 +26,9 @@ from bac_utils.arteries.skeleton import (
 )
 
 SMOOTH_MM = 2.5
-"""Span of the parabola that is fitted around each point of a centre line."""
+"""Length of the window in which a parabola is fitted around each point of a centre line."""
 SLENDER = 1.6
-"""Least length of an artery in units of its largest width; what is shorter is a blob (a square's diagonal is 1.4)."""
+"""Smallest ratio of an artery's length to its largest width; below it is a blob (the diagonal of a square: 1.4)."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class Vessels:
 
     Attributes:
         lines: Centre lines, each float64 (n, 2): row and column in mm from the upper left corner of the view. A line
-            ends at a free end or at a branching; bridges are part of it.
-        bridged_mm: Length of all bridges, between edges of the mask.
-        area_mm2: Area of the mask's pieces that have a line, with the lumen between their walls.
-        arteries: Number of connected courses, gaps bridged.
-        pieces: Number of the mask's pieces that they run through.
+            ends at a free end or at a branching point; bridged gaps are part of it.
+        bridged_mm: Total length of the bridged gaps, between the edges of the mask.
+        area_mm2: Area of the pieces of the mask that have a centre line, with the lumen between their walls.
+        arteries: Number of connected arteries, after gaps are bridged.
+        pieces: Number of pieces of the mask through which they run.
     """
 
     lines: tuple[np.ndarray, ...] = ()
@@ -53,53 +52,46 @@ class Vessels:
 
     @property
     def length_mm(self) -> float:
-        """Length of all centre lines, bridges included."""
+        """Length of all centre lines, with the bridged gaps."""
         return sum(map(line_length, self.lines), 0.0)
 
     @property
     def width_mm(self) -> float:
-        """Mean width: area over length without bridges; 0 where there is no artery."""
+        """Mean width: area over the length without bridged gaps; 0 if there is no artery."""
         return self.area_mm2 / (self.length_mm - self.bridged_mm) if self.lines else 0.0
 
 
-def trace_vessels(
-    mask: np.ndarray,
-    spacing_mm: tuple[float, float],
-    gap_mm: float = GAP_MM,
-    wall_mm: float = WALL_MM,
-) -> Vessels:
+def trace_vessels(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Vessels:
     """Trace the centre lines of a mask.
 
-    Walls that face each other are filled in, so that a tram-track counts once. The skeleton (Zhang and Suen's thinning)
-    loses short spurs; ends of an interrupted artery are joined, nearest first, where both point along the bridge. Each
-    line is smoothed by local parabolas (Savitzky and Golay): the steps of a skeleton add up to 8 % more than a straight
-    line is long. Thinning stops short of an artery's end, or bends into a corner of it, so free ends are cut by half
-    the width and go straight on to the mask's edge. What is shorter than `SLENDER` times its width is left out.
+    1. The lumen between two walls is filled, so that a tram-track calcification counts once.
+    2. The mask is thinned to a skeleton (Zhang and Suen) and short spurs are pruned.
+    3. The ends of an interrupted artery are joined, nearest first, if both point along the gap.
+    4. Each line is smoothed by local parabolas (Savitzky and Golay): the steps of a skeleton add up to as much as 8 %
+       more than the length of a straight line.
+    5. Thinning stops short of the end of an artery or bends into one of its corners. Free ends are therefore cut by
+       half the width and extended straight to the edge of the mask.
+    6. Anything shorter than `SLENDER` times its largest width is dropped.
 
     Args:
-        mask: Calcified artery, bool (H, W).
+        mask: Calcified arteries, bool (H, W).
         spacing_mm: (row, column).
-        gap_mm: Widest gap that is bridged, between edges of the mask; 0 bridges none.
-        wall_mm: Widest lumen, between edges of the mask, that is filled in.
 
     Returns:
-        The arteries: none in an empty mask or a blob.
+        The arteries; an empty mask or a blob has none.
 
     Raises:
-        ValueError: `mask` is not two-dimensional, the spacing is not two positive numbers, or a length is below 0.
+        ValueError: `mask` is not two-dimensional, or the spacing is not two positive numbers.
     """
     mask, spacing = check_mask(mask), check_spacing(spacing_mm)
-    for name, value in (("gap_mm", gap_mm), ("wall_mm", wall_mm)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"{name}: got {value!r}, must be a number of mm, 0 or more")
     if not mask.any():
         return Vessels()
     mask, spacing = with_square_pixels(mask, spacing)
-    mask, corner = crop(mask, spacing, wall_mm)
-    mask = fill_walls(mask, spacing, wall_mm)
+    mask, corner = crop(mask, spacing, WALL_MM)
+    mask = fill_walls(mask, spacing)
     radius = depth(mask, spacing)
     branches = prune(find_branches(skeletonize(mask)), radius, spacing)
-    branches = bridge(branches, radius, spacing, gap_mm)
+    branches = bridge(branches, radius, spacing)
     labels = cv2.connectedComponents(mask.astype(np.uint8))[1]
     areas = np.bincount(labels.ravel()) * spacing[0] * spacing[1]
     kept, pieces = [], set()
@@ -119,14 +111,14 @@ def trace_vessels(
 def _lines(
     course: list[Branch], mask: np.ndarray, radius: np.ndarray, spacing: tuple[float, float]
 ) -> list[np.ndarray]:
-    """Return a course's smooth lines, (n, 2) in mm, its free ends prolonged to the mask's edge."""
+    """Return the smoothed lines of one artery, each (n, 2) in mm, with free ends extended to the edge of the mask."""
     degree, lines = degrees(course), []
     for branch in course:
         closed = branch.start == branch.stop
         line = _smooth((branch.points + 0.5) * spacing, SMOOTH_MM / min(spacing), closed)
         trim = float(np.median([value_at(radius, point) for point in branch.points]))
         for node in branch.nodes:
-            line = line[::-1]  # first the start comes last, then the stop
+            line = line[::-1]  # the first pass ends at the start, the second at the stop
             if degree[node] == 1:
                 line = _to_edge(line, trim, mask, spacing)
         lines.append(line)
@@ -134,7 +126,7 @@ def _lines(
 
 
 def _to_edge(line: np.ndarray, trim: float, mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """Cut off the last `trim` mm of a line, which thinning bends into a corner, and go straight on to the edge."""
+    """Cut off the last `trim` mm of a line, which may bend into a corner, and extend it straight to the mask's edge."""
     away = np.linalg.norm(line - line[-1], axis=1)
     if (away >= 2 * trim + min(spacing)).any():
         line = line[: np.flatnonzero(away >= trim)[-1] + 1]
@@ -148,7 +140,7 @@ def _to_edge(line: np.ndarray, trim: float, mask: np.ndarray, spacing: tuple[flo
 
 
 def _smooth(points: np.ndarray, span: float, closed: bool) -> np.ndarray:
-    """Fit a parabola around each point of a course (n, 2), over `span` points; what is shorter becomes straight."""
+    """Smooth a line (n, 2) by a parabola over `span` points around each point; a shorter line becomes straight."""
     if closed:
         window = min(int(span) // 2 * 2 + 1, (len(points) - 2) // 2 * 2 + 1)
         ring = savgol_filter(points[:-1], window, 2, axis=0, mode="wrap") if window > 2 else points[:-1]

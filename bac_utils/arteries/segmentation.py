@@ -1,15 +1,17 @@
-"""From a heatmap to the calcified artery: its hot region drawn tighter around what is bright and line-like.
+"""From a heatmap to the calcified artery: its hot region is narrowed to what is bright and line-shaped in the pixels.
 
-A heatmap shows where the artery is, blurred; the pixels show its edges, and much else that is bright. Both are joined
-in one map, and what is near the top of its surroundings there is the artery: a blurred line falls to half its height
-where the line ends, however wide the blur and however hot the line. A threshold that is the same everywhere prolongs
-hot arteries and loses cool ones.
+A heatmap shows a blurred artery. The pixels show its edges, but also much else that is bright. Both are combined into
+one map, and the artery is where this map is close to its local maximum: at the end of a line, a blurred line falls to
+half its height, whatever the width of the blur and the heat of the line. A global threshold would prolong hot arteries
+and miss faint ones.
 
-All sizes are in mm. The constants are this kit's own; `LINE_SHARE`, `LEVEL`, `SURROUNDINGS_MM` and `LEAST_LINE` were
-chosen on 27 simulated MLO views (women of `phantom.draw_measured`, seeds 900 to 929) with their truth blurred to 2.5
-and 5 mm, in cells of 16 pixels, and in cells with noise and false spots; `LEVEL` was then set to the bundled detector's
-cells on 48 views (`draw_measured(24, 901)`).
+All sizes are in mm. The constants are this kit's own. `LINE_SHARE`, `LEVEL`, `SURROUNDINGS_MM` and `LEAST_LINE` were
+chosen on 27 simulated MLO views (women of `population.draw_measured`, seeds 900 to 929). Their ground truth served as
+the heatmap: blurred by 2.5 and 5 mm, on a grid of 16 pixels, and on that grid with noise and false spots. `LEVEL` was
+then adjusted to the local logits of the bundled detector on 48 views (`draw_measured(24, 901)`).
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,52 +20,92 @@ from skimage.morphology import remove_small_holes
 from bac_utils.arteries.masks import check_spacing
 
 GRAIN_MM = 2.0
-"""Brighter than all around within this diameter: grains and walls are, ducts and muscle are not."""
+"""Diameter within which a structure must stand out on all sides: calcified grains and walls do, ducts and muscle do
+not."""
 BLUR_MM = 0.15
-"""Deviation of the blur against noise before that."""
+"""Standard deviation of the Gaussian that suppresses noise before that."""
 BRIGHTEST = 10.0
-"""Contrast counts up to so many times the breast's mean, so that a coarse calcification does not outshine a line."""
+"""Limit of the contrast, in units of the breast's mean, so that a coarse calcification does not outshine a line."""
 GRID_MM = 0.3125
-"""Lines are sought on a grid no finer than this."""
+"""Smallest pixel size of the grid on which lines are detected."""
 LINE_MM, CORE_MM, SIDE_MM = 3.0, 0.8, 2.0
-"""Deviations of the line filter: along, across, and of the two bands beside, which count against it."""
+"""Standard deviations of the line filter: along the line, across it, and across the bands beside it, which count
+negatively."""
 DIRECTIONS = 12
+"""Number of directions of the line filter, over 180 degrees."""
 LINE_SHARE = 1 / 3
-"""Weight of the line filter in the geometric mean; the rest is the heatmap's."""
+"""Weight of the line filter in the geometric mean; the heatmap has the rest."""
 LEVEL = 0.65
-"""The artery is above this share of the top of its surroundings."""
+"""The artery is above this share of the local maximum."""
 SURROUNDINGS_MM = 4.0
-"""Half the side of the square that is searched for that top."""
+"""Half the side of the square in which the local maximum is taken."""
 REACH = 1 / 3
-"""Outside the region above Th the artery may go on down to this share of Th."""
+"""Outside the region above Th, the artery may extend to where the heat falls to this share of Th."""
 LEAST_LINE = 0.6
-"""A piece whose strongest line response is weaker is dropped, in units of the breast's mean contrast."""
+"""A piece whose largest line response is below this is dropped; in units of the breast's mean contrast."""
 MOST_ROUND = 0.5
-"""A piece whose mean response over all directions is a larger share of the largest is a spot; of a disc it is 1."""
-
-
+"""A piece is a spot, and dropped, if its mean response over all directions exceeds this share of its largest response;
+for a disc the share is 1."""
 HOLE_MM2 = 10.0
-"""Smaller holes are filled, lest a centre line run around them; arteries that cross leave larger ones."""
+"""Smaller holes are filled, so that no centre line runs around them; crossing arteries enclose larger ones."""
 MARGIN_MM = 1.0
-"""An outline drawn around an artery keeps about so far away from its walls (this kit's choice)."""
+"""Distance between the walls of an artery and the outline drawn around it (this kit's choice)."""
 
 
-def refine_mask(pixels: np.ndarray, heat: np.ndarray, threshold: float, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Outline the calcified artery inside a heatmap's region.
+@dataclass(frozen=True)
+class Lines:
+    """Bright line-like structure of a view, which does not depend on its heatmap.
 
-    With R the response of a line filter to small bright structure and H the heatmap, the artery is where
-    E = R^(1/3) H^(2/3) exceeds `LEVEL` times the largest E within `SURROUNDINGS_MM`. Of what hangs together there, a
-    piece is kept if it touches the region H > threshold, holds a clear line, and is no compact spot.
+    Attributes:
+        largest: Largest response of the line filter over all directions, float32, on a grid of square pixels.
+        mean: Mean response, float32, on the same grid.
+        side_mm: Side of the grid's pixels.
+    """
+
+    largest: np.ndarray
+    mean: np.ndarray
+    side_mm: float
+
+
+def find_lines(pixels: np.ndarray, spacing_mm: tuple[float, float]) -> Lines:
+    """Filter a view for bright line-like structure; this takes most of the time of `refine_mask`.
 
     Args:
         pixels: The prepared view, float32 (H, W): mean 0 and deviation 1 inside the breast, 0 outside.
-        heat: Its heatmap in [0, 1], brought to (H, W) (`quantify.upsample_map`).
-        threshold: Th in (0, 1).
         spacing_mm: (row, column) of the prepared view.
 
     Returns:
-        bool (H, W), about as wide as the vessel; inside the breast only. Without a pixel above the threshold, or a
-        line among them, all False.
+        The responses, in units of the breast's mean contrast.
+    """
+    spacing = check_spacing(spacing_mm)
+    pixels = np.asarray(pixels, np.float32)
+    shape, side = _grid(pixels.shape, spacing)
+    return Lines(*line_response(_resize(contrast(pixels, spacing), shape), side), side)
+
+
+def refine_mask(
+    pixels: np.ndarray,
+    heat: np.ndarray,
+    threshold: float,
+    spacing_mm: tuple[float, float],
+    lines: Lines | None = None,
+) -> np.ndarray:
+    """Segment the calcified artery in the hot region of a heatmap.
+
+    Let R be the response of a line filter to small bright structures, and H the heatmap. The artery is where
+    E = R^(1/3) H^(2/3) exceeds `LEVEL` times the largest E within `SURROUNDINGS_MM`. A connected piece is kept if it
+    touches the region H > threshold, contains a clear line, and is not a compact spot.
+
+    Args:
+        pixels: The prepared view, float32 (H, W): mean 0 and deviation 1 inside the breast, 0 outside.
+        heat: Its heatmap in [0, 1], upsampled to (H, W) (`quantify.upsample_map`).
+        threshold: Th in (0, 1).
+        spacing_mm: (row, column) of the prepared view.
+        lines: `find_lines` of the view, where the same view is segmented several times.
+
+    Returns:
+        bool (H, W), about as wide as the artery and only inside the breast. All False if no pixel is above the
+        threshold, or if there is no line among those that are.
 
     Raises:
         ValueError: The shapes differ, the threshold is not between 0 and 1, the heat is not in [0, 1], or the spacing
@@ -72,42 +114,40 @@ def refine_mask(pixels: np.ndarray, heat: np.ndarray, threshold: float, spacing_
     pixels, heat = np.asarray(pixels, np.float32), np.asarray(heat, np.float32)
     spacing = check_spacing(spacing_mm)
     if pixels.ndim != 2 or heat.shape != pixels.shape:
-        raise ValueError(f"heat: got shape {heat.shape}, must be (H, W) as the pixels, {pixels.shape}")
+        raise ValueError(f"heat: got shape {heat.shape}, must be that of the pixels, (H, W) = {pixels.shape}")
     if not 0 < threshold < 1:
         raise ValueError(f"threshold: got {threshold!r}, must lie between 0 and 1")
     if not ((heat >= 0) & (heat <= 1)).all():
         raise ValueError(f"heat: got {heat.min():g} to {heat.max():g}, must lie in [0, 1]")
     breast = pixels != 0
-    empty = np.zeros(pixels.shape, bool)
     if not ((heat > threshold) & breast).any():
-        return empty
-    shape, side = _grid(pixels.shape, spacing)
-    hot = _resize(np.where(breast, heat, 0), shape)
-    largest, mean = line_response(_resize(contrast(pixels, spacing), shape), side)
-    joint = largest**LINE_SHARE * hot ** (1 - LINE_SHARE)
-    near = (joint > LEVEL * _top(joint, side)) & (hot > REACH * threshold)
+        return np.zeros(pixels.shape, bool)
+    found = find_lines(pixels, spacing) if lines is None else lines
+    hot = _resize(np.where(breast, heat, 0), found.largest.shape)
+    joint = found.largest**LINE_SHARE * hot ** (1 - LINE_SHARE)
+    near = (joint > LEVEL * _top(joint, found.side_mm)) & (hot > REACH * threshold)
     number, label = cv2.connectedComponents(near.astype(np.uint8))
     inside = label > 0
-    flat, lines = label[inside], largest[inside]
+    flat, strength = label[inside], found.largest[inside]
     hottest, strongest = np.zeros(number), np.zeros(number)
     np.maximum.at(hottest, flat, hot[inside])
-    np.maximum.at(strongest, flat, lines)
-    round_ = np.bincount(flat, mean[inside], number) > MOST_ROUND * np.bincount(flat, lines, number)
+    np.maximum.at(strongest, flat, strength)
+    round_ = np.bincount(flat, found.mean[inside], number) > MOST_ROUND * np.bincount(flat, strength, number)
     kept = (hottest > threshold) & (strongest > LEAST_LINE) & ~round_
     kept[0] = False
-    artery = remove_small_holes(kept[label], max_size=round(HOLE_MM2 / side**2))
+    artery = remove_small_holes(kept[label], max_size=round(HOLE_MM2 / found.side_mm**2))
     return (_resize(artery.astype(np.float32), pixels.shape) > 0.5) & breast
 
 
 def contrast(pixels: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Measure how far each pixel rises above its surroundings: a white top-hat.
+    """Measure how much brighter each pixel is than its surroundings (white top-hat transform).
 
     Args:
         pixels: The prepared view, float32 (H, W), 0 outside the breast.
         spacing_mm: (row, column).
 
     Returns:
-        float32 (H, W) in units of the breast's mean, 0 to `BRIGHTEST`, 0 outside the breast.
+        float32 (H, W) in units of its mean in the breast, 0 to `BRIGHTEST`; 0 outside the breast.
     """
     row, column = spacing_mm
     breast = pixels != 0
@@ -120,14 +160,15 @@ def contrast(pixels: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
 
 
 def line_response(bright: np.ndarray, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Filter with a bright line between two dark bands, in all directions.
+    """Filter an image with a bright line between two dark bands, in `DIRECTIONS` directions.
 
     Args:
-        bright: float32 (H, W), pixels as high as wide.
+        bright: float32 (H, W), with square pixels.
         pixel_mm: Their side.
 
     Returns:
-        The largest response over `DIRECTIONS`, and the mean, float32 (H, W), in units of `bright`; no less than 0.
+        The largest and the mean response over the directions, both float32 (H, W), in units of `bright`; negative
+        responses are set to 0.
     """
     responses = [
         cv2.filter2D(bright, -1, _line_kernel(np.pi * k / DIRECTIONS, pixel_mm), borderType=cv2.BORDER_CONSTANT)
@@ -137,7 +178,7 @@ def line_response(bright: np.ndarray, pixel_mm: float) -> tuple[np.ndarray, np.n
 
 
 def _line_kernel(angle: float, pixel_mm: float) -> np.ndarray:
-    """Return the line filter of one direction, float32 (n, n), sum 0."""
+    """Return the line filter for one direction (radians), float32 (n, n), with sum 0."""
     reach = int(np.ceil(2 * LINE_MM / pixel_mm))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] * pixel_mm
     along = np.exp(-0.5 * ((x * np.cos(angle) + y * np.sin(angle)) / LINE_MM) ** 2)
@@ -147,19 +188,19 @@ def _line_kernel(angle: float, pixel_mm: float) -> np.ndarray:
 
 
 def _grid(shape: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[tuple[int, int], float]:
-    """Return the shape of the grid for lines, and the side of its square pixels in mm."""
+    """Return the shape of the grid on which lines are detected, and the side of its square pixels in mm."""
     side = max(GRID_MM, *spacing_mm)
     return tuple(max(round(n * mm / side), 1) for n, mm in zip(shape, spacing_mm, strict=True)), side
 
 
 def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (rows, columns): area averages where it shrinks, linear where it grows."""
+    """Resize to `shape` (rows, columns): area averages if there are fewer rows, else linear interpolation."""
     way = cv2.INTER_AREA if shape[0] < image.shape[0] else cv2.INTER_LINEAR
     return cv2.resize(image.astype(np.float32), (shape[1], shape[0]), interpolation=way)
 
 
 def _top(image: np.ndarray, pixel_mm: float) -> np.ndarray:
-    """Return the largest value in each pixel's surroundings, smoothed over half their width."""
+    """Return the local maximum around each pixel, smoothed over half the width of the square."""
     side = 2 * round(SURROUNDINGS_MM / pixel_mm) + 1
     smooth = side // 4 * 2 + 1
     return cv2.blur(cv2.dilate(image, np.ones((side, side), np.uint8)), (smooth, smooth))

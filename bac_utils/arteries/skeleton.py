@@ -1,6 +1,6 @@
-"""The graph of a skeleton: unbranched courses between crossings and free ends; short spurs dropped, gaps bridged.
+"""The graph of a skeleton: branches between crossings and free ends, pruning of spurs, bridging of gaps.
 
-Points are pixels (row, column), lengths mm. The constants are this kit's own choice.
+Points are in pixels (row, column), lengths in mm. The constants are this kit's own choice.
 """
 
 from collections import Counter
@@ -13,18 +13,26 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 SPUR_MM = 2.0
-"""A branch with a free end is the outline's noise up to this length, or if it hardly leaves the artery (2 radii)."""
+"""A branch with a free end is a spur, caused by an uneven outline, if it is shorter than this or than twice the radius
+of the artery at its crossing."""
 GAP_MM = 3.0
-"""Widest bare stretch within one interrupted artery."""
+"""Largest gap, between edges of the mask, that is bridged within one interrupted artery."""
 GAP_DEGREES = 40.0
-"""Largest angle between an end's direction and the bridge that leaves it."""
+"""Largest angle between the direction of an end and the bridge that leaves it."""
 HEADING_MM = 3.0
-"""An end's direction is that of so much of its line."""
+"""Length of line from which the direction of its end is taken."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A course between two nodes (ends or crossings), unbranched; `points` (n, 2) are pixels, `bridged` mm."""
+    """An unbranched line between two nodes, which are free ends or crossings.
+
+    Attributes:
+        start: Node at the first point.
+        stop: Node at the last point.
+        points: (n, 2), row and column in pixels.
+        bridged: Length of the gaps that it bridges, mm.
+    """
 
     start: int
     stop: int
@@ -33,17 +41,25 @@ class Branch:
 
     @property
     def nodes(self) -> tuple[int, int]:
-        """Return both nodes."""
+        """Both nodes."""
         return self.start, self.stop
 
     def reversed(self) -> "Branch":
-        """Return the same course the other way round."""
+        """Return the same branch in the opposite direction."""
         return replace(self, start=self.stop, stop=self.start, points=self.points[::-1])
 
 
 @dataclass
 class _End:
-    """A free end that a bridge may leave: its node, place and radius in mm, direction (None: any), opposite end."""
+    """A free end from which a bridge may start.
+
+    Attributes:
+        node: Its node.
+        place: Row and column in mm.
+        radius: Radius of the artery there, mm.
+        heading: Direction (unit vector); None if the branch is too short to have one, and any will do.
+        twin: Node at the other end of its branch.
+    """
 
     node: int
     place: np.ndarray
@@ -53,7 +69,14 @@ class _End:
 
 
 def find_branches(skeleton: np.ndarray) -> list[Branch]:
-    """Take a skeleton apart at its crossings: pixels with more than two neighbours, touching ones together."""
+    """Split a skeleton at its crossings; adjacent pixels with more than two neighbours form one crossing.
+
+    Args:
+        skeleton: bool (H, W).
+
+    Returns:
+        The branches.
+    """
     points = np.argwhere(skeleton)
     pairs = KDTree(points).query_pairs(1.5, output_type="ndarray")
     near: list[list[int]] = [[] for _ in points]
@@ -67,7 +90,7 @@ def find_branches(skeleton: np.ndarray) -> list[Branch]:
     beside = [any(crossing[k] for k in n) for n in near]
     order = sorted(np.flatnonzero(~crossing).tolist(), key=lambda i: (not beside[i], len(near[i])))
     branches, seen = [], set()
-    for first in order:  # from crossings, then from free ends, then around rings
+    for first in order:  # starting at crossings, then at free ends, then on rings
         if first in seen:
             continue
         chain = [first]
@@ -84,7 +107,7 @@ def find_branches(skeleton: np.ndarray) -> list[Branch]:
             branches.append(Branch(-2 * first - 1, -2 * first - 1, np.vstack([course, course[:1]])))
             continue
         if heads and heads == tails and len(chain) < 4:
-            continue  # a bump of a crossing
+            continue  # a loop of a few pixels at a crossing
         start = heads[0] if heads else -2 * first - 1
         stop = tails[0] if tails else -2 * chain[-1] - 2
         ends = [[centre[k]] if k in centre else np.empty((0, 2)) for k in (start, stop)]
@@ -93,18 +116,27 @@ def find_branches(skeleton: np.ndarray) -> list[Branch]:
 
 
 def _components(pairs: np.ndarray, number: int) -> np.ndarray:
-    """Label `number` nodes by the connected component that the pairs (n, 2) put them in."""
+    """Label each of `number` nodes by its connected component; `pairs` (n, 2) are the edges."""
     pairs = np.asarray(pairs, int).reshape(-1, 2)
     return connected_components(coo_array((np.ones(len(pairs)), pairs.T), shape=(number, number)), directed=False)[1]
 
 
 def degrees(branches: list[Branch]) -> Counter:
-    """Count the branches that meet at each node; a free end has 1."""
+    """Count the branches that meet at each node; a free end has one."""
     return Counter(node for branch in branches for node in branch.nodes)
 
 
 def prune(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, float]) -> list[Branch]:
-    """Drop short branches with a free end, the shortest of each crossing first, and join what then goes straight on."""
+    """Remove spurs, the shortest at each crossing first, and join the two branches that then remain at a crossing.
+
+    Args:
+        branches: All branches of a skeleton.
+        radius: Distance of each pixel of the mask to its edge, mm, (H, W).
+        spacing: (row, column) in mm.
+
+    Returns:
+        The remaining branches.
+    """
     while True:
         branches = _join(branches)
         degree = degrees(branches)
@@ -123,7 +155,7 @@ def prune(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, floa
 
 
 def _join(branches: list[Branch]) -> list[Branch]:
-    """Make one branch of two that meet at a node where no third does."""
+    """Merge two branches that meet at a node without a third one."""
     known = dict(enumerate(branches))
     at: dict[int, list[int]] = {}
     for k, branch in known.items():
@@ -141,12 +173,21 @@ def _join(branches: list[Branch]) -> list[Branch]:
     return list(known.values())
 
 
-def bridge(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, float], gap_mm: float) -> list[Branch]:
-    """Join free ends that face each other over a gap, nearest first."""
+def bridge(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, float]) -> list[Branch]:
+    """Join free ends that face each other across a gap of up to `GAP_MM`, nearest first.
+
+    Args:
+        branches: The branches.
+        radius: Distance of each pixel of the mask to its edge, mm, (H, W).
+        spacing: (row, column) in mm.
+
+    Returns:
+        The branches, those on both sides of a gap joined.
+    """
     ends = _free_ends(branches, radius, spacing)
-    if gap_mm == 0 or len(ends) < 2:
+    if len(ends) < 2:
         return branches
-    reach = gap_mm + 2 * max(end.radius for end in ends)
+    reach = GAP_MM + 2 * max(end.radius for end in ends)
     pairs = KDTree([end.place for end in ends]).query_pairs(reach)
     gaps = sorted(
         (np.linalg.norm(ends[a].place - ends[b].place) - ends[a].radius - ends[b].radius, a, b) for a, b in pairs
@@ -157,7 +198,7 @@ def bridge(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, flo
         across = other.place - one.place
         width = np.linalg.norm(across)
         same_dot = one.heading is None and one.twin == other.node
-        if gap > gap_mm or width == 0 or same_dot or {one.node, other.node} & used:
+        if gap > GAP_MM or width == 0 or same_dot or {one.node, other.node} & used:
             continue
         across /= width
         if not (_faces(one.heading, across) and _faces(other.heading, -across)):
@@ -173,7 +214,7 @@ def bridge(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, flo
 
 
 def _free_ends(branches: list[Branch], radius: np.ndarray, spacing: tuple[float, float]) -> list[_End]:
-    """List the free ends of all branches; a branch too short to have a direction has none at either end."""
+    """List the free ends of all branches. The ends of a branch that is too short have no direction."""
     degree, ends = degrees(branches), []
     for branch in branches:
         widest = 2 * max(value_at(radius, point) for point in branch.points)
@@ -186,12 +227,21 @@ def _free_ends(branches: list[Branch], radius: np.ndarray, spacing: tuple[float,
 
 
 def _faces(heading: np.ndarray | None, way: np.ndarray) -> bool:
-    """Tell whether an end points along a way (unit vectors); one without a direction does."""
+    """Return whether an end points along `way` (both unit vectors); an end without a direction always does."""
     return heading is None or float(heading @ way) >= np.cos(np.radians(GAP_DEGREES))
 
 
 def heading_of(points: np.ndarray, reach: float, least: float) -> np.ndarray | None:
-    """Return the direction (unit vector) in which a line ends, from its last `reach` mm; None if it is too short."""
+    """Return the direction in which a line ends, a unit vector.
+
+    Args:
+        points: The line (n, 2), mm.
+        reach: Distance from the end at which the direction is taken, mm.
+        least: Length that the chord must exceed, mm.
+
+    Returns:
+        The direction; None if the line is too short.
+    """
     away = np.linalg.norm(points - points[-1], axis=1)
     far = np.flatnonzero(away >= min(reach, away.max()))
     chord = points[-1] - points[far[-1]]
@@ -200,7 +250,7 @@ def heading_of(points: np.ndarray, reach: float, least: float) -> np.ndarray | N
 
 
 def courses(branches: list[Branch]) -> Iterator[list[Branch]]:
-    """Group the branches that hang together."""
+    """Yield groups of connected branches: one group per artery."""
     if not branches:
         return
     nodes, index = np.unique([branch.nodes for branch in branches], return_inverse=True)
@@ -210,7 +260,7 @@ def courses(branches: list[Branch]) -> Iterator[list[Branch]]:
 
 
 def value_at(image: np.ndarray, point: np.ndarray) -> float:
-    """Return an image's value at the pixel nearest to a point (row, column)."""
+    """Return the value of an image at the pixel nearest to a point (row, column)."""
     row, column = np.round(point).astype(int)
     return float(image[row, column])
 

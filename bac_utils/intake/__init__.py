@@ -1,1 +1,1 @@
-"""Reading mammograms: DICOM, PNG and TIFF files to a `Mammogram`, or a stated reason why not."""
+"""Reading mammograms: a DICOM, PNG or TIFF file becomes a `Mammogram` or is skipped for a stated reason."""

@@ -1,19 +1,19 @@
-"""Stored values of a DICOM mammogram to display polarity: higher is denser, calcium is bright.
+"""From the stored values of a DICOM mammogram to display polarity: denser tissue has higher values, calcium is bright.
 
-For-Presentation images go through modality LUT or rescale, VOI LUT or window, and polarity.
+For Presentation images: modality LUT or rescale, then VOI LUT or window, then polarity.
 
-For-Processing images have seen none of a vendor's processing, and their windows are not meant for display. Their
-rendering here follows the physics alone:
+For Processing images have not been through the vendor's processing, and their windows are not meant for display. They
+are rendered by physics alone:
 
 1. Modality LUT or rescale.
-2. Where the values are linear in the beam's intensity (PixelIntensityRelationship LIN, or nothing stated) and rise
-   with it: the natural logarithm, after raising values below 1/4096 of the largest to that, so that lead marks and
+2. If the values are proportional to the intensity of the beam (PixelIntensityRelationship LIN, or not stated) and rise
+   with it: the natural logarithm. Values below 1/4096 of the largest are first raised to it, so that lead markers and
    dead pixels do not take up the range. The result falls linearly with the thickness and density of the tissue.
-3. Inversion where values rise with the beam's intensity: PixelIntensityRelationshipSign 1, or, where no sign is
-   stated, MONOCHROME1. Dense tissue is bright, the background dark.
+3. Inversion if the values rise with the intensity of the beam: PixelIntensityRelationshipSign 1 or, if no sign is
+   stated, MONOCHROME1. Dense tissue becomes bright and the background dark.
 
-What it lacks against a vendor's rendering is the equalisation of the thinner rim and any sharpening. A threshold that
-was found on For-Presentation images need not hold.
+Unlike a vendor's rendering, this one neither equalises the thinner periphery of the breast nor sharpens the image. A
+threshold chosen on For Presentation images need not suit it.
 """
 
 import numpy as np
@@ -23,29 +23,29 @@ from bac_utils.intake.dicom_file import items, number, numbers, value, word
 from bac_utils.intake.mammogram import Skip
 
 FAINTEST = 1 / 4096
+"""Lowest intensity of a For Processing image, as a share of its largest, before the logarithm."""
 
 
-def display(values: np.ndarray, header: pydicom.Dataset, processing: bool, apply_voi: bool) -> np.ndarray:
-    """Render stored values as this module's page says.
+def display(values: np.ndarray, header: pydicom.Dataset, processing: bool) -> np.ndarray:
+    """Render stored values as described at the top of this module.
 
     Args:
-        values: Integers (rows, columns).
-        header: The header that goes with them.
-        processing: Whether the image is For Processing.
-        apply_voi: Apply VOI LUT or window to a For-Presentation image.
+        values: Stored values, integers (rows, columns).
+        header: The header of their file.
+        processing: True for a For Processing image.
 
     Returns:
-        float32 (rows, columns), higher is denser; padding has the darkest value.
+        float32 (rows, columns); denser tissue has higher values, padding has the lowest.
 
     Raises:
-        Skip: `unreadable`, where rescale or window lead to values that are not finite.
+        Skip: `unreadable`, if rescale or window give values that are not finite.
     """
     padding = _padding(values, header)
     values = _rescale(values, header)
     if processing:
         values, dense_is_high = _process(values, header, padding)
     else:
-        values = _apply_voi(values, header) if apply_voi else values
+        values = _apply_voi(values, header)
         dense_is_high = word(header, "PhotometricInterpretation") == "MONOCHROME2"
     values = values.astype(np.float32)
     valid = values[~padding] if padding.any() else values
@@ -59,9 +59,9 @@ def display(values: np.ndarray, header: pydicom.Dataset, processing: bool, apply
 
 
 def _padding(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Return where pixels are padding: equal to PixelPaddingValue, or between it and the range limit.
+    """Return the padding, bool (rows, columns): values equal to PixelPaddingValue, or from it to the range limit.
 
-    Either may be written in the other signedness than the pixels, and beyond the bits stored.
+    Both may be written with another signedness than the pixels, and with more bits than the bits stored.
     """
     stored = [numbers(header, k)[:1] for k in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not stored[0]:
@@ -78,7 +78,7 @@ def _signed(header: pydicom.Dataset) -> bool:
 
 
 def _rescale(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Apply the modality LUT, else rescale slope and intercept."""
+    """Apply the modality LUT or, without one, rescale slope and intercept."""
     table = _first_table(header, "ModalityLUTSequence")
     if table:
         return _look_up(values, *table)
@@ -89,25 +89,25 @@ def _rescale(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
 
 
 def _process(values: np.ndarray, header: pydicom.Dataset, padding: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return a For-Processing image's values along the tissue's thickness, and whether they rise with it."""
+    """Return a For Processing image on a scale linear in tissue thickness, and whether its values rise with it."""
     sign = number(header, "PixelIntensityRelationshipSign", 0)
     rises = sign == -1 if sign in (1, -1) else word(header, "PhotometricInterpretation") == "MONOCHROME2"
     if rises or word(header, "PixelIntensityRelationship") not in ("", "LIN"):
         return values, rises
     largest = float(values[~padding].max())
     if largest <= 0:
-        raise Skip("unreadable", "the intensities of a For-Processing image are not above 0")
+        raise Skip("unreadable", "a For Processing image has no intensity above 0")
     return np.log(np.maximum(values.astype(np.float32), np.float32(largest * FAINTEST))), rises
 
 
 def _apply_voi(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Apply the first VOI LUT, else the first window."""
+    """Apply the first VOI LUT or, without one, the first window."""
     table = _first_table(header, "VOILUTSequence")
     return _look_up(values, *table) if table else _window(values, header)
 
 
 def _first_table(header: pydicom.Dataset, keyword: str) -> tuple[np.ndarray, int] | None:
-    """Return a LUT's entries and first mapped value (DICOM PS3.3, C.11.1.1), None where it is incomplete."""
+    """Return a LUT's entries and first mapped value (DICOM PS3.3, C.11.1.1); None if it is absent or incomplete."""
     for item in items(header, keyword)[:1]:
         descriptor, data = numbers(item, "LUTDescriptor"), value(item, "LUTData")
         if len(descriptor) != 3 or not data or not -32768 <= descriptor[1] <= 65535:
@@ -123,11 +123,12 @@ def _first_table(header: pydicom.Dataset, keyword: str) -> tuple[np.ndarray, int
 
 
 def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    """Map values by a LUT; values beyond its ends get its first or last entry."""
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
 
 
 def _window(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Apply the first window (DICOM PS3.3, C.11.2.1) onto [0, 2^BitsStored - 1]; leave out an invalid one."""
+    """Apply the first window (DICOM PS3.3, C.11.2.1), to [0, 2^BitsStored - 1]; ignore an invalid one."""
     centre, width = numbers(header, "WindowCenter")[:1], numbers(header, "WindowWidth")[:1]
     function = word(header, "VOILUTFunction").replace("-", "_").replace(" ", "_")
     function = function if function in ("SIGMOID", "LINEAR_EXACT") else "LINEAR"

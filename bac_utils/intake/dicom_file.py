@@ -1,6 +1,6 @@
-"""Opening DICOM files that may be broken or hostile, and taking values from them.
+"""Opening DICOM files that may be broken or hostile, and reading values from their headers.
 
-Values are taken as text or numbers whatever their representation says; one that cannot be read counts as absent.
+Values are read as text or numbers whatever their value representation (VR); one that cannot be read counts as absent.
 """
 
 import zlib
@@ -16,28 +16,28 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from bac_utils.intake.mammogram import Skip, check_bytes
 
 _EXPLICIT_META = b"\x02\0\x10\0UI\x14\0" + b"1.2.840.10008.1.2.1\0"
-_DEFER = 1 << 20  # bytes; larger values of a header are left in the file
+_DEFER = 1 << 20  # bytes; larger values of a header are not loaded
 
 
 def is_dicom(head: bytes) -> bool:
-    """Say whether a file whose first 132 bytes are `head` may be DICOM, with or without its preamble."""
+    """Return whether a file with these first 132 bytes may be DICOM, with or without its preamble."""
     return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
 
 
 def read_header(path: Path) -> tuple[pydicom.Dataset, Path | BytesIO]:
-    """Read all that comes before the pixels.
+    """Read the header: everything before the pixel data.
 
     Args:
         path: A DICOM file of any size.
 
     Returns:
-        The header, and the source from which `read_whole` reads the rest.
+        The header, and the source that `read_whole` takes.
 
     Raises:
-        Skip: `unreadable`; for a deflated data set also `truncated`, or `too_large` if it unfolds beyond the limit.
+        Skip: `unreadable`; for a deflated data set also `truncated`, or `too_large` if it inflates beyond the limit.
     """
     try:
-        source = _unfold(path)
+        source = _source(path)
         header = pydicom.dcmread(
             source, stop_before_pixels=True, force=True, defer_size=_DEFER if source is path else None
         )
@@ -52,7 +52,7 @@ def read_whole(source: Path | BytesIO) -> pydicom.Dataset:
     """Read header and pixel data.
 
     Args:
-        source: As `read_header` returns it.
+        source: As returned by `read_header`.
 
     Raises:
         Skip: `too_large`.
@@ -64,12 +64,12 @@ def read_whole(source: Path | BytesIO) -> pydicom.Dataset:
     return pydicom.dcmread(source, force=True)
 
 
-def _unfold(path: Path) -> Path | BytesIO:
-    """Return the path, or for a deflated file its unfolded form: pydicom would unfold it without a limit."""
+def _source(path: Path) -> Path | BytesIO:
+    """Return the path or, for a deflated file, its inflated content: pydicom would inflate it without a limit."""
     with path.open("rb") as file:
         read_preamble(file, force=True)
         start = file.tell()
-        for implicit in (False, True):  # as pydicom does for meta headers that have lost their representations
+        for implicit in (False, True):  # as pydicom does for meta headers without VRs
             file.seek(start)
             meta = read_dataset(file, implicit, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
             if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
@@ -78,18 +78,19 @@ def _unfold(path: Path) -> Path | BytesIO:
 
 
 def _inflate(file: BinaryIO) -> bytes:
-    unfolder, parts, size = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
-    while not unfolder.eof and (block := file.read(1 << 16)):  # a block unfolds to 66 MB at most
-        parts.append(unfolder.decompress(block))
+    """Inflate the rest of a file, up to the size limit."""
+    inflater, parts, size = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    while not inflater.eof and (block := file.read(1 << 16)):  # a block inflates to 66 MB at most
+        parts.append(inflater.decompress(block))
         size += len(parts[-1])
         check_bytes(size)
-    if not unfolder.eof:
+    if not inflater.eof:
         raise Skip("truncated", "the deflated data set has no end")
     return b"".join(parts)
 
 
 def value(dataset: pydicom.Dataset, keyword: str) -> Any:
-    """Return an element's value, None if it is absent or cannot be read."""
+    """Return an element's value; None if it is absent or cannot be read."""
     try:
         return dataset.get(keyword)
     except Exception:
@@ -97,24 +98,24 @@ def value(dataset: pydicom.Dataset, keyword: str) -> Any:
 
 
 def texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
-    """Return an element's values as text without surrounding blanks."""
+    """Return an element's values as text, without leading and trailing blanks."""
     found = value(dataset, keyword)
     found = found if isinstance(found, pydicom.multival.MultiValue | list) else [found]
     return [(v.decode("latin-1") if isinstance(v, bytes) else str(v)).strip(" \0") for v in found if v is not None]
 
 
 def text(dataset: pydicom.Dataset, keyword: str) -> str:
-    """Return an element's first value as text, empty if there is none."""
+    """Return an element's first value as text; empty if there is none."""
     return next(iter(texts(dataset, keyword)), "")
 
 
 def word(dataset: pydicom.Dataset, keyword: str) -> str:
-    """Return an element's first value as text in capitals, empty if there is none."""
+    """Return an element's first value as text in upper case; empty if there is none."""
     return text(dataset, keyword).upper()
 
 
 def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
-    """Return an element's values as numbers, none if one of them is no finite number."""
+    """Return an element's values as numbers; an empty list if one of them is not a finite number."""
     try:
         found = [float(t) for t in texts(dataset, keyword)]
     except ValueError:
@@ -123,11 +124,11 @@ def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
 
 
 def number(dataset: pydicom.Dataset, keyword: str, default: float) -> float:
-    """Return an element's first value as a number, `default` if there is none."""
+    """Return an element's first value as a number; `default` if there is none."""
     return (numbers(dataset, keyword) or [default])[0]
 
 
 def items(dataset: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:
-    """Return the items of a sequence."""
+    """Return the items of a sequence; an empty list if there is none."""
     found = value(dataset, keyword)
     return list(found) if isinstance(found, pydicom.Sequence) else []

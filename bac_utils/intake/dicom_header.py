@@ -1,6 +1,6 @@
-"""DICOM mammograms as vendors write them: what a file holds, which side and view, at what spacing, at what age.
+"""Headers of DICOM mammograms as vendors write them: kind of image, side and view, pixel spacing, age.
 
-A header is judged before its pixels are decoded (`dicom_pixels`) and rendered (`dicom_display`).
+The header is checked first; only then are the pixels decoded (`dicom_pixels`) and rendered (`dicom_display`).
 """
 
 import re
@@ -11,19 +11,18 @@ import pydicom
 from pydicom.uid import UID_dictionary
 
 from bac_utils.intake.dicom_display import display
-from bac_utils.intake.dicom_file import is_dicom, items, number, numbers, read_header, text, texts, word
+from bac_utils.intake.dicom_file import items, number, numbers, read_header, text, texts, word
 from bac_utils.intake.dicom_pixels import check_layout, check_storage, stored_values
 from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_grey_levels, read_words
 
-__all__ = ["FOR_PROCESSING", "MAMMOGRAPHY_CLASSES", "describe_dicom", "is_dicom", "read_dicom"]
-
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 MAMMOGRAPHY_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", FOR_PROCESSING)
+"""SOP classes of digital mammography: For Presentation, For Processing."""
 TOMOSYNTHESIS_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.13.1.{n}" for n in (3, 4, 5))
 OTHER_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3"))
-"""Classes that mammograms are found in as well: computed and digital radiography, secondary capture."""
+"""Other SOP classes in which mammograms are stored: computed and digital radiography, secondary capture."""
 
-# Code values, SNOMED CT and the older SRT (DICOM PS3.16, CID 4014, 4015, 244).
+# Code values of SNOMED CT and of the older SRT (DICOM PS3.16, CID 4014, 4015, 244).
 VIEW_CODES = {"399162004": "CC", "R-10242": "CC", "399368009": "MLO", "R-10226": "MLO"}
 SIDE_CODES = {"7771000": "L", "G-A101": "L", "24028007": "R", "G-A100": "R"}
 REFUSED_CODES = {
@@ -38,7 +37,7 @@ REFUSED_CODES = {
         # rolled medially, laterally, superiorly, inferiorly
         "399226006", "R-102D4", "399197002", "R-102D3", "415670009", "R-102C9", "414493004", "R-102CA"), "other_view"),
 }  # fmt: skip
-# Parts of ImageType's values (DICOM PS3.3, C.8.11.7.1.4, and vendors' own); the first that fits counts.
+# Words within ImageType (DICOM PS3.3, C.8.11.7.1.4, and vendors' own); the first match counts.
 REFUSED_IMAGE_TYPES = {
     **dict.fromkeys(("LOCALIZER", "SCOUT", "STEREO", "BIOPSY", "PREFIRE", "POSTFIRE", "POSTMARKER"), "localiser"),
     "SPECIMEN": "specimen",
@@ -46,19 +45,19 @@ REFUSED_IMAGE_TYPES = {
     "TOMO": "multi_frame",
 }
 MAGNIFIED = 1.4
-"""A magnification from which on a view is no contact view: that of the middle of a thick breast is below 1.25."""
+"""Views with this magnification or more are magnification views; in a contact view, the middle of a thick breast is
+magnified by less than 1.25."""
 AGES = (1, 120)
-"""Plausible ages, years: anonymised headers hold `000Y`."""
+"""Plausible ages, years; anonymised headers may contain `000Y`."""
 SPACINGS_MM = (0.005, 2.0)
-"""Plausible pixel spacings, mm: mammograms have 0.02 to 0.2, coarse copies more. Others count as absent."""
+"""Plausible pixel spacings, mm: mammograms have 0.02 to 0.2, downsampled copies more. Other values count as absent."""
 
 
-def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
+def read_dicom(path: Path) -> tuple[Mammogram, str]:
     """Read one DICOM file.
 
     Args:
         path: The file.
-        apply_voi: Apply the VOI LUT or window of a For-Presentation image.
 
     Returns:
         The view, without its digest, and its SOP instance UID.
@@ -70,21 +69,21 @@ def read_dicom(path: Path, apply_voi: bool) -> tuple[Mammogram, str]:
     described, processing = _describe(header)
     values = stored_values(source)
     check_grey_levels(values)
-    pixels = display(values, header, processing, apply_voi)
+    pixels = display(values, header, processing)
     return Mammogram(pixels, **vars(described)), text(header, "SOPInstanceUID")
 
 
 def describe_dicom(path: Path) -> tuple[Description, str]:
-    """Read one DICOM file's header, and no pixels.
+    """Read the header of one DICOM file, without its pixels.
 
     Args:
         path: The file.
 
     Returns:
-        What it says, without a digest, and its SOP instance UID.
+        The description, without its digest, and the SOP instance UID.
 
     Raises:
-        Skip: The file cannot be used, as far as its header and its length show.
+        Skip: The file cannot be used, as far as its header and its size show.
     """
     header, source = read_header(path)
     described, _ = _describe(header)
@@ -93,7 +92,7 @@ def describe_dicom(path: Path) -> tuple[Description, str]:
 
 
 def _describe(header: pydicom.Dataset) -> tuple[Description, bool]:
-    """Return what a header says, and whether the pixels are For Processing."""
+    """Return the description in a header, and whether the image is For Processing."""
     _check_kind(header)
     check_layout(header)
     _check_image_type(header)
@@ -113,15 +112,16 @@ def _describe(header: pydicom.Dataset) -> tuple[Description, bool]:
 
 
 def _sop_class(header: pydicom.Dataset) -> str:
+    """Return the SOP class of the data set or, without one, of the meta header."""
     meta = getattr(header, "file_meta", None) or pydicom.Dataset()
     return text(header, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
 
 
 def _check_kind(header: pydicom.Dataset) -> None:
-    """Raise `Skip` for another modality, another kind of object, or several images."""
+    """Raise `Skip` for another modality, another kind of object, or several images in one file."""
     sop_class, modality = _sop_class(header), word(header, "Modality")
     if not (sop_class or modality or (numbers(header, "Rows") and numbers(header, "Columns"))):
-        raise Skip("truncated", "the header ends before it says what the file holds")
+        raise Skip("truncated", "the header states neither SOP class, modality nor matrix size")
     if sop_class in TOMOSYNTHESIS_CLASSES:
         raise Skip("multi_frame", "breast tomosynthesis")
     breast = word(header, "BodyPartExamined") == "BREAST"
@@ -130,9 +130,9 @@ def _check_kind(header: pydicom.Dataset) -> None:
         or (modality == "" and sop_class in MAMMOGRAPHY_CLASSES)
         or (modality in ("", "CR", "DX", "OT") and breast)
     ):
-        raise Skip("not_mammography", "neither the modality nor the class is mammography")
+        raise Skip("not_mammography", "neither the modality nor the SOP class is mammography")
     if sop_class in UID_dictionary and sop_class not in (*MAMMOGRAPHY_CLASSES, *OTHER_CLASSES):
-        raise Skip("not_mammography", "the class is that of another kind of object")
+        raise Skip("not_mammography", "the SOP class is that of another kind of object")
     if word(header, "QualityControlImage") == "YES":
         raise Skip("not_mammography", "a quality-control image")
     if number(header, "NumberOfFrames", 1) > 1 or len(items(header, "PerFrameFunctionalGroupsSequence")) > 1:
@@ -142,20 +142,20 @@ def _check_kind(header: pydicom.Dataset) -> None:
 
 
 def _check_image_type(header: pydicom.Dataset) -> None:
-    """Raise `Skip` for localisers, biopsies, specimens, tomosynthesis and what is computed from it, and crops."""
+    """Raise `Skip` for localisers, biopsies, specimens, tomosynthesis, synthetic views and cropped images."""
     types = " ".join(texts(header, "ImageType")).upper()
     for name, code in REFUSED_IMAGE_TYPES.items():
         if name in types:
-            raise Skip(code, f"the image type names {name}")
+            raise Skip(code, f"the image type contains {name}")
     series = word(header, "SeriesDescription")
     if re.search(r"\b[CS]-VIEW\b", series):
-        raise Skip("synthetic", "the series is one of synthetic views")
+        raise Skip("synthetic", "the series description names synthetic views")
     if re.search(r"\bCROPPED\b", series):
-        raise Skip("partial_view", "the series is one of cropped images")
+        raise Skip("partial_view", "the series description names cropped images")
 
 
 def _check_view(header: pydicom.Dataset) -> None:
-    """Raise `Skip` for implants, and for views that do not show one whole breast at contact."""
+    """Raise `Skip` for implants, and for anything that is not a contact view of one whole breast."""
     if word(header, "BreastImplantPresent") == "YES":
         raise Skip("implant", "a breast implant is present")
     if word(header, "PartialView") == "YES":
@@ -166,23 +166,23 @@ def _check_view(header: pydicom.Dataset) -> None:
         if code in REFUSED_CODES:
             raise Skip(REFUSED_CODES[code], f"view code {code}")
     if re.search("SPOT|SPT|MAG", word(header, "PaddleDescription")):
-        raise Skip("spot_or_magnification", "the paddle is one for spot or magnification views")
+        raise Skip("spot_or_magnification", "the paddle is for spot or magnification views")
     if max((factor for factor, _ in _magnifications(header)), default=1) >= MAGNIFIED:
         raise Skip("spot_or_magnification", f"the magnification is {MAGNIFIED} or more")
 
 
 def _for_processing(header: pydicom.Dataset) -> bool:
-    """Say whether the pixels are For Processing; class and intent must not contradict each other."""
+    """Return whether the image is For Processing; raise `Skip` if SOP class and intent contradict each other."""
     intent, sop_class = word(header, "PresentationIntentType"), _sop_class(header)
     stated = {"FOR PROCESSING": True, "FOR PRESENTATION": False}.get(intent)
     by_class = sop_class == FOR_PROCESSING if sop_class in MAMMOGRAPHY_CLASSES else None
     if stated is not None and by_class is not None and stated != by_class:
-        raise Skip("conflict", "class and intent disagree whether the image is for presentation or for processing")
+        raise Skip("conflict", "SOP class and intent disagree: For Presentation or For Processing")
     return bool(by_class if stated is None else stated)
 
 
 def _side_and_view(header: pydicom.Dataset) -> tuple[str, str]:
-    """Return side and view from tags and codes, else from PatientOrientation; empty where nothing is stated."""
+    """Return side and view from tags and codes, or else from PatientOrientation; empty if not stated."""
     stated = [word(header, k) for k in ("ImageLaterality", "Laterality")]
     if "B" in stated:
         raise Skip("other_view", "the image shows both breasts")
@@ -198,7 +198,7 @@ def _side_and_view(header: pydicom.Dataset) -> tuple[str, str]:
 
 
 def _view_position(header: pydicom.Dataset) -> tuple[set[str], set[str]]:
-    """Return the sides and views that ViewPosition states, such as `CC`, `L MLO` or `RCC`."""
+    """Return the sides and views in ViewPosition, which may be `CC`, `L MLO` or `RCC`."""
     position = word(header, "ViewPosition")
     sides, views, codes, others = read_words(position)
     if "ID" in others:
@@ -212,10 +212,10 @@ def _view_position(header: pydicom.Dataset) -> tuple[set[str], set[str]]:
 
 
 def _orientation(directions: list[str]) -> tuple[str, str]:
-    """Return side and view from PatientOrientation: [direction of the rows, of the columns].
+    """Return side and view from PatientOrientation, [direction of the rows, direction of the columns].
 
-    Rows towards A with columns towards R mean a left breast with its lateral side up, P and L a right one; columns
-    towards the feet (F) as well, the oblique view. Film archives write the view itself there.
+    Rows towards anterior (A) and columns towards the right (R) mean a left breast with its lateral side up; P and L
+    mean a right breast. Columns that also point to the feet (F) mean MLO. Film archives store the view itself here.
     """
     if len(directions) == 1 and directions[0] in ("CC", "MLO"):
         return "", directions[0]
@@ -227,7 +227,7 @@ def _orientation(directions: list[str]) -> tuple[str, str]:
 
 
 def _magnifications(header: pydicom.Dataset) -> list[tuple[float, str]]:
-    """Return the factors from breast to detector that the header states, each with its rule, the best first."""
+    """Return the magnifications stated in the header, each with the rule that gives it; the most reliable first."""
     detector, patient = (number(header, k, 0) for k in ("DistanceSourceToDetector", "DistanceSourceToPatient"))
     stated = (
         (number(header, "EstimatedRadiographicMagnificationFactor", 0), "imager_over_magnification"),
@@ -237,10 +237,11 @@ def _magnifications(header: pydicom.Dataset) -> list[tuple[float, str]]:
 
 
 def _spacing(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
-    """Return (row, column) spacing in mm and the rule that gave it; see `Mammogram.spacing_rule`.
+    """Return (row, column) spacing in mm and the rule that gave it; see `Description.spacing_rule`.
 
-    A calibrated PixelSpacing comes first (stated so, or unlike ImagerPixelSpacing: DICOM PS3.3, 10.7.1.3),
-    then ImagerPixelSpacing over the magnification: the estimated factor, else detector over patient distance.
+    First choice is a calibrated PixelSpacing: declared as such, or different from ImagerPixelSpacing (DICOM PS3.3,
+    10.7.1.3). Then comes ImagerPixelSpacing divided by the magnification, which is the estimated factor or else
+    DistanceSourceToDetector over DistanceSourceToPatient.
     """
     low, high = SPACINGS_MM
     pixel, imager, scanned = (
@@ -260,7 +261,7 @@ def _spacing(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
 
 
 def _age(header: pydicom.Dataset) -> float | None:
-    """Return the age in years from PatientAge (such as `059Y`), else from birth and study date, else None."""
+    """Return the age in years from PatientAge (such as `059Y`), or else from birth and study date; None without."""
     match = re.fullmatch(r"(\d{1,3})([YMWD])", word(header, "PatientAge"))
     if match:
         age = int(match[1]) / {"Y": 1, "M": 12, "W": 52.1775, "D": 365.2425}[match[2]]
@@ -276,6 +277,7 @@ def _age(header: pydicom.Dataset) -> float | None:
 
 
 def _date(header: pydicom.Dataset, keyword: str) -> datetime | None:
+    """Return an element's date; None if it is absent or not a date."""
     try:
         return datetime.strptime(text(header, keyword), "%Y%m%d")
     except ValueError:

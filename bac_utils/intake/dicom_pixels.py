@@ -1,15 +1,15 @@
-"""Stored values of a DICOM image, decoded only where header and compressed stream agree on a sane size.
+"""Stored values of a DICOM image, decoded only if header and compressed stream agree on an acceptable size.
 
-The decoders are other people's native code: what they are handed has been checked for size, components and bits.
+The decoders are third-party native code: size, components and bits are checked before anything is passed to them.
 """
 
-import os
+import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 from pydicom.encaps import get_frame
@@ -27,19 +27,21 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bac_utils._stderr import without_lines
 from bac_utils.intake.dicom_file import number, numbers, read_whole, text, word
 from bac_utils.intake.mammogram import Skip, check_bytes, check_pixels
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 ENCAPSULATED = (RLELossless, *JPEG, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
+_ANY_LINE = re.compile(b"")
 _ITEM = b"\xfe\xff\x00\xe0"
 _NO_SYNTAX = "the transfer syntax is none of those for single images"
 _END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
 
 
 def check_layout(header: pydicom.Dataset) -> None:
-    """Raise `Skip` unless a header describes one grey image of 8 to 16 bits within the limits."""
+    """Raise `Skip` unless a header describes one greyscale image of up to 16 bits within the size limits."""
     size = [numbers(header, k)[:1] for k in ("Rows", "Columns")]
     if not all(size):
         raise Skip("truncated", "the header states no matrix size")
@@ -63,11 +65,11 @@ def check_layout(header: pydicom.Dataset) -> None:
 
 
 def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
-    """Raise `Skip` where the pixels cannot be whole, or cannot be decoded, without a look at them.
+    """Raise `Skip` if size or transfer syntax show that the pixels are incomplete or cannot be decoded.
 
     Args:
-        header: One that `check_layout` lets pass.
-        source: As `dicom_file.read_header` returns it with the header.
+        header: A header that has passed `check_layout`.
+        source: As returned by `dicom_file.read_header` with the header.
 
     Raises:
         Skip: `too_large` or `truncated` by the number of bytes; `unreadable` for an unknown transfer syntax.
@@ -86,7 +88,7 @@ def stored_values(source: Path | BytesIO) -> np.ndarray:
     """Decode the pixels.
 
     Args:
-        source: As `dicom_file.read_header` returns it, for a header that `check_layout` lets pass.
+        source: As returned by `dicom_file.read_header`, for a header that has passed `check_layout`.
 
     Returns:
         The stored values, integers (rows, columns).
@@ -100,7 +102,7 @@ def stored_values(source: Path | BytesIO) -> np.ndarray:
         bits, values = int(dataset.BitsStored), _decode(dataset)
     except (Skip, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a decoder in Rust panics past Exception
+    except BaseException as error:  # a panic in a Rust decoder is not an Exception
         raise Skip("unreadable", f"the pixels cannot be decoded ({type(error).__name__})") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise Skip("unreadable", f"the pixels have the shape {values.shape}")
@@ -110,33 +112,34 @@ def stored_values(source: Path | BytesIO) -> np.ndarray:
 def _decode(dataset: pydicom.Dataset) -> np.ndarray:
     dataset.SamplesPerPixel, dataset.NumberOfFrames = 1, 1
     syntax = dataset.file_meta.TransferSyntaxUID
-    plugin = "" if syntax in NATIVE else "pylibjpeg"  # pydicom's own RLE knows no limit
-    with _silent() if syntax == RLELossless else nullcontext():
+    if syntax in (*JPEG, *JPEGLSTransferSyntaxes):
+        return _decode_jpeg(dataset, syntax)
+    plugin = "" if syntax in NATIVE else "pylibjpeg"  # pydicom's own RLE decoder has no size limit
+    # The run-length decoder, in Rust, prints a panic before it raises.
+    with without_lines(_ANY_LINE) if syntax == RLELossless else nullcontext():
         return pixel_array(dataset, raw=True, index=0, decoding_plugin=plugin, correct_unused_bits=False)
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep native code from printing on stderr: the run-length decoder, in Rust, tells of a panic before it raises."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def _decode_jpeg(dataset: pydicom.Dataset, syntax: str) -> np.ndarray:
+    """Decode JPEG with libjpeg-turbo or JPEG-LS with CharLS, into an array of the checked size or not at all."""
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    rows, columns, _, bits = _jpeg_size(frame)
+    values = np.empty((rows, columns), np.uint8 if bits <= 8 else np.uint16)
+    if syntax in JPEG:
+        imagecodecs.jpeg8_decode(frame, out=values)
+    else:
+        imagecodecs.jpegls_decode(frame, out=values)
+    if not dataset.PixelRepresentation:
+        return values
+    shift = 0 if syntax in JPEG else 8 * values.itemsize - bits  # JPEG-LS: the sign is the stream's highest bit
+    return values.view(f"i{values.itemsize}") << shift >> shift
 
 
 def _without_unused_bits(values: np.ndarray, bits: int, dataset: pydicom.Dataset) -> np.ndarray:
     """Return the lowest `bits` of the values, with their sign (DICOM PS3.5, 8.1.1).
 
-    What stands above them may be nothing, the sign, an overlay that the header tells of, or a padding value; else the
-    header understates the bits, and cutting them off would spoil the image.
+    The bits above may be zeros, the sign, an overlay that the header describes, or part of a padding value. In any
+    other case the header understates the bits, and cutting them off would spoil the image.
     """
     shift = 8 * values.dtype.itemsize - bits
     lowest, highest = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if values.dtype.kind == "i" else (0, (1 << bits) - 1)
@@ -156,12 +159,12 @@ def _has_embedded_overlay(dataset: pydicom.Dataset) -> bool:
 
 
 def _check_pixel_data(dataset: pydicom.Dataset) -> None:
-    """Raise `Skip` where pixel data are absent, too short, or of another form than the header says."""
+    """Raise `Skip` if the pixel data are absent, too short, or encoded in another way than the header states."""
     data = dataset.get("PixelData")
     if not data:
         raise Skip("truncated", "the file ends before or within its pixel data")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:  # files without a meta header: what pydicom took them for
+    if syntax is None:  # a file without a meta header: the encoding that pydicom found
         implicit, little = dataset.original_encoding
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         dataset.file_meta.TransferSyntaxUID = syntax = syntax if little else ExplicitVRBigEndian
@@ -182,7 +185,7 @@ def _check_pixel_data(dataset: pydicom.Dataset) -> None:
         raise Skip("truncated", "the compressed pixels have no end marker")
     stream = _j2k_size(frame) if syntax in JPEG2000TransferSyntaxes else _jpeg_size(frame)
     _check_stream(dataset, *stream)
-    if syntax in JPEG and stream[3] <= 8:  # decoded to bytes, whatever the header allocates
+    if syntax in JPEG and stream[3] <= 8:  # decoded to 8 bits, whatever the header allocates
         dataset.BitsAllocated, dataset.BitsStored = 8, min(dataset.BitsStored, 8)
 
 
@@ -203,7 +206,7 @@ def _check_rle(dataset: pydicom.Dataset, frame: bytes) -> None:
 
 
 def _check_stream(dataset: pydicom.Dataset, rows: int, columns: int, components: int, bits: int) -> None:
-    """Compare what a compressed stream and the header say."""
+    """Raise `Skip` if a compressed stream and the header contradict each other."""
     check_pixels(rows, columns)
     if components != 1:
         raise Skip("colour", f"the compressed pixels have {components} components")
@@ -220,6 +223,8 @@ def _jpeg_size(stream: bytes) -> tuple[int, int, int, int]:
         marker = stream[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
+        elif marker <= 0x01 or 0xD0 <= marker <= 0xD9:  # no segment, so it could hide a frame header in what follows
+            break
         elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             bits, rows, columns, components = struct.unpack(">BHHB", stream[place + 4 : place + 10])
             return rows, columns, components, bits

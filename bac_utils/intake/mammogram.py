@@ -1,4 +1,4 @@
-"""What intake hands over: a `Mammogram`, or a `Skip` with a reason from a closed list; and the limits of reading."""
+"""What reading a file ends in: a `Mammogram`, or a `Skip` with a reason from a closed list. Also the size limits."""
 
 import re
 from dataclasses import dataclass
@@ -10,40 +10,41 @@ REASONS = MappingProxyType(
     {
         "not_found": "there is no such file",
         "not_an_image": "the file is neither DICOM nor PNG nor TIFF, or is empty",
-        "unreadable": "it cannot be opened or read in time, or its header or pixels are broken or of unknown encoding",
+        "unreadable": "cannot be opened or read in time, or header or pixels are broken or in an unknown encoding",
         "truncated": "the file or its pixel data end too early",
-        "too_large": "more bytes or pixels, stored or claimed, than the limits allow",
+        "too_large": "more bytes or pixels, stored or declared, than the limits allow",
         "not_mammography": "another modality or kind of object, a quality-control image, or a mask",
         "multi_frame": "tomosynthesis (volume, slice or projection), or several images in one file",
         "synthetic": "an image computed from tomosynthesis or from a contrast study",
-        "colour": "the pixels have colours",
+        "colour": "a colour image",
         "localiser": "a localiser, scout or biopsy image",
         "specimen": "a tissue specimen",
         "spot_or_magnification": "a spot compression or a magnification view",
         "implant": "a breast implant is present or displaced",
-        "partial_view": "a part of a breast: one of several images of a large one, or a crop",
+        "partial_view": "part of a breast: one of several images of a large breast, or a crop",
         "other_view": "a view other than CC and MLO, or both breasts in one image",
-        "conflict": "two statements contradict each other: of the side, the view, the intent, or the pixels' layout",
-        "unknown_side": "nothing states the side, and the job needs it",
-        "unknown_view": "nothing states the view, and the job needs it",
-        "no_breast": "no breast was found on the pixels",
+        "conflict": "two statements on the side, the view, the intent or the pixel layout contradict each other",
+        "unknown_side": "the side is not stated, and the task needs it",
+        "unknown_view": "the view is not stated, and the task needs it",
+        "no_breast": "no breast was found in the image",
         "duplicate": "the same SOP instance with the same pixels was read before",
     }
 )
-"""Every reason for leaving a file out: code and meaning. The list is closed; `Skip` refuses any other code."""
+"""Every reason for skipping a file: code and meaning. The list is closed; `Skip` accepts no other code."""
 
 MAX_PIXELS = 64_000_000
-"""Largest rows x columns that is decoded; the largest mammograms have about 30 million pixels."""
+"""Largest number of pixels (rows x columns) that is decoded; the largest mammograms have about 30 million."""
 MAX_BYTES = 1 << 28
-"""Largest file that is decoded, and largest that a deflated data set may unfold to: twice what `MAX_PIXELS` take."""
+"""Largest file that is decoded, and largest size of an inflated data set, bytes: twice the size of `MAX_PIXELS` pixels
+of 16 bits."""
 
 
 class Skip(ValueError):
-    """A file that is left out, with its reason.
+    """A file is skipped; code and message say why.
 
     Attributes:
         code: A key of `REASONS`.
-        message: What was found, in words; it quotes nothing identifying.
+        message: What was found, in words, without anything that identifies a person.
     """
 
     def __init__(self, code: str, message: str):
@@ -60,18 +61,18 @@ class Skip(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a file says of its view, without the pixels.
+    """What a file states about its view, without the pixels.
 
     Attributes:
-        spacing_mm: Row and column spacing at the breast, mm, or None where nothing states it.
-        spacing_rule: Where the spacing comes from: `calibrated_pixel_spacing`, `imager_over_magnification`,
+        spacing_mm: Row and column spacing at the breast, mm; None if it is not stated.
+        spacing_rule: Source of the spacing: `calibrated_pixel_spacing`, `imager_over_magnification`,
             `imager_over_distances`, `imager`, `pixel_spacing`, `scanned_pixel_spacing`, `given`, or empty.
-        laterality: `L`, `R`, or empty where nothing states it.
-        view: `CC`, `MLO`, or empty where nothing states it.
-        patient_id: As in the file, empty if it has none.
+        laterality: `L` or `R`; empty if it is not stated.
+        view: `CC` or `MLO`; empty if it is not stated.
+        patient_id: As in the file; empty if it has none.
         age: Years, or None.
-        instance: A digest that copies of one SOP instance share, to find duplicates within one reading: of its UID,
-            patient, side and view; empty where the file has no UID. It is not for writing down.
+        instance: Digest of SOP instance UID, patient, side and view, to find copies of one SOP instance within one
+            run; empty if the file has no UID. It must not be stored: it can be computed by anyone who knows these.
     """
 
     spacing_mm: tuple[float, float] | None = None
@@ -85,14 +86,14 @@ class Description:
 
 @dataclass(frozen=True)
 class Mammogram(Description):
-    """One view. What is not listed here is that of `Description`.
+    """One view: what its file states (see `Description`), and its pixels.
 
     Attributes:
-        pixels: float32 (rows, columns) in display polarity: higher is denser, calcium is bright. Padding has
-            the darkest value.
-        instance: A digest that two copies of one SOP instance share, however their pixels are compressed without
-            loss, to find duplicates within a batch. It covers the SOP instance UID and the pixels together, so
-            that whoever lacks the image cannot compute it from the UID; files that wrongly share a UID differ.
+        pixels: float32 (rows, columns) in display polarity: denser tissue has higher values, calcium is bright. Padding
+            has the lowest value.
+        instance: Digest of SOP instance UID and pixels, to find duplicates within a batch. Copies of one SOP instance
+            share it, whichever lossless compression they use. It cannot be computed from the UID without the image,
+            and files that share a UID by mistake differ.
     """
 
     pixels: np.ndarray
@@ -111,21 +112,21 @@ def check_pixels(rows: int, columns: int) -> None:
 
 
 def check_grey_levels(values: np.ndarray) -> None:
-    """Raise `Skip` if an image has two values only: archives keep masks of findings beside the mammograms."""
+    """Raise `Skip` if an image has only two values: some archives keep masks of findings beside the mammograms."""
     low, high = values.min(), values.max()
     if low < high and ((values == low) | (values == high)).all():
-        raise Skip("not_mammography", "the image has two values only: a mask")
+        raise Skip("not_mammography", "the image has only two values, as a mask has")
 
 
 def agree(what: str, statements: list[str]) -> str:
-    """Return what the non-empty statements say, empty if there are none.
+    """Return the value on which all non-empty statements agree; empty if there are none.
 
     Args:
-        what: What is stated, for the message.
-        statements: `L`, `R`, `CC`, `MLO` or empty, one for each source.
+        what: The name of the statement (`side`, `view`), for the message.
+        statements: `L`, `R`, `CC`, `MLO` or empty, one per source.
 
     Raises:
-        Skip: `conflict`, since a contradiction is never settled silently.
+        Skip: `conflict` if two of them differ; a contradiction is never resolved silently.
     """
     stated = sorted({s for s in statements if s})
     if len(stated) > 1:
@@ -147,14 +148,14 @@ _WORDS = {
 
 
 def read_words(text: str) -> tuple[set[str], set[str], set[str], set[str]]:
-    """Read side and view from the words of a file's name or of a view position.
+    """Read side and view from the words of a file name or of a view position.
 
     Args:
         text: Such as `0012_LEFT_CC`, `a-RMLO`, `L CC SPOT`; words are runs of letters in any case.
 
     Returns:
-        The sides (`L`, `R`), the views (`CC`, `MLO`), the codes of `REASONS` that words such as `SPOT` stand for,
-        and the words that mean none of these.
+        The sides (`L`, `R`), the views (`CC`, `MLO`), the codes of `REASONS` that words such as `SPOT` stand for, and
+        all other words.
     """
     sides, views, codes, others = set(), set(), set(), set()
     for word in re.findall("[A-Z]+", text.upper()):

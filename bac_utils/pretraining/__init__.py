@@ -1,1 +1,1 @@
-"""Making the bundled weights from simulated views."""
+"""Training of the bundled weights on simulated views."""

@@ -1,105 +1,107 @@
-"""What the pictures of the pretraining get drawn into them, on top of the simulator: other drawings in each epoch."""
+"""Compositing of synthetic lesions into the simulated views and patches of the pretraining, anew in each epoch."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from bac_utils.pretraining.patches import CELL, SCALE_SPREAD, artery_cells
-from bac_utils.pretraining.synthetic_lesions import add, draw
+from bac_utils.pretraining.patches import SCALE_SPREAD, STRIDE, local_labels
+from bac_utils.pretraining.synthetic_lesions import add_lesion, draw_lesion
 
 ARTERY_SHARE = 0.35
-"""Share of the pictures that get a drawn artery, whether or not they have one of the simulator's."""
+"""Fraction of the images that receive a synthetic artery, whether or not they show one of the simulator's."""
 SOFT_SHARE, SOFT_PIXELS = 0.3, (0.4, 1.5)
-"""Share of the pictures that are blurred before, and the range of the blur's deviation."""
+"""Fraction of the images that are blurred first, and the range of the standard deviation of the blur in pixels."""
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """Drawings to choose from.
+class SyntheticLesions:
+    """A set of synthetic lesions to choose from.
 
     Attributes:
-        arteries: Light of arteries, float16 (n, side, side); see `drawings.draw`.
-        cells: Where they are, int8 (n, side // 16, side // 16); see `training_views.artery_cells`.
-        others: Light of what is no artery, float16 (n, side, side).
-        mean_others: How many of these a picture gets, on average.
+        arteries: Intensity of arteries, float16 (n, side, side); see `synthetic_lesions.draw_lesion`.
+        labels: Local labels of the arteries, int8 (n, side // 16, side // 16); see `patches.local_labels`.
+        mimics: Intensity of mimics, float16 (n, side, side).
+        mean_mimics: Mean number of mimics added to an image.
     """
 
     arteries: np.ndarray
-    cells: np.ndarray
-    others: np.ndarray
-    mean_others: float
+    labels: np.ndarray
+    mimics: np.ndarray
+    mean_mimics: float
 
-    def part(self, start: int | None, stop: int | None) -> "Drawings":
-        """Return the drawings from one number up to another."""
+    def part(self, start: int | None, stop: int | None) -> "SyntheticLesions":
+        """Return the lesions from index `start` up to, not including, `stop`."""
         part = slice(start, stop)
-        return Drawings(self.arteries[part], self.cells[part], self.others[part], self.mean_others)
+        return SyntheticLesions(self.arteries[part], self.labels[part], self.mimics[part], self.mean_mimics)
 
 
 def draw_pair(number: int, side: int, pixels_mm: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw an artery and something that is none.
+    """Draw an artery and a mimic.
 
     Args:
-        number: Of the pair; the same number gives the same pair.
+        number: Number of the pair; the same number always gives the same pair.
         side: Rows and columns, a multiple of 16.
-        pixels_mm: One of these is the pixel spacing, but for up to `SCALE_SPREAD`.
+        pixels_mm: Pixel spacings in mm; one is chosen and varied by up to `SCALE_SPREAD`.
 
     Returns:
-        The artery's light (side, side) and cells (side // 16, side // 16), and the other's light (side, side).
+        Intensity of the artery (side, side), its local labels (side // 16, side // 16), and intensity of the mimic
+        (side, side).
     """
     rng = np.random.default_rng([number, 17])
     pixel = float(rng.choice(pixels_mm) * np.exp(rng.uniform(-SCALE_SPREAD, SCALE_SPREAD)))
-    light, artery = draw(number, True, side, pixel)
-    return light, artery_cells(artery, pixel**2), draw(number, False, side, pixel)[0]
+    intensity, artery = draw_lesion(number, True, side, pixel)
+    return intensity, local_labels(artery, pixel**2), draw_lesion(number, False, side, pixel)[0]
 
 
-def decorate(
-    pixels: np.ndarray, cells: np.ndarray, drawings: Drawings, rng: np.random.Generator
+def add_lesions(
+    pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Soften a picture or not, and draw things that are no arteries and an artery into it, or not.
+    """Blur an image or not, add a random number of mimics, and add an artery or not.
 
     Args:
         pixels: A prepared view or a patch of one, (H, W), 0 outside the breast.
-        cells: int8 (H // 16, W // 16), see `training_views.artery_cells`.
-        drawings: To choose from; their side is at most H and W.
+        labels: Local labels, int8 (H // 16, W // 16); see `patches.local_labels`.
+        lesions: Lesions to choose from; their side is at most H and W.
         rng: Source of randomness.
 
     Returns:
-        New pixels, float32, and cells, int8; 1 wins over -1 (no opinion), and that over 0.
+        New pixels, float32, and new local labels, int8. Where labels meet, 1 takes precedence over -1 (undecided), and
+        -1 over 0.
     """
-    pixels, cells = pixels.astype(np.float32), cells.copy()
+    pixels, labels = pixels.astype(np.float32), labels.copy()
     if rng.random() < SOFT_SHARE:
         pixels = np.where(pixels != 0, cv2.GaussianBlur(pixels, (0, 0), np.exp(rng.uniform(*np.log(SOFT_PIXELS)))), 0)
-    for _ in range(rng.poisson(drawings.mean_others)):
-        light = _turned(drawings.others[rng.integers(len(drawings.others))], rng.integers(8))
-        _draw_into(pixels, light, rng)
+    for _ in range(rng.poisson(lesions.mean_mimics)):
+        intensity = _turned(lesions.mimics[rng.integers(len(lesions.mimics))], rng.integers(8))
+        _add_anywhere(pixels, intensity, rng)
     if rng.random() < ARTERY_SHARE:
-        k, turn = rng.integers(len(drawings.arteries)), rng.integers(8)
-        row, column = _draw_into(pixels, _turned(drawings.arteries[k], turn), rng)
-        new = _turned(drawings.cells[k], turn)
+        k, turn = rng.integers(len(lesions.arteries)), rng.integers(8)
+        row, column = _add_anywhere(pixels, _turned(lesions.arteries[k], turn), rng)
+        new = _turned(lesions.labels[k], turn)
         part = np.s_[row : row + new.shape[0], column : column + new.shape[1]]
-        breast = pixels[: cells.shape[0] * CELL, : cells.shape[1] * CELL] != 0
-        inside = breast.reshape(cells.shape[0], CELL, cells.shape[1], CELL).mean(axis=(1, 3))[part]
+        breast = pixels[: labels.shape[0] * STRIDE, : labels.shape[1] * STRIDE] != 0
+        inside = breast.reshape(labels.shape[0], STRIDE, labels.shape[1], STRIDE).mean(axis=(1, 3))[part]
         new = np.where((new == 1) & (inside < 0.7), np.where(inside > 0, -1, 0), new)
-        old = cells[part]
-        cells[part] = np.where((old == 1) | (new == 1), 1, np.minimum(old, new))
-    return pixels, cells
+        old = labels[part]
+        labels[part] = np.where((old == 1) | (new == 1), 1, np.minimum(old, new))
+    return pixels, labels
 
 
-def _turned(picture: np.ndarray, turn: int) -> np.ndarray:
-    """Return one of the eight turned and mirrored copies."""
-    return np.rot90(picture[:, ::-1] if turn >= 4 else picture, turn % 4)
+def _turned(image: np.ndarray, turn: int) -> np.ndarray:
+    """Return one of the eight rotated and mirrored copies."""
+    return np.rot90(image[:, ::-1] if turn >= 4 else image, turn % 4)
 
 
-def _draw_into(pixels: np.ndarray, light: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """Draw at a random place in the breast, in place, and return the place's first cell: (row, column)."""
-    rows, columns = (n // CELL for n in pixels.shape)
-    side = len(light) // CELL
-    middle = np.argwhere(pixels[CELL // 2 :: CELL, CELL // 2 :: CELL][:rows, :columns])
+def _add_anywhere(pixels: np.ndarray, intensity: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+    """Add a lesion at a random position in the breast, in place; return the row and column of its first local label."""
+    rows, columns = (n // STRIDE for n in pixels.shape)
+    side = len(intensity) // STRIDE
+    middle = np.argwhere(pixels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE][:rows, :columns])
     if rows == columns == side or not len(middle):
         row = column = 0
     else:
         row, column = np.clip(middle[rng.integers(len(middle))] - side // 2, 0, (rows - side, columns - side))
-    part = np.s_[row * CELL : (row + side) * CELL, column * CELL : (column + side) * CELL]
-    pixels[part] = add(pixels[part], light, rng)
+    part = np.s_[row * STRIDE : (row + side) * STRIDE, column * STRIDE : (column + side) * STRIDE]
+    pixels[part] = add_lesion(pixels[part], intensity, rng)
     return int(row), int(column)

@@ -1,6 +1,6 @@
-"""What the bundled weights are taught from: patches and whole views of simulated women, of many looks and scales.
+"""Training data of the bundled weights: patches and whole views of simulated women, of many acquisitions and scales.
 
-The women's seeds belong to a stream that no cohort uses, and no real picture is opened.
+The seeds of these women belong to a stream that no cohort uses, and no real image is opened.
 """
 
 from collections.abc import Iterator
@@ -10,32 +10,34 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bac_utils.intake.reader import Mammogram, Skip
+from bac_utils.intake.mammogram import Mammogram, Skip
 from bac_utils.preprocess import prepare
-from bac_utils.simulator.population import TRAINING, VIEWS, Woman, render
+from bac_utils.simulator.population import FOUR_VIEWS, TRAINING, Woman
+from bac_utils.simulator.render import render
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the bundled weights are made; all numbers are this kit's own choice.
+    """How the bundled weights are made; all values are choices of this kit.
 
     Attributes:
-        women: Simulated for the patches.
-        heights: Rows that a view is prepared to, and half as many columns; a woman gets one of them. The matrix
-            spans a field of `FIELD_MM`.
-        bac_share: Share of BAC+ women.
-        film_share: Share of women with film views.
-        patch: Side of a patch, pixels, a multiple of 16.
-        patches: Of each kind (artery, bright spot, anywhere) a view.
-        drawings: Of each kind (artery or not) to choose from, for the patches.
-        first_epochs: Over the patches, all layers.
-        epochs: Over the patches, all but the first block of convolutions: cycles, each with a rate that falls to 0.
-        view_women: Simulated for the whole views (other women).
-        view_shape: Input of the detector.
-        view_drawings: Of each kind, for whole views.
-        view_drawing_pixels: Their side in the detector's input.
-        view_epochs: Over the whole views.
-        seed: Of weights, order and augmentation.
+        women: Number of women simulated for the patches.
+        heights: Possible numbers of rows of the prepared views, one per woman; the columns are half as many. The rows
+            span a field of `FIELD_MM`.
+        bac_share: Fraction of BAC+ women.
+        film_share: Fraction of women with film views.
+        patch: Side of a patch in pixels, a multiple of 16.
+        patches: Number of patches of each kind (artery, bright spot, anywhere) per view.
+        lesions: Number of synthetic lesions of each kind (artery, mimic) to choose from, for the patches.
+        first_epochs: Epochs over the patches with all layers trainable.
+        epochs: Epochs over the patches with all but the first convolutional block trainable: one number per cycle, in
+            each of which the learning rate falls to 0.
+        view_women: Number of women simulated for the whole views (other women).
+        view_shape: Input (rows, columns) of the detector.
+        view_lesions: Number of synthetic lesions of each kind, for the whole views.
+        view_lesion_pixels: Side of these lesions in pixels of the detector's input.
+        view_epochs: Epochs over the whole views.
+        seed: Seed of weights, order and augmentation.
     """
 
     women: int = 480
@@ -44,60 +46,61 @@ class Recipe:
     film_share: float = 0.4
     patch: int = 112
     patches: int = 5
-    drawings: int = 8000
+    lesions: int = 8000
     first_epochs: int = 4
     epochs: tuple[int, ...] = (11, 15)
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
-    view_drawings: int = 1500
-    view_drawing_pixels: int = 384
+    view_lesions: int = 1500
+    view_lesion_pixels: int = 384
     view_epochs: int = 7
     seed: int = 1
 
 
 def training_woman(number: int, recipe: Recipe) -> Woman:
-    """Return a woman of the pretraining stream; her seed starts with `TRAINING`, a cohort's with `COHORT`."""
+    """Return a woman of the pretraining stream: her seed starts with `TRAINING`, that of a cohort with `COHORT`."""
     rng = np.random.default_rng([TRAINING, number])
     age, bac = int(rng.integers(45, 88)), bool(rng.random() < recipe.bac_share)
     return Woman(f"T-{number:05d}", age, bac, (TRAINING, 0, number), recipe.film_share)
 
 
-CELL = 16
-"""Side of a cell in pixels: the stride of the network's last convolution."""
+STRIDE = 16
+"""Pixels per local logit in each direction: the stride of the network's last convolution."""
 LEAST_ARTERY_MM2 = 2.0
-"""A cell has BAC from so much of the artery's mask on: about 1 mm of a vessel 2 mm wide."""
+"""Area of the artery mask at or above which a local label is positive: about 1 mm of a vessel 2 mm wide."""
 FIELD_MM = 240.0
-"""Height of the field that a prepared matrix spans; see `preprocess.USUAL_FIELD_MM`."""
+"""Height in mm of the field that the rows of a prepared view span; see `preprocess.USUAL_FIELD_MM`."""
 SCALE_SPREAD = 0.2
-"""A training view is up to so much larger or smaller, on the log scale, as files without a stated spacing are."""
+"""Largest deviation of the scale of a training view, on the log scale; files without a pixel spacing vary likewise."""
 FINENESS = ((0.65, (0.8, 1.0)), (0.2, (0.35, 0.8)), (0.15, (1.0, 1.75)))
-"""Shares of the women whose views are rendered at such a part of the prepared pixel: about its size, finer ones (from
-0.05 mm, the finest detectors; these take long), and coarser ones (up to 0.27 mm for 0.156 mm a prepared pixel)."""
+"""(fraction of the women, range of the rendered pixel spacing in prepared pixels): similar to the prepared pixel, finer
+(down to 0.05 mm, as in the finest detectors; slow to render), and coarser (up to 0.27 mm for prepared pixels of
+0.156 mm)."""
 
 
 def pixel_mm(shape: tuple[int, int]) -> float:
-    """Return the side of a pixel, in mm, of a matrix (rows, columns) that spans the usual field."""
+    """Return the side of a pixel in mm for a matrix (rows, columns) whose rows span `FIELD_MM`."""
     return FIELD_MM / shape[0]
 
 
 def prepared_view(
     woman: Woman, side: str, view: str, shape: tuple[int, int], zoom: float = 1.0, fineness: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Render a view at the spacing that `shape` needs and prepare it as any other mammogram.
+    """Render a view at a pixel spacing that suits `shape`, and prepare it like any other mammogram.
 
     Args:
-        woman: Whose.
-        side: `L` or `R`.
+        woman: The woman.
+        side: Laterality, `L` or `R`.
         view: `CC` or `MLO`.
-        shape: (rows, columns).
-        zoom: Size of the breast in the matrix, 1 for `FIELD_MM`.
-        fineness: Spacing of the rendered view in prepared pixels.
+        shape: (rows, columns) of the prepared view.
+        zoom: Magnification of the breast; 1 if the rows span `FIELD_MM`.
+        fineness: Pixel spacing of the rendered view in prepared pixels.
 
     Returns:
-        The prepared pixels, float32; the artery's mask on the same grid, bool; a pixel's area in mm2.
+        The prepared pixels, float32, and the artery mask, bool, both of `shape`; and the area of a pixel in mm2.
 
     Raises:
-        Skip: No breast was found.
+        Skip: If no breast is found.
     """
     pixel = pixel_mm(shape) / zoom
     spacing = float(np.clip(pixel * fineness, 0.05, 0.3))
@@ -117,19 +120,19 @@ def prepared_view(
     return prepared.pixels, mask, prepared.spacing_mm[0] * prepared.spacing_mm[1]
 
 
-def artery_cells(artery: np.ndarray, pixel_mm2: float) -> np.ndarray:
-    """Tell which cells of the network's last map have artery.
+def local_labels(artery: np.ndarray, pixel_mm2: float) -> np.ndarray:
+    """Return the targets of the local logits, one per square of 16 x 16 pixels.
 
     Args:
-        artery: bool (H, W).
-        pixel_mm2: Area of a pixel.
+        artery: Artery mask, bool (H, W).
+        pixel_mm2: Area of a pixel in mm2.
 
     Returns:
-        int8 (H // 16, W // 16): 1 where `LEAST_ARTERY_MM2` of artery lie in the cell, 0 where none does, -1 in
-        between (no opinion).
+        int8 (H // 16, W // 16): 1 where the square contains at least `LEAST_ARTERY_MM2` of artery, 0 where it contains
+        none, -1 in between (undecided).
     """
-    rows, columns = artery.shape[0] // CELL, artery.shape[1] // CELL
-    whole = artery[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
+    rows, columns = artery.shape[0] // STRIDE, artery.shape[1] // STRIDE
+    whole = artery[: rows * STRIDE, : columns * STRIDE].reshape(rows, STRIDE, columns, STRIDE)
     area = whole.sum(axis=(1, 3)) * pixel_mm2
     return np.where(area >= LEAST_ARTERY_MM2, 1, np.where(area > 0, -1, 0)).astype(np.int8)
 
@@ -137,17 +140,17 @@ def artery_cells(artery: np.ndarray, pixel_mm2: float) -> np.ndarray:
 def view_patches(
     pixels: np.ndarray, artery: np.ndarray, pixel_mm2: float, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Cut patches out of a prepared view: around arteries, around bright spots, anywhere.
+    """Cut patches out of a prepared view: around arteries, around bright spots, and anywhere in the breast.
 
     Args:
-        pixels: float32 (H, W).
-        artery: bool (H, W).
-        pixel_mm2: Area of a pixel.
-        recipe: Sizes and numbers.
+        pixels: Prepared view, float32 (H, W).
+        artery: Artery mask, bool (H, W).
+        pixel_mm2: Area of a pixel in mm2.
+        recipe: Sizes and numbers of the patches.
         rng: Source of randomness.
 
     Returns:
-        Patches, float16 (patch, patch), and their cells, int8 (patch / 16, patch / 16), see `artery_cells`.
+        Patches, float16 (patch, patch), and their local labels, int8 (patch // 16, patch // 16); see `local_labels`.
     """
     side = recipe.patch
     half = side // 2
@@ -160,46 +163,46 @@ def view_patches(
             chosen = points[rng.integers(len(points), size=recipe.patches)]
             centres.extend(chosen + rng.normal(0, spread, chosen.shape) if spread else chosen)
     patches, labels = [], []
-    padded, truth = np.pad(pixels, half), np.pad(artery, half)
+    padded, padded_artery = np.pad(pixels, half), np.pad(artery, half)
     for row, column in np.clip(np.round(centres).astype(int), 0, np.array(pixels.shape) - 1):
         patch = padded[row : row + side, column : column + side]
         if np.count_nonzero(patch) > 0.3 * patch.size:
             patches.append(patch.astype(np.float16))
-            labels.append(artery_cells(truth[row : row + side, column : column + side], pixel_mm2))
+            labels.append(local_labels(padded_artery[row : row + side, column : column + side], pixel_mm2))
     return patches, labels
 
 
 def woman_patches(number: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return all patches of one woman's four views and their cells; see `view_patches`."""
+    """Return all patches of one woman's four views, float16, and their local labels, int8; see `view_patches`."""
     rng = np.random.default_rng([TRAINING, number, 1])
     height = int(rng.choice(recipe.heights))
     patches, labels = [], []
     for pixels, artery, area in _views(number, (height, height // 2), recipe, rng):
-        more, truth = view_patches(pixels, artery, area, recipe, rng)
-        patches += more
-        labels += truth
-    cells = recipe.patch // CELL
+        new_patches, new_labels = view_patches(pixels, artery, area, recipe, rng)
+        patches += new_patches
+        labels += new_labels
+    side = recipe.patch // STRIDE
     return (
         np.array(patches, np.float16).reshape(-1, recipe.patch, recipe.patch),
-        np.array(labels, np.int8).reshape(-1, cells, cells),
+        np.array(labels, np.int8).reshape(-1, side, side),
     )
 
 
 def woman_views(number: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return one woman's prepared views, float16 (n, H, W), and their cells, int8 (n, H // 16, W // 16)."""
+    """Return one woman's prepared views, float16 (n, H, W), and their local labels, int8 (n, H // 16, W // 16)."""
     rng = np.random.default_rng([TRAINING, number, 2])
     found = list(_views(number, recipe.view_shape, recipe, rng))
     views = np.array([pixels for pixels, _, _ in found], np.float16).reshape(-1, *recipe.view_shape)
-    cells = np.array([artery_cells(artery, area) for _, artery, area in found], np.int8)
-    return views, cells.reshape(-1, *(n // CELL for n in recipe.view_shape))
+    labels = np.array([local_labels(artery, area) for _, artery, area in found], np.int8)
+    return views, labels.reshape(-1, *(n // STRIDE for n in recipe.view_shape))
 
 
 def _views(number: int, shape: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> Iterator[tuple]:
-    """Render and prepare a woman's views, at sizes and sharpnesses that vary; one without a breast is left out."""
+    """Render and prepare a woman's views with random scale and sharpness; skip views in which no breast is found."""
     woman = training_woman(number, recipe)
     shares, ranges = zip(*FINENESS, strict=True)
     fineness = rng.uniform(*ranges[rng.choice(len(ranges), p=shares)])
-    for side, view in VIEWS:
+    for side, view in FOUR_VIEWS:
         zoom = float(np.exp(rng.uniform(-SCALE_SPREAD, SCALE_SPREAD)))
         with suppress(Skip):
             yield prepared_view(woman, side, view, shape, zoom, fineness)

@@ -1,11 +1,11 @@
-"""The bundled weights, made from nothing but simulated views: a backbone, and a detector for whole views.
+"""Training of the bundled weights on simulated views only: a backbone, and a detector for whole views.
 
-Patches, then whole views, teach the network cell by cell where the simulator drew calcified artery, and whether the
-picture has any. Real archives have no such cells: what a user trains is taught by the views' labels alone.
+The network is trained on patches and then on whole views, with two targets: the local labels, which state where the
+simulator placed calcified arteries, and whether the image shows any. Real archives have no local labels: a user's own
+model is trained on the labels of the views alone.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,46 +17,49 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from bac_utils._files import write_json
 from bac_utils._workers import worker_pool
 from bac_utils.dataset import untuned
-from bac_utils.pretraining.compositing import Drawings, decorate, draw_pair
-from bac_utils.pretraining.patches import CELL, Recipe, pixel_mm, woman_patches, woman_views
+from bac_utils.pretraining.compositing import SyntheticLesions, add_lesions, draw_pair
+from bac_utils.pretraining.patches import STRIDE, Recipe, pixel_mm, woman_patches, woman_views
 from bac_utils.settings import DEMO
 
-HELD_BACK = 8
-"""One woman in so many is held back from training."""
+HELD_OUT = 8
+"""One woman in eight is held out."""
 PATCH_NETWORK, PATCH_NOTE = "patches.weights.h5", "patches.json"
-"""What the patches taught so far, and with which recipe: kept until all is done; a stopped call goes on from there."""
-CELL_WEIGHT = 4.0
-"""Of a cell with artery in the loss; it is the rarer kind."""
+"""Checkpoint of the training on patches and its recipe, kept until all is done; a stopped call resumes from it."""
+ARTERY_WEIGHT = 4.0
+"""Weight in the loss of a local label with artery, the rarer class."""
 HEATMAP_THRESHOLD = 0.96
-"""Th of the detector's heatmap. Of 0.7 to 0.99, higher ones measured lengths better in 48 development views (simulated,
-24 women, seed 921, prevalence 1; MLO): rank correlation 0.96 to 0.99, bias +21 to +7 %; from 0.97 on little changes."""
-PATCH_OTHERS, VIEW_OTHERS = 0.8, 3.0
-"""How many things that are no arteries are drawn into a patch and into a view, on average."""
-VIEW_CELLS = 10.0
-"""Of the cells' loss against the view's, in whole views: nearly all their cells are empty and easy, and the mean over
-cells alone would hardly count."""
+"""Th of the detector's heatmap. Between 0.7 and 0.99, higher values gave better lengths in 48 development views
+(simulated, MLO, 24 women, seed 921, prevalence 1): rank correlation 0.96 to 0.99, bias +21 to +7 %; at 0.97 and above
+there was little change."""
+PATCH_MIMICS, VIEW_MIMICS = 0.8, 3.0
+"""Mean number of mimics added to a patch and to a view."""
+LOCAL_LOSS_WEIGHT = 10.0
+"""Weight of the loss of the local logits relative to that of the view's logit, in whole views. Nearly all local labels
+of a view are negative and easy, so that their mean loss would otherwise hardly count."""
 
 
 def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) -> dict:  # noqa: B008 (frozen)
-    """Make the bundled weights: `output`, to start from, and beside it `detector.keras` with `detector.json`.
+    """Train the bundled weights: the backbone `output` and, in the same folder, `detector.keras` with `detector.json`.
 
-    Both have learnt from the same patches and then from whole views, `output` from views at half the matrix (768 x 384,
-    the demo's), the detector at the full one. Their logits are scaled on women held back (Platt), so that a score of
-    0.5 means even odds where half of the views have BAC. A call that was stopped goes on after the last finished one of
-    `recipe.epochs`, with other random numbers.
+    Both are trained on the same patches and then on whole views: the backbone at half the rows and columns (768 x 384,
+    as in the demo), the detector at full size. Their logits are calibrated on held-out women (Platt scaling), so that a
+    score of 0.5 means even odds if half of the views have BAC. A stopped call resumes after the last finished cycle of
+    `recipe.epochs`, with different random numbers.
 
     Args:
-        output: File of the first, `.weights.h5`.
+        output: File for the backbone's weights, ending in `.weights.h5`.
         recipe: Sizes and numbers.
-        workers: Processes that simulate.
+        workers: Number of processes for the simulation.
 
     Returns:
-        What was measured on the women held back, as written to `detector.json`.
+        The results on the held-out women, as written to `detector.json`.
 
     Raises:
-        ValueError: `output` does not end in `.weights.h5`.
+        ValueError: If `output` does not end in `.weights.h5`, or the women are too few for both sets to have both
+            classes.
     """
     output = Path(output)
     if not output.name.endswith(".weights.h5"):
@@ -69,7 +72,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
     )
     network = build_model(settings)
-    patch_auc = _learn_from_patches(network, output.parent, recipe, workers)
+    patch_auc = _train_on_patches(network, output.parent, recipe, workers)
 
     last = recipe.women + recipe.view_women
     found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
@@ -78,9 +81,9 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         detector = build_model(replace(settings, input_shape=shape, trainable_convolutions=5))
         detector.set_weights(network.get_weights())
         views = found if name == "fine" else [_halve(*pair) for pair in found]
-        side = min(recipe.view_drawing_pixels * shape[0] // recipe.view_shape[0], *shape) // CELL * CELL
-        drawings = _draw(recipe.view_drawings, side, (pixel_mm(shape),), VIEW_OTHERS, workers)
-        logits, labels = _train_views(detector, views, drawings, recipe)
+        side = min(recipe.view_lesion_pixels * shape[0] // recipe.view_shape[0], *shape) // STRIDE * STRIDE
+        lesions = _draw_lesions(recipe.view_lesions, side, (pixel_mm(shape),), VIEW_MIMICS, workers)
+        logits, labels = _train_views(detector, views, lesions, recipe)
         calibrated = _calibrate(detector, logits, labels)
         measured[name] = float(roc_auc_score(labels, logits))
         if name == "coarse":
@@ -90,7 +93,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     point = {
         "threshold": 0.5,
         "chosen_on": "fixed: the logit is calibrated on simulated women held back" if calibrated else "fixed",
-        "heatmap": "cells",
+        "heatmap": "local-logits",
         "heatmap_threshold": HEATMAP_THRESHOLD,
         "input_shape": list(recipe.view_shape),
         "pixel_mm": pixel_mm(recipe.view_shape),
@@ -102,14 +105,14 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
             "views": len(labels),
         },
     }
-    _write_json(output.with_name("detector.json"), point)
+    write_json(output.with_name("detector.json"), point)
     for name in (PATCH_NOTE, PATCH_NETWORK):
         (output.parent / name).unlink()
     return point["held_back"]
 
 
-def _learn_from_patches(network: Any, folder: Path, recipe: Recipe, workers: int) -> float:
-    """Teach the network what patches can teach, or load what they taught before; return the AUC-ROC held back."""
+def _train_on_patches(network: Any, folder: Path, recipe: Recipe, workers: int) -> float:
+    """Train the network on patches, starting from the checkpoint if there is one; return the held-out AUC-ROC."""
     weights, note = folder / PATCH_NETWORK, folder / PATCH_NOTE
     ours = json.loads(json.dumps({n: v for n, v in asdict(recipe).items() if not n.startswith("view_")}))
     known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
@@ -120,141 +123,138 @@ def _learn_from_patches(network: Any, folder: Path, recipe: Recipe, workers: int
     if known["cycles"] < len(recipe.epochs):
         found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
         scales = tuple(pixel_mm((height, height // 2)) for height in recipe.heights)
-        drawings = _draw(recipe.drawings, recipe.patch, scales, PATCH_OTHERS, workers)
-        for cycle, patch_auc in _train_patches(network, found, drawings, recipe, known["cycles"]):
+        lesions = _draw_lesions(recipe.lesions, recipe.patch, scales, PATCH_MIMICS, workers)
+        for cycle, patch_auc in _train_patches(network, found, lesions, recipe, known["cycles"]):
             note.unlink(missing_ok=True)
             network.save_weights(weights)
             known |= {"cycles": cycle + 1, "auc_roc": patch_auc}
-            _write_json(note, known)
+            write_json(note, known)
     return known["auc_roc"]
 
 
-def _write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
 def _gather(job: Callable, numbers: range, workers: int, what: str, chunk: int = 1) -> list:
-    """Run a job for each number in worker processes, `chunk` at a time, in order, with a progress bar."""
+    """Run a job for each number in worker processes, in chunks; return the results in order. Shows a progress bar."""
     with worker_pool(workers) as pool:
         return list(tqdm(pool.map(job, numbers, chunksize=chunk), total=len(numbers), desc=what))
 
 
-def _draw(number: int, side: int, pixels_mm: tuple[float, ...], mean_others: float, workers: int) -> Drawings:
-    """Make so many drawings of each kind."""
-    pairs = _gather(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "drawings", 32)
-    return Drawings(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_others)
+def _draw_lesions(
+    number: int, side: int, pixels_mm: tuple[float, ...], mean_mimics: float, workers: int
+) -> SyntheticLesions:
+    """Draw the given number of lesions of each kind."""
+    pairs = _gather(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "lesions", 32)
+    return SyntheticLesions(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_mimics)
 
 
-def _halve(views: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bring prepared views and their cells to half the rows and columns, float16 and int8.
+def _halve(views: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reduce prepared views and their local labels to half the rows and columns, float16 and int8.
 
-    A cell has artery if one of its four has, and no opinion if one of them has none and no other has artery.
+    A label is positive if one of its four is positive; otherwise it is undecided if one of them is undecided.
     """
     shape = (len(views), views.shape[1] // 2, 2, views.shape[2] // 2, 2)
     breast = (views != 0).reshape(shape).mean(axis=(2, 4)) > 0.5
     small = np.where(breast, views.astype(np.float32).reshape(shape).mean(axis=(2, 4)), 0)
     for view, inside in zip(small, breast, strict=True):
         view[inside] = (view[inside] - view[inside].mean()) / max(float(view[inside].std()), 1e-6)
-    quarters = cells.reshape(len(cells), cells.shape[1] // 2, 2, cells.shape[2] // 2, 2)
-    artery, unsure = (quarters == 1).any(axis=(2, 4)), (quarters == -1).any(axis=(2, 4))
-    return small.astype(np.float16), np.where(artery, 1, np.where(unsure, -1, 0)).astype(np.int8)
+    quarters = labels.reshape(len(labels), labels.shape[1] // 2, 2, labels.shape[2] // 2, 2)
+    artery, undecided = (quarters == 1).any(axis=(2, 4)), (quarters == -1).any(axis=(2, 4))
+    return small.astype(np.float16), np.where(artery, 1, np.where(undecided, -1, 0)).astype(np.int8)
 
 
-def _divide(found: list, drawings: Drawings, seed: int) -> tuple:
-    """Join what the women gave.
+def _split(found: list, lesions: SyntheticLesions, seed: int) -> tuple:
+    """Split the women's images, with their local labels, and the lesions into a training and a held-out set.
 
     Returns:
-        Pixels and cells to train on, and the drawings for them; pixels and cells held back, with other drawings in.
+        Pixels, local labels and lesions for training; held-out pixels and local labels, with other lesions added.
     """
-    kept = [pair for k, pair in enumerate(found) if k % HELD_BACK]
-    divided = tuple(np.concatenate([pair[k] for pair in group]) for group in (kept, found[::HELD_BACK]) for k in (0, 1))
-    if not all((cells == 1).any() and (cells == 0).all(axis=(1, 2)).any() for cells in divided[1::2]):
+    kept, held_out = [pair for k, pair in enumerate(found) if k % HELD_OUT], found[::HELD_OUT]
+    pixels, labels, plain, plain_labels = (
+        np.concatenate([pair[k] for pair in group]) for group in (kept, held_out) for k in (0, 1)
+    )
+    if not all((part == 1).any() and (part == 0).all(axis=(1, 2)).any() for part in (labels, plain_labels)):
         raise ValueError(f"women: got {len(found)}, must be more: a set lacks one of the two classes")
-    few = max(len(drawings.arteries) // HELD_BACK, 1)
-    rng, pixels, cells = np.random.default_rng([seed, 1]), [], []
-    for pair in zip(*divided[2:], strict=True):
-        drawn = decorate(*pair, drawings.part(None, few), rng)
-        pixels.append(drawn[0].astype(np.float16))
-        cells.append(drawn[1])
-    return divided[0], divided[1], drawings.part(few, None), np.stack(pixels), np.stack(cells)
+    few = max(len(lesions.arteries) // HELD_OUT, 1)
+    rng = np.random.default_rng([seed, 1])
+    held = [add_lesions(*pair, lesions.part(None, few), rng) for pair in zip(plain, plain_labels, strict=True)]
+    held_pixels = np.stack([image.astype(np.float16) for image, _ in held])
+    return pixels, labels, lesions.part(few, None), held_pixels, np.stack([local for _, local in held])
 
 
-def _vary(pixels: Any, cells: Any) -> tuple:
-    """Flip a picture with its cells, change its contrast and brightness, add noise; outside the breast it stays 0."""
+def _augment(pixels: Any, labels: Any) -> tuple:
+    """Flip an image and its local labels, vary contrast and brightness, add noise; 0 outside the breast is kept."""
     import tensorflow as tf
 
     pixels = pixels[..., None]
     for axis in (0, 1):
         if tf.random.uniform([]) < 0.5:
-            pixels, cells = tf.reverse(pixels, [axis]), tf.reverse(cells, [axis])
+            pixels, labels = tf.reverse(pixels, [axis]), tf.reverse(labels, [axis])
     inside = tf.cast(pixels != 0, tf.float32)
     pixels = pixels * tf.exp(tf.random.uniform([], -0.7, 0.4)) + tf.random.uniform([], -0.4, 0.4)  # 0.5 to 1.5
     pixels += tf.random.normal(tf.shape(pixels)) * tf.random.uniform([], 0, 0.12)
-    return pixels * inside, cells
+    return pixels * inside, labels
 
 
-def _batches(pixels: np.ndarray, cells: np.ndarray, drawings: Drawings, size: int, seed: int, targets: Callable) -> Any:
-    """Return shuffled batches of float16 pictures (N, H, W), drawn into and varied, and what `targets` makes of cells.
+def _batches(
+    pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions, size: int, seed: int, targets: Callable
+) -> Any:
+    """Return shuffled batches of images (N, H, W) with lesions added and augmented, and `targets` of their labels.
 
-    The drawings differ from epoch to epoch.
+    The lesions differ from epoch to epoch.
     """
     import tensorflow as tf
 
     rng = np.random.default_rng([seed, 2])
 
-    def picture(k: Any) -> tuple:
-        x, y = tf.numpy_function(lambda i: decorate(pixels[i], cells[i], drawings, rng), [k], (tf.float32, tf.int8))
-        return tf.ensure_shape(x, pixels.shape[1:]), tf.ensure_shape(y, cells.shape[1:])
+    def image(k: Any) -> tuple:
+        x, y = tf.numpy_function(lambda i: add_lesions(pixels[i], labels[i], lesions, rng), [k], (tf.float32, tf.int8))
+        return tf.ensure_shape(x, pixels.shape[1:]), tf.ensure_shape(y, labels.shape[1:])
 
-    data = tf.data.Dataset.range(len(cells)).shuffle(len(cells), seed=seed).map(picture)
-    data = data.map(_vary, num_parallel_calls=2)
+    data = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).map(image)
+    data = data.map(_augment, num_parallel_calls=2)
     return untuned(data.batch(size).map(lambda x, y: (x, *targets(y))).prefetch(2))
 
 
-def _cell_targets(cells: Any) -> tuple[tuple, tuple]:
-    """Return the targets (cells, any cell) of a batch and their weights: no opinion weighs 0, artery four times."""
+def _targets(labels: Any) -> tuple[tuple, tuple]:
+    """Return the targets of a batch, local and for the whole image, and their weights; undecided ones weigh 0."""
     import tensorflow as tf
 
-    artery = tf.cast(cells == 1, tf.float32)[..., None]
-    weight = tf.where(cells == 1, CELL_WEIGHT, tf.where(cells == 0, 1.0, 0.0))
-    some, none = tf.reduce_any(cells == 1, axis=(1, 2)), tf.reduce_all(cells == 0, axis=(1, 2))
+    artery = tf.cast(labels == 1, tf.float32)[..., None]
+    weight = tf.where(labels == 1, ARTERY_WEIGHT, tf.where(labels == 0, 1.0, 0.0))
+    some, none = tf.reduce_any(labels == 1, axis=(1, 2)), tf.reduce_all(labels == 0, axis=(1, 2))
     return (artery, tf.cast(some, tf.float32)[:, None]), (weight, tf.cast(some | none, tf.float32))
 
 
-def _with_cells(model: Any) -> Any:
-    """Return the same network with two outputs, each cell's logit and the picture's."""
+def _with_local_logits(model: Any) -> Any:
+    """Return the same network with two outputs: the local logits and the logit of the image."""
     import keras
 
     return keras.Model(model.inputs, [model.get_layer("cells").output, model.outputs[0]])
 
 
 def _fit(
-    model: Any, data: Any, epochs: int, rate: float, check: Callable, cells: float = 1.0, anneal: bool = True
+    model: Any, data: Any, epochs: int, rate: float, check: Callable, local_weight: float = 1.0, anneal: bool = True
 ) -> None:
-    """Fit, by default with cosine annealing, and print what `check` gives after each epoch.
+    """Fit, by default with cosine annealing, and print the AUC-ROC returned by `check` after each epoch.
 
-    `cells` is the weight of the cells' loss; that of the picture's is 1.
+    `local_weight` is the weight of the loss of the local logits; that of the image's logit is 1.
     """
     import keras
 
     schedule = keras.optimizers.schedules.CosineDecay(rate, len(data) * epochs) if anneal else rate
     losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in model.outputs]
-    model.compile(keras.optimizers.Adam(schedule), losses, loss_weights=[cells, 1.0])
+    model.compile(keras.optimizers.Adam(schedule), losses, loss_weights=[local_weight, 1.0])
     for epoch in range(epochs):
         loss = model.fit(data, verbose=0, shuffle=False).history["loss"][0]
-        print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, held back: AUC-ROC {check():.4f}", flush=True)
+        print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, held-out AUC-ROC {check():.4f}", flush=True)
 
 
-def _checker(model: Any, held: np.ndarray, cells: np.ndarray, size: int) -> tuple[Callable, Callable, np.ndarray]:
-    """Return functions that give the AUC-ROC and the logits of what was held back, and its labels.
+def _checker(model: Any, held: np.ndarray, local: np.ndarray, size: int) -> tuple[Callable, Callable, np.ndarray]:
+    """Return a function for the AUC-ROC of held-out images, one for their logits, and their labels (0 or 1).
 
-    Pictures with a cell of no opinion and none with artery do not count.
+    Images with undecided and without positive local labels are left out.
     """
-    some = (cells == 1).any(axis=(1, 2))
-    sure = np.flatnonzero(some | (cells == 0).all(axis=(1, 2)))
+    some = (local == 1).any(axis=(1, 2))
+    sure = np.flatnonzero(some | (local == 0).all(axis=(1, 2)))
 
     def logits() -> np.ndarray:
         parts = (held[sure[k : k + size], ..., None].astype(np.float32) for k in range(0, len(sure), size))
@@ -263,18 +263,18 @@ def _checker(model: Any, held: np.ndarray, cells: np.ndarray, size: int) -> tupl
     return lambda: float(roc_auc_score(some[sure], logits())), logits, some[sure].astype(int)
 
 
-def _train_patches(network: Any, found: list, drawings: Drawings, recipe: Recipe, cycle: int) -> Iterator[tuple]:
-    """Train all layers on patches from a cycle on; after each give its number and the AUC-ROC on those held back.
+def _train_patches(network: Any, found: list, lesions: SyntheticLesions, recipe: Recipe, cycle: int) -> Iterator[tuple]:
+    """Train on patches, starting with the given cycle; yield the number and held-out AUC-ROC of each finished cycle.
 
-    The first block, half of the work, learns in the first epochs only.
+    The first block, half of the computation, is trained in the first epochs only.
     """
-    pixels, cells, drawings, held, truth = _divide(found, drawings, recipe.seed)
-    both = _with_cells(network)
-    check, _, _ = _checker(both, held, truth, 64)
-    share = (cells == 1).any(axis=(1, 2)).mean()
-    print(f"{len(cells)} patches, {share:.0%} with artery; {len(truth)} held back", flush=True)
+    pixels, labels, lesions, held, held_labels = _split(found, lesions, recipe.seed)
+    both = _with_local_logits(network)
+    check, _, _ = _checker(both, held, held_labels, 64)
+    share = (labels == 1).any(axis=(1, 2)).mean()
+    print(f"{len(labels)} patches, {share:.0%} with artery; {len(held_labels)} held out", flush=True)
     for k in range(cycle, len(recipe.epochs)):
-        data = _batches(pixels, cells, drawings, 32, recipe.seed + k, _cell_targets)
+        data = _batches(pixels, labels, lesions, 32, recipe.seed + k, _targets)
         if k == 0:
             _fit(both, data, recipe.first_epochs, 1e-3, check, anneal=False)
         for layer in network.layers:
@@ -284,22 +284,24 @@ def _train_patches(network: Any, found: list, drawings: Drawings, recipe: Recipe
         yield k, check()
 
 
-def _train_views(detector: Any, found: list, drawings: Drawings, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Fine-tune on whole views. Return logits and labels of the views held back."""
-    pixels, cells, drawings, held, truth = _divide(found, drawings, recipe.seed)
-    both = _with_cells(detector)
-    check, logits, labels = _checker(both, held, truth, 4)
-    share = (cells == 1).any(axis=(1, 2)).mean()
-    print(f"{len(cells)} views, {share:.0%} BAC+; {len(labels)} held back, before: {check():.4f}", flush=True)
-    data = _batches(pixels, cells, drawings, 4, recipe.seed, _cell_targets)
-    _fit(both, data, recipe.view_epochs, 3e-4, check, cells=VIEW_CELLS)
+def _train_views(
+    detector: Any, found: list, lesions: SyntheticLesions, recipe: Recipe
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fine-tune on whole views; return the logits and labels of the held-out views."""
+    pixels, local, lesions, held, held_local = _split(found, lesions, recipe.seed)
+    both = _with_local_logits(detector)
+    check, logits, labels = _checker(both, held, held_local, 4)
+    share = (local == 1).any(axis=(1, 2)).mean()
+    print(f"{len(local)} views, {share:.0%} BAC+; {len(labels)} held out, AUC-ROC before: {check():.4f}", flush=True)
+    data = _batches(pixels, local, lesions, 4, recipe.seed, _targets)
+    _fit(both, data, recipe.view_epochs, 3e-4, check, local_weight=LOCAL_LOSS_WEIGHT)
     return logits(), labels
 
 
 def _calibrate(detector: Any, logits: np.ndarray, labels: np.ndarray) -> bool:
-    """Scale the last layer so that the logit is the log odds where half of the views have BAC (Platt 1999).
+    """Scale the last layer so that the logit is the log odds if half of the views have BAC (Platt 1999).
 
-    Return whether it was done: a detector that ranks the views the wrong way round is left as it is.
+    Returns whether it was done: a detector that ranks the views in the wrong order is left unchanged.
     """
     fit = LogisticRegression(class_weight="balanced", C=1e3).fit(logits[:, None], labels)
     slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])

@@ -1,15 +1,17 @@
-"""Results as DICOM: the calcified artery as a Segmentation, its measurements as a report (TID 1500), and a picture.
+"""DICOM results: the calcified arteries as a Segmentation, their measurements as a report (TID 1500), and a picture.
 
-All belong to the study of the view that was measured and refer to that image. A mammogram is a projection without a
-frame of reference, and so is its Segmentation: it lies pixel by pixel on the image that its Derivation Image macro
-names (DICOM PS3.3, A.51). Of the source's header only `CARRIED` is copied, which the objects cannot do without.
+The picture is a Secondary Capture with outline and measurements drawn in. All three belong to the study of the image
+that was measured, and refer to it. A mammogram is a projection without a frame of reference, and so is its
+Segmentation: its pixels correspond to those of the image named in its Derivation Image macro (DICOM PS3.3, A.51). Only
+`CARRIED`, the elements that the results require, is copied from the source's header.
 
-highdicom takes a second or two to load: import this module where it is used.
+highdicom takes one to two seconds to load, so import this module where it is used.
 """
 
 import os
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import highdicom as hd
@@ -21,21 +23,23 @@ from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM, validate_value
 
 from bac_utils import __version__
+from bac_utils._files import written_whole
 from bac_utils.intake.dicom_file import is_dicom, number, read_header, text, texts
 from bac_utils.intake.dicom_header import MAMMOGRAPHY_CLASSES, OTHER_CLASSES
-from bac_utils.intake.reader import Skip, quiet, read_mammogram
+from bac_utils.intake.mammogram import Skip
+from bac_utils.intake.reader import quiet, read_mammogram
 from bac_utils.scoring.overlay import draw_overlay
 
-# Each code with the context group of DICOM PS3.16 (2024) that lists it.
+# Each code with the context group in DICOM PS3.16 (2024) that lists it.
 VASCULAR_CALCIFICATION = Code("129759000", "SCT", "Vascular calcification")  # CID 6010, of mammography
-ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")  # CID 7150, segments' categories
-BREAST = Code("76752008", "SCT", "Breast")  # CID 4013, regions for mammography
-ARTERY = Code("51114001", "SCT", "Artery")  # CID 7166, tissues that are segmented
+ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")  # CID 7150, categories of segments
+BREAST = Code("76752008", "SCT", "Breast")  # CID 4013, anatomic regions for mammography
+ARTERY = Code("51114001", "SCT", "Artery")  # CID 7166, tissue segmentation property types
 SIDES = {"L": Code("7771000", "SCT", "Left"), "R": Code("24028007", "SCT", "Right")}  # CID 244
-MAMMOGRAPHY = Code("71651007", "SCT", "Mammography")  # CID 6058, procedures
-FAMILY = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162, families of algorithms
-DEVICE = Code("121007", "DCM", "Device")  # CID 270, types of observers
-MEAN = Code("373098007", "SCT", "Mean")  # CID 7464, modifiers of measurements
+MAMMOGRAPHY = Code("71651007", "SCT", "Mammography")  # CID 6058, breast procedures
+FAMILY = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162, algorithm families
+DEVICE = Code("121007", "DCM", "Device")  # CID 270, observer types
+MEAN = Code("373098007", "SCT", "Mean")  # CID 7464, measurement modifiers
 DERIVED_FROM = Code("121322", "DCM", "Source image for image processing operation")  # CID 7202, purposes of reference
 
 MILLIMETRE, SQUARE_MILLIMETRE = Code("mm", "UCUM", "mm"), Code("mm2", "UCUM", "square millimeter")
@@ -44,9 +48,14 @@ MEASUREMENTS = {
     "bac_length_mm": (Code("410668003", "SCT", "Length"), MILLIMETRE, 1, None),  # CID 7470
     "bac_width_mm": (Code("103355008", "SCT", "Width"), MILLIMETRE, 1, MEAN),  # CID 7470
     "bac_area_mm2": (Code("42798000", "SCT", "Area"), SQUARE_MILLIMETRE, 1, None),  # CID 7471
-    "score": (Code("111012", "DCM", "Certainty of Finding"), PERCENT, 100, None),  # CID 6048, of detectors
+    "score": (
+        Code("111012", "DCM", "Certainty of Finding"),
+        PERCENT,
+        100,
+        None,
+    ),  # CID 6048
 }
-"""What a report can hold, by column of the scores: concept, unit, factor to that unit, how it is derived."""
+"""Measurements of a report, by column of the scores: concept, unit, factor to that unit, derivation."""
 
 REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 PERSON = ("PatientID", "PatientName")
@@ -54,14 +63,14 @@ CARRIED = (
     *REQUIRED, *PERSON, "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
     "ReferringPhysicianName",
 )  # fmt: skip
-"""What is copied from the source: its identifiers, and the patient and study modules' elements of types 1 and 2."""
+"""Elements copied from the source: its identifiers, and types 1 and 2 of the patient and study modules."""
 
 NAME = "bac-utils"
-_DEVICE = "2.25.213153159287464948460772354181763844073"  # the software as the observer
+_DEVICE = "2.25.213153159287464948460772354181763844073"  # UID of this software as an observer
 
 
 class ExportError(ValueError):
-    """A source that no DICOM result can be made for; the message quotes nothing identifying."""
+    """No DICOM result can be made from a source; the message quotes nothing that identifies a person."""
 
 
 def write_dicom(
@@ -73,23 +82,23 @@ def write_dicom(
     laterality: str = "",
     origin: Mapping[str, object] | None = None,
 ) -> tuple[Path, Path, Path]:
-    """Write a Segmentation, a report and a picture of one view; all come, or none.
+    """Write Segmentation, report and picture of one view: either all three or none.
 
     Args:
         source: The DICOM file that was measured.
-        mask: The calcified artery, bool (Rows, Columns) of the source (`preprocess.mask_to_original`).
-        measures: Values by the names of `MEASUREMENTS`: mm, mm2, the score in [0, 1]. None is left out.
-        folder: Gets `NAME.seg.dcm`, `NAME.sr.dcm` and `NAME.sc.dcm`; files of these names are replaced.
-        name: Stem of the files. Take nothing from the header: it may identify the patient, or hold a path.
+        mask: The calcified arteries, bool (Rows, Columns) of the source (`preprocess.mask_to_original`).
+        measures: Values by the names in `MEASUREMENTS`: mm, mm2, the score in [0, 1]. None: not known, not reported.
+        folder: Folder for `NAME.seg.dcm`, `NAME.sr.dcm` and `NAME.sc.dcm`; existing files are replaced.
+        name: Stem of the file names. Do not take it from the header, which may identify the patient or contain a path.
         laterality: `L`, `R` or empty.
-        origin: What tells the method apart, such as the model's digest and Th, for the algorithm's parameters.
+        origin: Describes the method, such as the model's digest and Th; written as the algorithm's parameters.
 
     Returns:
         The paths of Segmentation, report and picture.
 
     Raises:
-        ExportError: The source is no DICOM image that results can refer to.
-        ValueError: An argument is out of its values.
+        ExportError: The source is not a DICOM image to which results can refer.
+        ValueError: An argument has a value that is not allowed.
         OSError: The files cannot be written.
     """
     with quiet():
@@ -98,23 +107,18 @@ def write_dicom(
         document = report(reference, outline, measures, laterality, origin)
         objects = outline, document, picture(reference, _displayed(source), mask, measures, laterality, origin)
         paths = tuple(Path(folder) / f"{name}.{kind}.dcm" for kind in ("seg", "sr", "sc"))
-        parts = [path.with_suffix(".part") for path in paths]
-        try:
+        with ExitStack() as stack:
+            parts = [stack.enter_context(written_whole(path)) for path in paths]
             for made, part in zip(objects, parts, strict=True):
                 made.save_as(part, enforce_file_format=True)
-            for part, path in zip(parts, paths, strict=True):
-                os.replace(part, path)
-        finally:
-            for part in parts:
-                part.unlink(missing_ok=True)
     return paths
 
 
 def read_reference(source: str | os.PathLike) -> Dataset:
-    """Read what the results take over from their source.
+    """Read the elements that the results copy from their source.
 
-    Elements that may be empty and hold what DICOM forbids, such as a sex of `FEMALE`, become empty. Text is brought
-    to UTF-8. A frame of reference, which some vendors write without a plane in it, is left out.
+    Invalid values of elements that may be empty, such as PatientSex `FEMALE`, become empty. Text is converted to UTF-8.
+    A frame of reference, which some vendors state without a plane, is not copied.
 
     Args:
         source: A DICOM file.
@@ -123,11 +127,11 @@ def read_reference(source: str | os.PathLike) -> Dataset:
         `CARRIED`, PatientOrientation, Rows and Columns.
 
     Raises:
-        ExportError: The file is no DICOM file, or an identifier is absent or breaks the rules of DICOM.
+        ExportError: The file is not a DICOM file, or an identifier is missing or invalid.
     """
     with open(source, "rb") as file:
         if not is_dicom(file.read(132)):
-            raise ExportError("the source is no DICOM file")
+            raise ExportError("the source is not a DICOM file")
     header, _ = read_header(Path(source))
     found = Dataset()
     found.SpecificCharacterSet = "ISO_IR 192"
@@ -135,11 +139,11 @@ def read_reference(source: str | os.PathLike) -> Dataset:
         value = text(header, keyword)
         if not (value and _is_valid(keyword, value)):
             if keyword in REQUIRED or (value and keyword in PERSON):
-                raise ExportError(f"the source's {keyword} {'breaks the rules of DICOM' if value else 'is absent'}")
+                raise ExportError(f"the source's {keyword} {'is not a valid DICOM value' if value else 'is missing'}")
             value = ""
         setattr(found, keyword, value)
     if found.SOPClassUID not in (*MAMMOGRAPHY_CLASSES, *OTHER_CLASSES):
-        raise ExportError("the source's SOPClassUID is none of a two-dimensional image")
+        raise ExportError("the source's SOPClassUID is not that of a two-dimensional image")
     directions = texts(header, "PatientOrientation")
     found.PatientOrientation = directions if all(re.fullmatch("[ALRPHF]{1,3}", d) for d in directions) else []
     found.Rows, found.Columns = (int(number(header, keyword, 0)) for keyword in ("Rows", "Columns"))
@@ -147,12 +151,12 @@ def read_reference(source: str | os.PathLike) -> Dataset:
 
 
 def _is_valid(keyword: str, value: str) -> bool:
-    """Say whether DICOM allows a value for an element."""
+    """Return whether DICOM allows a value for an element."""
     try:
         vr = dictionary_VR(keyword)
         validate_value(vr, value, config.RAISE)
         if vr in ("DA", "TM"):
-            {"DA": DA, "TM": TM}[vr](value)  # also refuses the 30th of February
+            {"DA": DA, "TM": TM}[vr](value)  # also rejects dates such as 30 February
     except ValueError:
         return False
     return keyword != "PatientSex" or value in ("M", "F", "O")
@@ -161,26 +165,26 @@ def _is_valid(keyword: str, value: str) -> bool:
 def segmentation(
     reference: Dataset, mask: np.ndarray, laterality: str = "", origin: Mapping[str, object] | None = None
 ) -> seg.Segmentation:
-    """Make a binary Segmentation with one segment on the source's grid.
+    """Make a binary Segmentation with one segment on the source's pixel grid.
 
     Args:
         reference: The source (`read_reference`).
-        mask: The calcified artery, bool (Rows, Columns).
+        mask: The calcified arteries, bool (Rows, Columns).
         laterality: `L`, `R` or empty.
         origin: As in `write_dicom`.
 
     Returns:
-        The Segmentation, in a series of its own.
+        The Segmentation, in a new series.
 
     Raises:
-        ValueError: The mask is not bool, has another shape or is empty, or `laterality` is out of its values.
+        ValueError: The mask is not bool, has another shape or is empty, or `laterality` is not an allowed value.
     """
     shape = (reference.Rows, reference.Columns)
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != shape:
         raise ValueError(f"mask: got {mask.dtype} of shape {mask.shape}, must be bool of shape {shape}")
     if not mask.any():
-        raise ValueError("mask: got no pixel, must hold one or more")
+        raise ValueError("mask: got no pixel, must have at least one")
     side = _side(laterality)
     segment = seg.SegmentDescription(
         segment_number=1,
@@ -208,7 +212,7 @@ def segmentation(
         content_description="Breast arterial calcification, for research",
         **_identity(9101, "BAC outline, for research", origin),
     )
-    made.PatientOrientation = reference.PatientOrientation  # there is no plane that would tell it
+    made.PatientOrientation = reference.PatientOrientation  # no plane states it
     return made
 
 
@@ -219,9 +223,10 @@ def report(
     laterality: str = "",
     origin: Mapping[str, object] | None = None,
 ) -> sr.ComprehensiveSR:
-    """Make a measurement report (TID 1500) with one planar region (TID 1410), the segment of a Segmentation.
+    """Make a measurement report (TID 1500) with one planar region (TID 1410): the segment of a Segmentation.
 
-    Values are rounded to six digits, as in the table of scores. The report is complete, preliminary and unverified.
+    Values are rounded to six significant digits, as in the table of scores. The report is flagged complete, preliminary
+    and unverified.
 
     Args:
         reference: The source (`read_reference`).
@@ -231,16 +236,16 @@ def report(
         origin: As in `write_dicom`.
 
     Returns:
-        The report, in a series of its own.
+        The report, in a new series.
 
     Raises:
-        ValueError: `measures` has another name or no value, or a value is negative or not finite; `laterality` is out
-            of its values.
+        ValueError: `measures` has an unknown name or no value, a value is negative or not finite, or `laterality` is
+            not an allowed value.
     """
     segment = outline.SegmentSequence[0]
     image = sr.SourceImageForSegmentation(reference.SOPClassUID, reference.SOPInstanceUID)
     region = sr.ReferencedSegmentationFrame(outline.SOPClassUID, outline.SOPInstanceUID, 1, 1, image)
-    del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber  # not beside a segment's number: PS3.3, C.17.3
+    del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber  # not allowed with a segment number: PS3.3, C.17.3
     group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
         referenced_segment=region,
@@ -267,24 +272,24 @@ def picture(
     laterality: str = "",
     origin: Mapping[str, object] | None = None,
 ) -> sc.SCImage:
-    """Make a Secondary Capture of the view with outline and measures drawn in (`overlay.draw_overlay`).
+    """Make a Secondary Capture of the view with outline and measurements drawn in (`overlay.draw_overlay`).
 
-    It has no pixel spacing: distances are to be taken on the source. Annotation burned in is told of, although it
-    names nobody.
+    It has no pixel spacing: distances are to be measured on the source. BurnedInAnnotation is YES, although the
+    annotation does not identify anybody.
 
     Args:
         reference: The source (`read_reference`).
-        pixels: The view as it is displayed, (Rows, Columns).
-        mask: The calcified artery, bool (Rows, Columns).
+        pixels: The view as displayed, (Rows, Columns).
+        mask: The calcified arteries, bool (Rows, Columns).
         measures: As in `write_dicom`.
         laterality: `L`, `R` or empty.
         origin: As in `write_dicom`.
 
     Returns:
-        The picture, red, green and blue, in a series of its own.
+        The picture in RGB, in a new series.
 
     Raises:
-        ValueError: `mask` is not bool or of another shape than the pixels, or `laterality` is out of its values.
+        ValueError: `mask` is not bool or differs in shape from the pixels, or `laterality` is not an allowed value.
     """
     person = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
     _side(laterality)
@@ -295,7 +300,7 @@ def picture(
         8,
         "PATIENT",
         study_instance_uid=reference.StudyInstanceUID,
-        patient_orientation=("A", "F"),  # replaced below: it may be unknown
+        patient_orientation=("A", "F"),  # replaced below, as it may be unknown
         **_identity(9103, "BAC picture, for research", origin),
     )
     for keyword in (*person, *study):
@@ -303,7 +308,7 @@ def picture(
     made.SpecificCharacterSet = reference.SpecificCharacterSet
     made.Laterality, made.PatientOrientation = laterality, reference.PatientOrientation
     made.BurnedInAnnotation = "YES"
-    made.ConversionType = "WSD"  # of a workstation
+    made.ConversionType = "WSD"  # workstation
     made.DerivationDescription = "BAC outline and measures drawn in, for research, not for diagnosis"
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = reference.SOPClassUID, reference.SOPInstanceUID
@@ -313,27 +318,27 @@ def picture(
 
 
 def _displayed(source: str | os.PathLike) -> np.ndarray:
-    """Return a source's pixels as they are displayed, (Rows, Columns), higher is brighter."""
+    """Return a source's pixels as displayed, (Rows, Columns); higher values are brighter."""
     try:
         return read_mammogram(source).pixels
     except Skip as skip:
-        raise ExportError(f"the source's pixels cannot be shown: {skip.code}") from None
+        raise ExportError(f"the source's pixels cannot be displayed: {skip.code}") from None
 
 
 def _measurements(measures: Mapping[str, float | None]) -> list[sr.Measurement]:
     unknown = sorted(set(measures) - set(MEASUREMENTS))
     if unknown:
-        raise ValueError(f"measures: got {unknown[0]!r}, must be of {', '.join(MEASUREMENTS)}")
+        raise ValueError(f"measures: got {unknown[0]!r}, must be one of {', '.join(MEASUREMENTS)}")
     made = []
     for name, (concept, unit, factor, derivation) in MEASUREMENTS.items():
         value = measures.get(name)
         if value is None:
             continue
         if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"measures: {name} is {value!r}, must be a finite number, 0 or more")
+            raise ValueError(f"measures: got {value!r} for {name}, must be a finite number, 0 or more")
         made.append(sr.Measurement(concept, float(f"{factor * value:.6g}"), unit, derivation=derivation))
     if not made:
-        raise ValueError(f"measures: got no value, must have one or more of {', '.join(MEASUREMENTS)}")
+        raise ValueError(f"measures: got no value, must have at least one of {', '.join(MEASUREMENTS)}")
     return made
 
 
@@ -348,7 +353,7 @@ def _parameters(origin: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def _identity(series_number: int, description: str, origin: Mapping[str, object] | None) -> dict:
-    """Return the identifiers of a new object; the model's digest stands for the device's serial number."""
+    """Return the identifiers of a new object; the model's digest serves as the device's serial number."""
     return {
         "series_instance_uid": hd.UID(),
         "series_number": series_number,

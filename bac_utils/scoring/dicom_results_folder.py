@@ -1,6 +1,7 @@
-"""DICOM results of a batch: one folder, three files a view with BAC, and an index that tells which is whose.
+"""DICOM results of a batch: a folder with three files per BAC+ view and an index.
 
-What cannot be written is told in the index and never stops the batch. highdicom is loaded with the first result.
+Results that cannot be written are reported in the index and never stop the batch. highdicom is loaded with the first
+result.
 """
 
 import csv
@@ -16,18 +17,18 @@ COLUMNS = ("file", "segmentation", "report", "picture", "reason")
 
 
 class ResultFolder:
-    """Writes Segmentation, report and picture of views, and `index.csv`: a row a view with `COLUMNS`.
+    """Writes Segmentation, report and picture of views, and `index.csv` with one row per view (`COLUMNS`).
 
-    The files are named by the image's digest (`Mammogram.instance`), not by anything that the header says as it
-    stands. A view that comes again, after a batch was stopped, replaces its own files and keeps its row.
+    Files are named after the image's digest (`Mammogram.instance`), never after a value in the header. A view that is
+    repeated after a batch was stopped replaces its own files and keeps its row.
     """
 
     def __init__(self, folder: str | os.PathLike, origin: Mapping[str, object]) -> None:
-        """Make the folder and read its index, less a cut-off last line.
+        """Make the folder and read its index; an incomplete last line is removed.
 
         Args:
             folder: Where to write.
-            origin: What tells the method apart; see `export.write_dicom`.
+            origin: Describes the method; see `dicom_results.write_dicom`.
 
         Raises:
             OSError: The folder cannot be written to.
@@ -51,25 +52,25 @@ class ResultFolder:
     def add(
         self, source: Path, name: str, digest: str, prepared: Prepared, mask: np.ndarray, row: Mapping[str, object]
     ) -> str:
-        """Write the results of one view, or the reason why there are none.
+        """Write the results of one BAC+ view, or the reason why there are none.
 
         Args:
             source: The file that was measured.
             name: Its name in the index.
-            digest: Its image's digest, the stem of the results' names.
+            digest: The image's digest, used as the stem of the file names.
             prepared: The view.
-            mask: The calcified artery, bool, on the grid of the prepared view.
-            row: Its row of the scores: laterality and measurements, as numbers or text.
+            mask: The calcified arteries, bool, on the grid of the prepared view.
+            row: The view's row of the scores: laterality and measurements, as numbers or text.
 
         Returns:
-            The reason, empty where the results were written.
+            The reason; empty if the results were written.
         """
         from bac_utils.scoring.dicom_results import MEASUREMENTS, ExportError, write_dicom
 
         found = dict.fromkeys(COLUMNS, "") | {"file": name}
         try:
             if not mask.any():
-                raise ExportError("no pixel is outlined")
+                raise ExportError("no artery could be traced" if prepared.spacing_mm else "no heat above Th")
             measures = {key: float(row[key]) for key in MEASUREMENTS if row.get(key) not in (None, "")}
             side = str(row.get("laterality") or "")
             original = mask_to_original(mask, prepared)
@@ -77,7 +78,7 @@ class ResultFolder:
             found |= dict(zip(("segmentation", "report", "picture"), (path.name for path in paths), strict=True))
         except ExportError as error:
             found["reason"] = str(error)
-        except Exception as error:  # one view never stops the others; its text may quote the file, so it is left out
+        except Exception as error:  # a view must not stop the batch; messages may quote the header
             found["reason"] = f"{type(error).__name__} while writing"
         if self._rows.get(name) != found:
             self._rows[name] = found

@@ -1,4 +1,4 @@
-"""What a viewer shows that knows neither Segmentation nor report: the view with its outline and measures drawn in."""
+"""The view with outline and measurements drawn in, for viewers that show neither Segmentations nor reports."""
 
 from collections.abc import Mapping
 
@@ -6,29 +6,29 @@ import cv2
 import numpy as np
 
 COLOUR = (255, 64, 64)
-"""Red, green, blue of the outline, as of the Segmentation's segment."""
+"""Red, green and blue of the outline; the Segmentation's segment has the same colour."""
 NOTICE = "Research, not for diagnosis"
-LINE_SHARE = 1 / 1500  # thickness of the outline, of the image's longer side
-TEXT_SHARE = 0.3  # width of the text, of the image's
+LINE_SHARE = 1 / 1500  # thickness of the outline, as a share of the image's longer side
+TEXT_SHARE = 0.3  # width of the text, as a share of the image's width
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_overlay(pixels: np.ndarray, mask: np.ndarray, measures: Mapping[str, float | None]) -> np.ndarray:
-    """Draw outline and measures into a view.
+    """Draw outline and measurements into a view.
 
-    Greys go from the view's darkest value, black, to its brightest, white. The outline runs around the mask and leaves
-    what it encloses as it is. The text stands in that corner which is darkest, where the breast is not.
+    Grey levels run from black, the view's lowest value, to white, its highest. The outline runs around the mask; pixels
+    inside it are unchanged. The text is in the darkest corner, away from the breast.
 
     Args:
-        pixels: The view as it is displayed, (rows, columns), higher is brighter (`Mammogram.pixels`).
-        mask: The calcified artery, bool of the same shape.
-        measures: `bac_length_mm` in mm and `bac_area_mm2` in mm2, where they are known; others are not shown.
+        pixels: The view as displayed, (rows, columns); higher values are brighter (`Mammogram.pixels`).
+        mask: The calcified arteries, bool of the same shape.
+        measures: `bac_length_mm` in mm and `bac_area_mm2` in mm2, if they are known; other values are not shown.
 
     Returns:
-        uint8 (rows, columns, 3), red, green and blue.
+        uint8 (rows, columns, 3): red, green and blue.
 
     Raises:
-        ValueError: The mask is not bool or of another shape.
+        ValueError: The mask is not bool or has another shape.
     """
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != pixels.shape:
@@ -48,7 +48,7 @@ def draw_overlay(pixels: np.ndarray, mask: np.ndarray, measures: Mapping[str, fl
 
 
 def _write_lines(picture: np.ndarray, lines: list[str], occupied: np.ndarray) -> None:
-    """Write lines, white with a dark rim, into the corner where the mean of `occupied` is lowest."""
+    """Write white lines of text with a dark rim into the corner with the lowest mean of `occupied`."""
     rows, columns = occupied.shape
     (width, height), _ = cv2.getTextSize(max(lines, key=len), FONT, 1, 2)
     scale = TEXT_SHARE * columns / width

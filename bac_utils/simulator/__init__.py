@@ -1,1 +1,1 @@
-"""Simulated mammograms whose calcified arteries have a known length."""
+"""Simulated mammograms with calcified arteries of known length."""

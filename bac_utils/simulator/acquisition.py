@@ -1,9 +1,9 @@
-"""From attenuation to the picture that an archive holds: detector or film, and the display processing.
+"""From attenuation to grey levels: detector or film, and the display processing.
 
-Digital For Presentation views are edge-enhanced, locally equalised up to the skin and black outside; films are soft,
-grainy, grey towards the skin, with bright borders and labels. A `Look` is a point in the space between, so that a
-network sees both ends and the middle. Vendors do not publish their processing: the ranges are assumptions, chosen to
-span what archives look like.
+Digital For Presentation views are edge-enhanced, locally equalised up to the skin and black outside the breast. Films
+are soft, grainy and grey towards the skin, with bright borders and labels. An `Acquisition` is drawn from the whole
+range between these extremes. Vendors do not publish their processing: the ranges are assumptions, chosen to cover the
+appearance of images in archives.
 """
 
 from dataclasses import dataclass
@@ -12,36 +12,37 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
-from bac_utils.simulator.attenuation import Tissue
+from bac_utils.simulator.attenuation import MU_FAT, Projection
 from bac_utils.simulator.rasterize import blur
 
 SHOULDER, FILM_SHOULDER = 1.5, 2.0
-"""Largest argument of the logistic curve at the breast's 98th percentile: dense tissue keeps at least 0.6 (film: 0.4)
-of the curve's steepest contrast, as a window is set for it to be read. The values are assumptions."""
+"""Largest argument of the logistic contrast curve at the 98th percentile of the breast, detector and film. Dense tissue
+thus keeps at least 0.6 (film: 0.4) of the steepest contrast, as a reader would set the window. The values are
+assumptions."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one machine renders a view.
+class Acquisition:
+    """Image acquisition and display processing of one mammography system.
 
     Attributes:
-        film: A scanned film rather than a detector.
-        blur_mm: Standard deviation of the system's blur (0.07 mm is an MTF of 0.68 at 2 lp/mm, between the 0.59 and
-            0.76 of two detectors in Ghetti et al. 2008).
-        noise: Deviation of the log exposure for a pixel of 0.1 mm behind average tissue.
-        grain: Deviation of film grain in grey levels (0 to 1).
-        equalise: Share of the thickness's fall towards the skin that is taken out.
-        flatten: Share of the smooth background (radius 25 mm) that is taken out.
-        edges: (radius mm, gain) of each unsharp mask.
-        boost: Exponent on the structure finer than 5 mm, in 3 of its deviations; below 1 it lifts what is faint, as
-            multi-scale processing does (Vuylsteke & Schoeters, Proc SPIE 2167:551, 1994).
-        local: Weight of the locally equalised picture (contrast-limited histograms, tiles of about 30 mm).
-        centre: Exposure that becomes mid grey, in deviations of the breast from its mean.
+        film: Whether the image is a scanned film rather than from a digital detector.
+        blur_mm: Standard deviation of the system blur (0.07 mm corresponds to an MTF of 0.68 at 2 lp/mm, between the
+            0.59 and 0.76 of two detectors in Ghetti et al. 2008).
+        noise: Standard deviation of the log exposure for a pixel of 0.1 mm behind average tissue.
+        grain: Standard deviation of the film grain in grey levels (0 to 1).
+        equalise: Fraction of the decrease in thickness towards the skin that is compensated.
+        flatten: Fraction of the smooth background (radius 25 mm) that is removed.
+        edges: (radius in mm, gain) of each unsharp mask.
+        boost: Exponent applied to structure finer than 5 mm, in units of 3 of its standard deviations; below 1 it
+            enhances faint structure, as multi-scale processing does (Vuylsteke & Schoeters, Proc SPIE 2167:551, 1994).
+        local: Weight of the locally equalised image (contrast-limited histograms, tiles of about 30 mm).
+        centre: Exposure mapped to mid grey, in standard deviations of the breast from its mean.
         slope: Steepness of the contrast curve.
-        gamma: Exponent on the grey level after the curve.
-        label: Whether letters stand beside the breast.
-        border: Whether bright frame strips run along the film.
-        collimated: Whether blades cover strips of the field.
+        gamma: Exponent applied to the grey level after the contrast curve.
+        label: Whether a view label is printed beside the breast.
+        border: Whether bright strips of the film frame are visible.
+        collimated: Whether collimator blades cover strips of the field.
     """
 
     film: bool
@@ -61,19 +62,19 @@ class Look:
     collimated: bool
 
 
-def draw_look(rng: np.random.Generator, film_share: float = 0.0) -> Look:
-    """Draw a machine's look.
+def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acquisition:
+    """Draw the acquisition and processing parameters of a random system.
 
     Args:
         rng: Source of randomness.
-        film_share: Chance of a film, 0 to 1.
+        film_share: Probability of film, 0 to 1.
 
     Returns:
-        The look.
+        The acquisition.
     """
     if rng.random() < film_share:
         edges = ((rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)),)
-        return Look(
+        return Acquisition(
             True, rng.uniform(0.05, 0.16), rng.uniform(0.006, 0.02), rng.uniform(0.002, 0.015),
             rng.uniform(0, 0.25), rng.uniform(0, 0.2), edges, 1.0, 0.0,
             rng.normal(0.9, 0.35), rng.uniform(0.7, 1.4), rng.uniform(0.8, 1.3),
@@ -87,7 +88,7 @@ def draw_look(rng: np.random.Generator, film_share: float = 0.0) -> Look:
     )
     boost = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
     local = rng.uniform(0.2, 0.8) if rng.random() < 0.3 else 0.0
-    return Look(
+    return Acquisition(
         False, rng.uniform(0.04, 0.12), rng.uniform(0.006, 0.03), 0.0,
         rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
         rng.normal(0.35, 0.4), rng.uniform(0.5, 1.6), rng.uniform(0.7, 1.4),
@@ -95,58 +96,57 @@ def draw_look(rng: np.random.Generator, film_share: float = 0.0) -> Look:
     )  # fmt: skip
 
 
-def expose(tissue: Tissue, look: Look, columns: int, seed: list[int]) -> np.ndarray:
-    """Render a view.
+def expose(projection: Projection, acquisition: Acquisition, columns: int, seed: list[int]) -> np.ndarray:
+    """Turn the projection of a breast into grey levels.
 
     Args:
-        tissue: From `draw_tissue`.
-        look: The machine.
-        columns: Of the detector's field.
-        seed: Of the noise.
+        projection: Projection from `project_breast`.
+        acquisition: Acquisition and processing parameters.
+        columns: Columns of the detector field.
+        seed: Seed of the noise.
 
     Returns:
         float32 (rows, columns) in [0, 1], bright = dense, chest wall at the left, without label or border.
     """
     rng = np.random.default_rng(seed)
-    spacing, mask = tissue.spacing_mm, tissue.skin_distance > 0
-    exposure = _blur(tissue.attenuation, look.blur_mm, spacing)
+    spacing, mask = projection.spacing_mm, projection.skin_distance > 0
+    exposure = _blur(projection.attenuation, acquisition.blur_mm, spacing)
     middle = float(np.median(exposure[mask][::37]))
-    amount = (
-        look.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
-    )  # Poisson, after the log
+    # Poisson noise after the logarithm
+    amount = acquisition.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
     exposure += rng.standard_normal(exposure.shape, dtype=np.float32) * amount * mask
-    fat = 0.0456
-    full = float(tissue.thickness.max())
-    exposure += look.equalise * fat * (full - tissue.thickness) * mask
+    full = float(projection.thickness.max())
+    exposure += acquisition.equalise * MU_FAT * (full - projection.thickness) * mask
     smooth = _masked_blur(exposure, mask, 25.0, spacing)
-    detail = exposure - look.flatten * (smooth - float(smooth[mask].mean()))
+    detail = exposure - acquisition.flatten * (smooth - float(smooth[mask].mean()))
     plain = detail.copy()
-    for radius, gain in look.edges:
+    for radius, gain in acquisition.edges:
         detail += gain * (plain - _masked_blur(plain, mask, radius, spacing))
-    if look.boost < 1:
-        detail += _boosted(detail - _masked_blur(detail, mask, 5.0, spacing), mask, look.boost)
+    if acquisition.boost < 1:
+        detail += _boosted(detail - _masked_blur(detail, mask, 5.0, spacing), mask, acquisition.boost)
     inside = detail[mask]
     low, high = map(float, np.percentile(inside[::37], [2, 98]))
     scaled = (detail - (low + high) / 2) / max((high - low) / 4, 1e-3)
-    centre = max(look.centre, 2 - (FILM_SHOULDER if look.film else SHOULDER) / look.slope)  # 2: the 98th percentile
-    grey = expit(look.slope * (scaled - centre))
-    floor = float(expit(-look.slope * (3.2 + centre)))
-    grey = np.clip((grey - floor) / (0.985 - floor), 0, 1) ** look.gamma
-    if look.local > 0:
-        grey += look.local * (_equalised(grey, spacing) - grey)
+    shoulder = FILM_SHOULDER if acquisition.film else SHOULDER
+    centre = max(acquisition.centre, 2 - shoulder / acquisition.slope)  # 2 is the 98th percentile
+    grey = expit(acquisition.slope * (scaled - centre))
+    floor = float(expit(-acquisition.slope * (3.2 + centre)))
+    grey = np.clip((grey - floor) / (0.985 - floor), 0, 1) ** acquisition.gamma
+    if acquisition.local > 0:
+        grey += acquisition.local * (_equalised(grey, spacing) - grey)
     grey = np.where(mask, 0.03 + 0.97 * grey, 0).astype(np.float32)
     grey = cv2.copyMakeBorder(grey, 0, 0, 0, columns - grey.shape[1], cv2.BORDER_CONSTANT, value=0)
-    if look.film:
+    if acquisition.film:
         base = rng.uniform(0.0, 0.06)
         grey = np.maximum(grey, np.float32(base))
         grain = rng.standard_normal(grey.shape, dtype=np.float32)
-        grey += look.grain * _blur(grain, 0.08, spacing) * max(0.1 / spacing, 0.4)
+        grey += acquisition.grain * _blur(grain, 0.08, spacing) * max(0.1 / spacing, 0.4)
         _scratch(grey, rng, spacing)
     return np.clip(grey, 0, 1)
 
 
 def add_label(image: np.ndarray, text: str, spacing_mm: float, rng: np.random.Generator, chest_left: bool) -> None:
-    """Write the view's name beside the breast, in place, letters about 7 mm high."""
+    """Print the view's name beside the breast, in place, in letters about 7 mm high."""
     size = rng.uniform(5, 9) / spacing_mm / 22  # the font's capitals are 22 pixels high at scale 1
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, max(int(size * 3), 1))
     row = int(rng.uniform(0.05, 0.16) * image.shape[0]) + height
@@ -159,7 +159,7 @@ def add_label(image: np.ndarray, text: str, spacing_mm: float, rng: np.random.Ge
 
 
 def add_border(image: np.ndarray, spacing_mm: float, rng: np.random.Generator) -> None:
-    """Draw the bright strips that a film's frame leaves along the edges of the scan, in place."""
+    """Draw the bright strips that a film frame leaves along the edges of a scan, in place."""
     for edge in range(4):
         if rng.random() < 0.5:
             strip = int(rng.uniform(0.3, 3.0) / spacing_mm) + 1
@@ -168,8 +168,8 @@ def add_border(image: np.ndarray, spacing_mm: float, rng: np.random.Generator) -
             view[...] = level
 
 
-def add_blades(image: np.ndarray, spacing_mm: float, rng: np.random.Generator, film: bool) -> None:
-    """Cover strips at the upper and lower edge as a collimator does, in place: black on a monitor, clear on a film."""
+def add_collimation(image: np.ndarray, spacing_mm: float, rng: np.random.Generator, film: bool) -> None:
+    """Cover strips at the upper and lower edge as a collimator does, in place: black if digital, bright on film."""
     level = float(image.max()) if film else 0.0
     for strip in (image, image[::-1]):
         if rng.random() < 0.6:
@@ -177,21 +177,21 @@ def add_blades(image: np.ndarray, spacing_mm: float, rng: np.random.Generator, f
 
 
 def _boosted(fine: np.ndarray, mask: np.ndarray, exponent: float) -> np.ndarray:
-    """Return what lifting faint structure adds to it: from x to sign(x) |x|^exponent, x in 3 of its deviations."""
+    """Return the change from x to sign(x) |x|^exponent, with x in units of 3 of its standard deviations."""
     unit = 3 * float(fine[mask][::37].std()) + 1e-6
     share = np.abs(fine) / unit
     return np.where(mask, np.sign(fine) * unit * share**exponent - fine, 0).astype(np.float32)
 
 
 def _equalised(grey: np.ndarray, spacing: float) -> np.ndarray:
-    """Equalise (rows, columns) in [0, 1] locally, tiles of about 30 mm, contrast limited."""
+    """Apply contrast-limited adaptive histogram equalisation to grey levels in [0, 1], with tiles of about 30 mm."""
     tiles = tuple(max(round(n * spacing / 30), 1) for n in grey.shape[::-1])
     levels = cv2.createCLAHE(2.0, tiles).apply(np.round(grey * 65535).astype(np.uint16))
     return levels.astype(np.float32) / 65535
 
 
 def _scratch(grey: np.ndarray, rng: np.random.Generator, spacing: float) -> None:
-    """Draw dust (bright specks) and scratches on a film, in place."""
+    """Draw the dust (bright specks) and scratches of a film, in place."""
     rows, columns = grey.shape
     for _ in range(rng.poisson(6)):
         place = (int(rng.integers(columns)), int(rng.integers(rows)))
@@ -205,7 +205,7 @@ def _scratch(grey: np.ndarray, rng: np.random.Generator, spacing: float) -> None
 
 
 def _blur(image: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
-    """Gaussian blur; wide ones on a coarser grid, where they cost little and lose nothing."""
+    """Apply a Gaussian blur; a wide one on a coarser grid, which is faster and loses no detail."""
     sigma = sigma_mm / spacing
     factor = int(max(1, sigma // 3))
     if factor == 1:
@@ -216,6 +216,6 @@ def _blur(image: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
 
 
 def _masked_blur(image: np.ndarray, mask: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
-    """Gaussian blur of the inside alone: the black outside does not leak in."""
+    """Apply a Gaussian blur inside a mask only, without any contribution from outside."""
     weight = mask.astype(np.float32)
     return _blur(image * weight, sigma_mm, spacing) / np.maximum(_blur(weight, sigma_mm, spacing), 1e-3)

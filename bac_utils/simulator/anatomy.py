@@ -1,11 +1,12 @@
-"""The simulated breast as curves in millimetres: outlines of its views, arteries and how they calcify.
+"""The simulated breast as curves in millimetres: its outline in each view, its arteries and their calcified segments.
 
-Nothing here knows pixels, so a breast is the same at every pixel spacing. Breast coordinates are (u, v, w):
+Nothing here depends on pixels, so a breast is the same at every pixel spacing. Breast coordinates are (u, v, w):
 u from the chest wall (0) to the nipple (1), v from medial (-1) to lateral (1), w from inferior (-1) to superior (1).
 View coordinates are (x, y) in mm: x away from the chest wall, y downwards from the upper edge of the field.
 
-Published figures carry their source; a constant marked "assumption" has none that was found (calibre of in-breast
-arteries, depth and width of the breast, pectoral angle, vessels a breast) and is a choice of this kit.
+Published values are given with their source. For values marked "assumption" no source was found (calibre of the
+arteries in the breast, depth and width of the breast, pectoral angle, number of vessels per breast); they are choices
+of this kit.
 """
 
 from dataclasses import dataclass
@@ -15,29 +16,29 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
 PATH_STEP_MM = 0.25
-"""Arc length between two points of a vessel's centre line."""
+"""Arc length in mm between two points of a vessel's centre line."""
 SHORTEST_VISIBLE_MM = 8.0
-"""Assumption: a reader calls a view BAC+ from this length of calcified artery on."""
+"""Assumption: shortest total length of calcified artery, in mm, at which a reader classifies a view as BAC+."""
 FAINTEST_VISIBLE = 0.36
-"""Assumption: strength of calcification (0 to 1) from which a reader sees it through fatty tissue."""
+"""Assumption: lowest strength of calcification (0 to 1) that a reader sees through fatty tissue."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The silhouette of a compressed breast in one view, in mm.
+    """Outline of a compressed breast in one view, in mm.
 
     Attributes:
         view: `CC` or `MLO`.
-        height_mm: Height of the detector's field.
-        width_mm: Width of the field; the chest wall is at x = 0.
+        height_mm: Height of the detector field.
+        width_mm: Width of the detector field; the chest wall is at x = 0.
         depth_mm: Distance from the chest wall to the nipple.
-        nipple_y: Height of the nipple.
-        y: (n,) heights at which the edge is given.
-        edge: (n,) distance of the skin from the chest wall at `y`; 0 where the breast does not reach.
+        nipple_y: y of the nipple.
+        y: (n,) positions at which the edge is given.
+        edge: (n,) distance of the skin from the chest wall at `y`; 0 beyond the breast.
         muscle: (x at the upper edge, y at the chest wall) of the pectoral muscle; (0, 0) in CC views.
-        muscle_bow: Bulge of the muscle's edge, share of its width.
+        muscle_bow: Bulge of the muscle's edge as a fraction of its width.
         thickness_mm: Compressed thickness.
-        tilt: Share of v in an MLO view's vertical axis.
+        tilt: Weight of v in the vertical axis of an MLO view.
     """
 
     view: str
@@ -53,7 +54,7 @@ class Outline:
     tilt: float
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Project breast coordinates (n, 3) onto this view: (n, 2) x, y in mm."""
+        """Project breast coordinates, (n, 3), onto this view: (n, 2) array of x and y in mm."""
         u, v, w = np.clip(points, -1, 1).T
         x = np.clip(u, 0, 1) * 0.97 * self.depth_mm
         levels = np.linspace(0, 0.97 * self.depth_mm, 49)
@@ -64,7 +65,7 @@ class Outline:
         above = np.where(outside[:, :centre].any(1), centre - outside[:, :centre][:, ::-1].argmax(1), 0)
         below = centre + np.where(outside[:, centre:].any(1), outside[:, centre:].argmax(1), outside.shape[1] - centre)
         top = np.interp(x, levels, self.y[np.clip(above, 0, len(self.y) - 1)])
-        if self.view == "MLO":  # keep out of the axilla: a line from it to the nipple bounds the vessels smoothly
+        if self.view == "MLO":  # a line from the axilla to the nipple keeps the vessels out of the axilla
             top = np.maximum(top, self.nipple_y * (0.12 + 0.83 * np.clip(u, 0, 1)))
         bottom = np.interp(x, levels, self.y[np.clip(below - 1, 0, len(self.y) - 1)])
         # CC: the lateral side is at the top. MLO: superior at the top, lateral above medial.
@@ -72,10 +73,10 @@ class Outline:
         return np.column_stack([x, top + (bottom - top) * (0.5 - 0.46 * height)])
 
     def in_field(self, points: np.ndarray) -> np.ndarray:
-        """Tell which breast coordinates (n, 3) this view shows: (n,) bool.
+        """Return which breast coordinates, (n, 3), this view shows: (n,) bool.
 
-        Tissue at the chest wall and the axillary tail miss the CC view, the posterior medial part the MLO view
-        (the known blind areas of the two projections; the limits are assumptions).
+        The CC view misses tissue at the chest wall and the axillary tail, the MLO view the posterior medial part. These
+        are the known blind areas of the two projections; their limits are assumptions.
         """
         u, v, w = points.T
         if self.view == "CC":
@@ -84,15 +85,15 @@ class Outline:
 
 
 def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: float, thickness_mm: float) -> Outline:
-    """Draw one view's silhouette.
+    """Draw a random outline for one view.
 
     Args:
         rng: Source of randomness.
         view: `CC` or `MLO`.
-        depth_mm: Chest wall to nipple.
-        spread: Half height of the breast at the chest wall over its depth.
-        thickness_mm: Compressed thickness of the CC view; MLO is 48/44 of it, the means of a
-            study of 250 pairs (Breast thickness in routine mammograms).
+        depth_mm: Distance from the chest wall to the nipple.
+        spread: Half the height of the breast at the chest wall, divided by its depth.
+        thickness_mm: Compressed thickness in the CC view. In the MLO view it is 48/44 of that, the ratio of the means
+            in a study of 250 pairs (Breast thickness in routine mammograms).
 
     Returns:
         The outline.
@@ -146,9 +147,9 @@ class Vessel:
     """A vessel of one breast.
 
     Attributes:
-        path: (n, 3) centre line in breast coordinates, one point every `PATH_STEP_MM` of nominal arc length.
-        radius_mm: (n,) outer radius.
-        segments: Calcified stretches (first point, last point + 1, strength in 0 to 1), disjoint.
+        path: (n, 3) centre line in breast coordinates, one point per `PATH_STEP_MM` of nominal arc length.
+        radius_mm: (n,) outer radius in mm.
+        segments: Disjoint calcified segments: (first point, last point + 1, strength from 0 to 1).
     """
 
     path: np.ndarray
@@ -162,19 +163,20 @@ class Vessel:
 
 
 def draw_vessel(rng: np.random.Generator, depth_mm: float, half_mm: float, winding: float) -> Vessel:
-    """Draw a vessel that runs from the periphery towards the nipple and winds on its way.
+    """Draw a random tortuous vessel that runs from the periphery towards the nipple.
 
-    In-breast arteries come from the lateral thoracic (upper outer), the internal thoracic (medial) and the anterior
-    intercostal arteries (studybuff.com, of low weight); calibre 1.0 to 2.6 mm tapering is an assumption.
+    Arteries of the breast arise from the lateral thoracic (upper outer), the internal thoracic (medial) and the
+    anterior intercostal arteries (studybuff.com, a weak source). The calibre, 1.0 to 2.6 mm and tapering, is an
+    assumption.
 
     Args:
         rng: Source of randomness.
-        depth_mm: Chest wall to nipple.
-        half_mm: Half height of the breast.
+        depth_mm: Distance from the chest wall to the nipple.
+        half_mm: Half the height of the breast.
         winding: Amplitude of the meanders in mm.
 
     Returns:
-        The vessel, not calcified.
+        The vessel without calcified segments.
     """
     origin = rng.choice(3, p=[0.5, 0.35, 0.15])  # lateral thoracic, internal thoracic, intercostal
     start = [
@@ -203,16 +205,16 @@ def draw_vessel(rng: np.random.Generator, depth_mm: float, half_mm: float, windi
 
 
 def calcify(rng: np.random.Generator, vessels: list[Vessel], length_mm: float, strength: float) -> list[Vessel]:
-    """Calcify arteries over a total length, longest stretch first, in interrupted stretches.
+    """Calcify arteries over a total length in interrupted segments, one vessel after the other.
 
     Args:
         rng: Source of randomness.
         vessels: Arteries of one breast.
-        length_mm: Length of calcified artery wanted in this breast; less if the arteries are too short.
-        strength: Mean strength, 0 (a few faint points) to 1 (dense).
+        length_mm: Target length of calcified artery in this breast; the result is shorter if the arteries are.
+        strength: Mean strength, from 0 (a few faint points) to 1 (dense).
 
     Returns:
-        The same vessels, some of them with segments.
+        The same vessels, some of them with calcified segments.
     """
     left, out = length_mm, []
     for vessel in vessels:
@@ -231,14 +233,14 @@ def calcify(rng: np.random.Generator, vessels: list[Vessel], length_mm: float, s
 
 
 @dataclass(frozen=True)
-class VisibleStretch:
-    """A calcified stretch as one view shows it.
+class VisibleSegment:
+    """A calcified segment of an artery as one view shows it.
 
     Attributes:
-        vessel: Index of its vessel.
+        vessel: Index of the vessel.
         start: First point on the vessel's path.
         stop: Last point + 1.
-        strength: 0 to 1.
+        strength: Strength of calcification, 0 to 1.
         line: (n, 2) centre line in view coordinates, mm.
     """
 
@@ -250,24 +252,26 @@ class VisibleStretch:
 
     @property
     def length_mm(self) -> float:
-        """Length of the projected centre line."""
+        """Length of the projected centre line in mm."""
         return float(np.linalg.norm(np.diff(self.line, axis=0), axis=1).sum())
 
 
-def visible_stretches(vessels: list[Vessel], outline: Outline, density: float, luck: float) -> list[VisibleStretch]:
-    """List the calcified stretches that a reader sees in one view.
+def visible_segments(
+    vessels: list[Vessel], outline: Outline, density: float, visibility: float
+) -> list[VisibleSegment]:
+    """List the calcified segments that a reader sees in one view.
 
-    What the field misses or the tissue hides is left out of the picture and of the truth alike, so that label, length
-    and image agree.
+    Segments outside the field or hidden by dense tissue are left out of both the image and the ground truth, so that
+    label, length and image agree.
 
     Args:
         vessels: Arteries of the breast.
-        outline: The view.
-        density: Glandular share, 0 to 1; dense tissue hides faint calcifications (paper, Fig. 5c).
-        luck: Factor on the strength of this view (positioning, exposure); about 1.
+        outline: Outline of the breast in the view.
+        density: Glandular fraction, 0 to 1; dense tissue hides faint calcifications (paper, Fig. 5c).
+        visibility: Factor on the strength in this view (positioning, exposure); about 1.
 
     Returns:
-        The stretches; none if they are shorter than `SHORTEST_VISIBLE_MM` together.
+        The segments; an empty list if their total length is below `SHORTEST_VISIBLE_MM`.
     """
     seen = []
     needed = FAINTEST_VISIBLE * (1 + density)
@@ -275,10 +279,10 @@ def visible_stretches(vessels: list[Vessel], outline: Outline, density: float, l
         shown = outline.in_field(vessel.path) if vessel.segments else None
         line = outline.project(vessel.path) if vessel.segments else None
         for start, stop, strength in vessel.segments:
-            if strength * luck < needed:
+            if strength * visibility < needed:
                 continue
             runs = np.flatnonzero(np.diff(np.concatenate([[0], shown[start:stop].astype(int), [0]])))
             for a, b in runs.reshape(-1, 2) + start:
                 if b - a > 8:
-                    seen.append(VisibleStretch(number, a, b, min(strength * luck, 1.0), line[a:b]))
+                    seen.append(VisibleSegment(number, a, b, min(strength * visibility, 1.0), line[a:b]))
     return seen if sum(s.length_mm for s in seen) >= SHORTEST_VISIBLE_MM else []

@@ -1,9 +1,9 @@
-"""Calcium in the simulated breast: calcified arteries, and every benign finding that is mistaken for them.
+"""Calcifications of the simulated breast: calcified arteries, and the benign findings that can be mistaken for them.
 
-All amounts are volumes of hydroxyapatite in mm3, drawn on a `Canvas` in view coordinates (x, y in mm). Sizes of the
-benign findings follow the BI-RADS definitions (as quoted by the HL7 FHIR breast radiology guide, CalcificationType);
-how often each occurs is an assumption, and so are the amounts of calcium but for their order: 0.05 mm3 a mm of artery
-is 6 mg over 40 mm, in the range that densitometry reports (Molloi et al., a few to tens of mg a breast).
+Amounts are volumes of hydroxyapatite in mm3, drawn on a `Canvas` in view coordinates (x, y in mm). Sizes of the benign
+findings follow the BI-RADS definitions (as quoted by the HL7 FHIR breast radiology guide, CalcificationType). How often
+each finding occurs is an assumption. So are the amounts of calcium, except for their order of magnitude: 0.05 mm3 per
+mm of artery is 6 mg over 40 mm, within the range of densitometry (Molloi et al., a few to tens of mg per breast).
 """
 
 from dataclasses import dataclass
@@ -11,33 +11,35 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from bac_utils.simulator.anatomy import PATH_STEP_MM, Outline, Vessel, VisibleStretch
-from bac_utils.simulator.rasterize import Canvas, stroke
+from bac_utils.simulator.anatomy import PATH_STEP_MM, Outline, Vessel, VisibleSegment
+from bac_utils.simulator.rasterize import Canvas, draw_cylinder
 
 
-def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch, seed: list[int], turn: float) -> None:
-    """Draw the calcified wall of one stretch: patches of particles on a cylinder, seen from the side.
+def render_arterial_calcification(
+    canvas: Canvas, vessel: Vessel, segment: VisibleSegment, seed: list[int], turn: float
+) -> None:
+    """Render the calcified wall of one arterial segment: patches of particles on a cylinder, seen from the side.
 
-    Particles lie on the wall of the vessel (medial calcification, Suh & Yun, J Cardiovasc Imaging 26:125); projecting
-    the cylinder makes two dotted, interrupted parallel lines with some grains between them. The same seed gives the
-    same particles in every view.
+    The particles lie on the vessel wall (medial calcification, Suh & Yun, J Cardiovasc Imaging 26:125). In projection
+    they form two dotted, interrupted parallel lines with some grains between them. The same seed gives the same
+    particles in every view.
 
     Args:
-        canvas: Calcium.
+        canvas: Canvas for calcium, changed in place.
         vessel: The artery.
-        stretch: Its visible stretch.
-        seed: Of the artery's particles.
+        segment: Its visible segment.
+        seed: Seed of the artery's particles.
         turn: Angle of this view around the vessel, radians.
     """
-    rng = np.random.default_rng([*seed, stretch.vessel])
+    rng = np.random.default_rng([*seed, segment.vessel])
     total = len(vessel.path)
-    strength = stretch.strength
-    volume_a_mm = 0.04 + 0.155 * strength
-    plates_a_mm = 2.5 + 14.0 * strength
-    count = rng.poisson(plates_a_mm * total * PATH_STEP_MM * 2)
+    strength = segment.strength
+    volume_per_mm = 0.04 + 0.155 * strength
+    plates_per_mm = 2.5 + 14.0 * strength
+    count = rng.poisson(plates_per_mm * total * PATH_STEP_MM * 2)
     at, angle = rng.uniform(0, total - 1, count), rng.uniform(0, 2 * np.pi, count)
     size = rng.lognormal(0, 0.55, count)
-    # habit of this artery (assumptions): grains or plates, short or long patches, one wall denser than the other
+    # pattern of this artery (assumptions): grains or plates, short or long patches, one wall denser than the other
     grain, patch, side, lean = (
         rng.lognormal(np.log(0.45), 0.45),
         rng.uniform(1.0, 4.0),
@@ -46,36 +48,36 @@ def draw_artery_calcium(canvas: Canvas, vessel: Vessel, stretch: VisibleStretch,
     )
     long = rng.lognormal(np.log(grain), 0.5, count) * (0.5 + strength)  # mm along the vessel
     size = size * (1 + 0.8 * lean * np.cos(angle - side))
-    # patches: each of eight strips of the wall is calcified here and bare there
+    # patches: along each of eight strips of the wall, calcified and bare parts alternate
     patches = gaussian_filter1d(rng.standard_normal((8, total)), patch / PATH_STEP_MM, axis=1)
     bare = np.quantile(patches, 0.50 - 0.35 * strength)
     strip = (angle / (2 * np.pi) * 8).astype(int)
-    keep = (patches[strip, at.astype(int)] > bare) & (at >= stretch.start) & (at < stretch.stop - 1)
+    keep = (patches[strip, at.astype(int)] > bare) & (at >= segment.start) & (at < segment.stop - 1)
     at, angle, size, long = at[keep], angle[keep], size[keep], long[keep]
     if not len(at):
         return
-    local = at - stretch.start
-    tangent = np.gradient(stretch.line, axis=0)
+    local = at - segment.start
+    tangent = np.gradient(segment.line, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
-    index = np.arange(len(stretch.line))
+    index = np.arange(len(segment.line))
 
     def along(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
         return np.column_stack([np.interp(positions, index, values[:, k]) for k in (0, 1)])
 
     radius = np.interp(at, np.arange(total), vessel.radius_mm) * rng.normal(0.93, 0.04, len(at))
     pieces = 3
-    volume = volume_a_mm * len(stretch.line) * PATH_STEP_MM * size / size.sum() / pieces
+    volume = volume_per_mm * len(segment.line) * PATH_STEP_MM * size / size.sum() / pieces
     for k in range(pieces):
         where = np.clip(local + (k - 1) / 2 * long / PATH_STEP_MM, 0, len(index) - 1)
         direction = along(tangent, where)
         normal = np.column_stack([-direction[:, 1], direction[:, 0]])
-        points = along(stretch.line, where) + normal * (radius * np.cos(angle + turn))[:, None]
+        points = along(segment.line, where) + normal * (radius * np.cos(angle + turn))[:, None]
         canvas.deposit(points, volume, 0.06)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A benign finding of one breast: its kind, its place in breast coordinates, the seed of its particles."""
+    """A benign finding of one breast: its kind, position in breast coordinates, and the seed of its particles."""
 
     kind: str
     place: np.ndarray
@@ -83,7 +85,7 @@ class Finding:
 
 
 FINDINGS = {
-    # kind: (chance a breast, most places)
+    # kind: (probability per breast, largest number of sites)
     "punctate": (0.65, 5),
     "round": (0.90, 12),
     "coarse": (0.45, 2),
@@ -103,7 +105,7 @@ FINDINGS = {
 
 
 def draw_findings(rng: np.random.Generator) -> list[Finding]:
-    """Draw the benign findings of one breast; they have nothing to do with its arteries."""
+    """Draw random benign findings for one breast, independently of its arteries."""
     findings = []
     for kind, (chance, most) in FINDINGS.items():
         if rng.random() < chance:
@@ -113,19 +115,20 @@ def draw_findings(rng: np.random.Generator) -> list[Finding]:
     return findings
 
 
-def _sphere(diameter: np.ndarray | float, density: float = 0.5) -> np.ndarray | float:
+def sphere_volume(diameter: np.ndarray | float, density: float = 0.5) -> np.ndarray | float:
+    """Return the volume of material in spheres of the given diameter, filled to a fraction `density`."""
     return density * np.pi / 6 * np.asarray(diameter) ** 3
 
 
-def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outline, lines: list[np.ndarray]) -> None:
-    """Draw one benign finding into a view.
+def render_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outline, lines: list[np.ndarray]) -> None:
+    """Render one benign finding into a view.
 
     Args:
-        calcium: Canvas for calcium.
-        metal: Canvas for clips and markers, steel's thickness.
-        finding: What and where.
-        outline: The view.
-        lines: Ligaments and folds of the view, each (n, 2) in mm, for the dots that line up on them.
+        calcium: Canvas for calcium, changed in place.
+        metal: Canvas for the steel of clips, markers and wires, changed in place.
+        finding: The finding.
+        outline: Outline of the breast in the view.
+        lines: Ligaments and folds of the view, each (n, 2) in mm, on which dots may be lined up.
     """
     rng = np.random.default_rng([finding.seed, 7])
     centre = outline.project(finding.place[None])[0]
@@ -134,22 +137,22 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
     if finding.kind == "punctate":  # < 0.5 mm, scattered
         n = rng.integers(2, 14)
         diameter = rng.uniform(0.15, 0.5, n)
-        deposit(centre + rng.normal(0, rng.uniform(4, 15), (n, 2)), _sphere(diameter), 0.12)
+        deposit(centre + rng.normal(0, rng.uniform(4, 15), (n, 2)), sphere_volume(diameter), 0.12)
     elif finding.kind == "round":  # 0.5 to 1.5 mm, smooth
         for _ in range(rng.integers(1, 4)):
             d = rng.uniform(0.5, 1.7)
-            deposit(centre[None] + rng.normal(0, 6, (1, 2)), _sphere(d, rng.uniform(0.3, 0.7)), 0.27 * d)
+            deposit(centre[None] + rng.normal(0, 6, (1, 2)), sphere_volume(d, rng.uniform(0.3, 0.7)), 0.27 * d)
     elif finding.kind == "coarse":  # popcorn, > 2 to 3 mm, of a fibroadenoma
         r, n = rng.uniform(1.5, 5.0), rng.integers(12, 50)
-        lumps = _sphere(rng.uniform(0.6, 1.5, n), rng.uniform(0.12, 0.5))
+        lumps = sphere_volume(rng.uniform(0.6, 1.5, n), rng.uniform(0.12, 0.5))
         deposit(centre + rng.normal(0, r * rng.uniform(0.25, 0.6), (n, 2)), lumps, float(rng.choice([0.32, 0.5])))
-    elif finding.kind == "skin":  # lucent centre, tight groups under 5 mm
+    elif finding.kind == "skin":  # lucent centres, tight groups under 5 mm
         for _ in range(rng.integers(1, 6)):
             _ring(calcium, rng, centre + rng.normal(0, 1.5, 2), rng.uniform(0.4, 0.9), 0.12)
-    elif finding.kind == "cluster":  # fine particles, grouped
+    elif finding.kind == "cluster":  # group of fine particles
         n, spread = rng.integers(6, 35), rng.uniform(1.0, 4.0)
-        deposit(centre + rng.normal(0, spread, (n, 2)), _sphere(rng.lognormal(np.log(0.25), 0.35, n)), 0.12)
-    elif finding.kind == "rods":  # secretory: >= 0.5 mm wide, solid or broken, they point to the nipple
+        deposit(centre + rng.normal(0, spread, (n, 2)), sphere_volume(rng.lognormal(np.log(0.25), 0.35, n)), 0.12)
+    elif finding.kind == "rods":  # secretory: >= 0.5 mm wide, solid or broken, pointing to the nipple
         for _ in range(rng.integers(2, 12)):
             start = centre + rng.normal(0, 12, 2)
             towards = nipple - start
@@ -161,24 +164,24 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
                 t = t[np.sin(t * rng.uniform(1.5, 4) + rng.uniform(0, 6)) > -0.4]
             points = start + (towards + side) * t[:, None]
             deposit(points, rng.uniform(0.25, 0.6) * np.pi / 4 * d**2 * 0.15, 0.27 * d)
-    elif finding.kind == "rim":  # wall under 1 mm, a few mm to cm
+    elif finding.kind == "rim":  # wall under 1 mm, diameter of a few mm to cm
         _ring(calcium, rng, centre, rng.lognormal(np.log(3.0), 0.5), rng.uniform(0.12, 0.3))
-    elif finding.kind == "milk":  # CC smudges, MLO crescents that are concave upwards
+    elif finding.kind == "milk":  # milk of calcium: smudges in CC, crescents concave upwards in MLO
         for _ in range(rng.integers(3, 10)):
             place = centre + rng.normal(0, 3, 2)
             if outline.view == "CC":
-                deposit(place[None], _sphere(0.7, 0.25), 0.32)
+                deposit(place[None], sphere_volume(0.7, 0.25), 0.32)
             else:
                 t = np.linspace(-0.5, 0.5, 7)
                 crescent = place + np.column_stack([t, -1.2 * t**2])
-                deposit(crescent, _sphere(0.7, 0.25) / 7, 0.12)
-    elif finding.kind == "row" and lines:  # dots lined up on a ligament or fold: the paper's false positives
+                deposit(crescent, sphere_volume(0.7, 0.25) / 7, 0.12)
+    elif finding.kind == "row" and lines:  # dots lined up on a ligament or fold, as in the paper's false positives
         line = lines[rng.integers(len(lines))]
         n = rng.integers(4, 14)
         at = np.sort(rng.uniform(0.05, 0.95, n)) * (len(line) - 1)
         points = line[at.astype(int)] + rng.normal(0, 0.12, (n, 2))
-        deposit(points, _sphere(rng.lognormal(np.log(0.32), 0.3, n)), 0.12)
-    elif finding.kind == "linear":  # fine, branching, broken, in one segment: of a duct, not of a vessel
+        deposit(points, sphere_volume(rng.lognormal(np.log(0.32), 0.3, n)), 0.12)
+    elif finding.kind == "linear":  # fine, branching, broken, in one segment: ductal, not vascular
         turn = rng.uniform(0, 2 * np.pi)
         for _ in range(rng.integers(3, 12)):
             t = np.arange(0, rng.uniform(1.0, 5.0), 0.1)
@@ -186,18 +189,18 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
             course = centre + rng.normal(0, 4, 2) + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.1, 0)
             kept = course[np.sin(t * rng.uniform(3, 9) + rng.uniform(0, 6)) > -0.5]
             deposit(kept, 0.4 * np.pi / 4 * rng.uniform(0.15, 0.35) ** 2 * 0.1, 0.12)
-    elif finding.kind == "scar":  # a wire taped on the skin along a scar
+    elif finding.kind == "scar":  # a wire taped to the skin along a scar
         _wire(metal, rng, centre, rng.uniform(10, 45), rng.uniform(0.3, 0.8), 0.02)
-    elif finding.kind == "lead":  # of a pacemaker, or a port's tube: over the muscle, from the upper edge down
+    elif finding.kind == "lead":  # pacemaker lead or port catheter, over the muscle, from the upper edge down
         start = np.array([rng.uniform(0.05, 0.5) * max(outline.muscle[0], 20), rng.uniform(0, 30)])
         for _ in range(rng.integers(1, 3)):
             _wire(metal, rng, start + rng.normal(0, 2, 2), rng.uniform(30, 110), rng.uniform(0.8, 2.0), 0.008)
-    elif finding.kind == "suture":  # curved threads with knots at a scar
+    elif finding.kind == "suture":  # curved threads with knots, at a scar
         t = np.linspace(0, rng.uniform(3, 9), 40)
         bend, turn = rng.normal(0, 0.25), rng.uniform(0, 2 * np.pi)
         thread = centre + np.column_stack([np.cos(turn + bend * t) * t, np.sin(turn + bend * t) * t])
         deposit(thread, 0.5 * np.pi / 4 * 0.35**2 * (t[1] - t[0]), 0.12)
-        deposit(thread[[0, -1]], _sphere(0.9), 0.32)
+        deposit(thread[[0, -1]], sphere_volume(0.9), 0.32)
     elif finding.kind == "clip":  # biopsy marker, 2 to 4 mm of metal
         t = np.linspace(0, 1, 30)
         shape = [
@@ -209,22 +212,22 @@ def draw_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Outl
         spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         metal.deposit(centre + shape @ spin, 0.02, 0.12)
     elif finding.kind == "marker":  # a ball on the skin
-        metal.deposit(centre[None], _sphere(rng.uniform(1.2, 2.0), 1.0), 0.5)
+        metal.deposit(centre[None], sphere_volume(rng.uniform(1.2, 2.0), 1.0), 0.5)
 
 
 def _wire(
     canvas: Canvas, rng: np.random.Generator, start: np.ndarray, length: float, diameter: float, bend: float
 ) -> None:
-    """Draw a wire that curves gently from a point; `bend` is the deviation of its turn a step of 0.2 mm."""
+    """Draw a gently curved wire; `bend` is the standard deviation of its turn, in radians per step of 0.2 mm."""
     steps = int(length / 0.2)
     drift = gaussian_filter1d(rng.normal(0, bend * 4, steps), 12, mode="nearest")
     angle = rng.uniform(0, 2 * np.pi) + np.cumsum(drift)
     line = start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.2, axis=0)
-    stroke(canvas, line, diameter, rng.uniform(0.05, 0.4))
+    draw_cylinder(canvas, line, diameter, rng.uniform(0.05, 0.4))
 
 
 def _ring(canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, radius: float, wall: float) -> None:
-    """Draw a calcified shell: bright rim, lucent centre, thicker here and thinner there."""
+    """Draw a calcified shell of uneven thickness: bright rim, lucent centre."""
     n = max(int(2 * np.pi * radius / 0.1), 12)
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     squash = rng.uniform(0.75, 1.0)

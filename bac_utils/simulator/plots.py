@@ -1,4 +1,4 @@
-"""Figures that lay the simulator beside real mammograms and published values; `plots.save` writes them."""
+"""Figures that compare the simulator with real mammograms and published values; `plots.save` writes them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,19 +14,19 @@ from matplotlib.ticker import FixedLocator, ScalarFormatter
 from bac_utils.plots import PALETTE, styled
 
 SOURCES = {
-    "simulated tissue": {"color": "0.45", "linestyle": ":", "marker": "s"},
-    "simulated digital": {"color": PALETTE[0], "linestyle": "--", "marker": "o"},
-    "simulated film": {"color": PALETTE[1], "linestyle": "-.", "marker": "D"},
-    "real film": {"color": "black", "linestyle": "-", "marker": "^"},
+    "simulated attenuation": {"color": "0.45", "linestyle": ":"},
+    "simulated digital": {"color": PALETTE[0], "linestyle": "--"},
+    "simulated film": {"color": PALETTE[1], "linestyle": "-."},
+    "real film": {"color": "black", "linestyle": "-"},
 }
-"""Where pixels come from, and how it is drawn. Tissue is the log exposure, before any picture is made of it."""
+"""Source of the pixels and its line style. The attenuation is the log exposure before acquisition and processing."""
 VIEW_COLOURS = {"CC": PALETTE[2], "MLO": PALETTE[4]}
 _VIEW_MARKERS = {"CC": "o", "MLO": "^"}
-_ROWS = 360  # of pixels that are shown of a view
+_ROWS = 360  # largest number of rows in which a view is displayed
 
 
 def _show(axes: Axes, view: Mapping) -> None:
-    """Show a view in grey on axes in mm, from its darkest to nearly its brightest pixel."""
+    """Show a view in grey on axes in mm, windowed from its 0.5th to its 99.9th percentile."""
     pixels, spacing = np.asarray(view["pixels"], np.float32), view["spacing_mm"]
     extent = (0, pixels.shape[1] * spacing, pixels.shape[0] * spacing, 0)
     shrink = min(_ROWS / len(pixels), 1)
@@ -38,11 +38,12 @@ def _show(axes: Axes, view: Mapping) -> None:
 
 @styled
 def side_by_side(rows: Mapping[str, Sequence[Mapping]], note: str = "") -> Figure:
-    """Draw whole views in rows, all of them at one scale.
+    """Draw whole views in rows, all at the same scale.
 
     Args:
-        rows: By name, the views of a row: `pixels` (float, (rows, columns)), `spacing_mm` and, optionally, `title`.
-        note: A line below, such as the credit of the pictures.
+        rows: The views of each row by row name: `pixels` (float, (rows, columns)), `spacing_mm` and an optional
+            `title`.
+        note: Text below the figure, such as the credit for the images.
 
     Returns:
         The figure.
@@ -62,13 +63,13 @@ def side_by_side(rows: Mapping[str, Sequence[Mapping]], note: str = "") -> Figur
             axes.set(xlim=(0, width), ylim=(height, 0))
         line[0].set_ylabel(name)
     grid[-1, 0].plot([5, 55], [height - 4] * 2, color=PALETTE[8], lw=3)
-    figure.supxlabel(f"bar: 50 mm. {note}".strip(), fontsize=8, color="dimgrey")
+    figure.supxlabel(f"scale bar: 50 mm. {note}".strip(), fontsize=8, color="dimgrey")
     return figure
 
 
 @styled
 def close_ups(views: Sequence[Mapping]) -> Figure:
-    """Draw sections of views; below each the same section with the outline of the calcified artery.
+    """Draw sections of views and, below each, the same section with the outline of the calcified artery.
 
     Args:
         views: `pixels` (float, (rows, columns)), `artery` (bool, the same shape), `spacing_mm`, `title`.
@@ -82,18 +83,20 @@ def close_ups(views: Sequence[Mapping]) -> Figure:
         for axes in (plain, outlined):
             _show(axes, view)
             axes.set(xticks=[], yticks=[])
-        outlined.set_title("")
+        outlined.set_title("", loc="left")
         spacing = view["spacing_mm"]
         if view["artery"].any():
             x, y = ((np.arange(n) + 0.5) * spacing for n in view["artery"].shape[::-1])
             outlined.contour(x, y, view["artery"].astype(float), [0.5], colors=[PALETTE[1]], linewidths=0.8)
     grid[1, 0].plot([2, 12], [len(views[0]["pixels"]) * views[0]["spacing_mm"] - 3] * 2, color=PALETTE[8], lw=3)
-    figure.supxlabel("bar: 10 mm; below, the outline of the calcified artery", fontsize=9, color="dimgrey")
+    figure.supxlabel(
+        "scale bar: 10 mm; bottom row: with the outline of the calcified artery", fontsize=9, color="dimgrey"
+    )
     return figure
 
 
 def _mean_curve(part: pd.DataFrame, band_per_mm: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Average spectra on a common grid of frequencies, each relative to its own mean over the band."""
+    """Average spectra on a common frequency grid, each relative to its own mean over the band."""
     grid = np.geomspace(part["frequency"].min(), part["frequency"].max(), 60)
     curves = []
     for _, one in part.groupby("image"):
@@ -109,13 +112,13 @@ def _mean_curve(part: pd.DataFrame, band_per_mm: tuple[float, float]) -> tuple[n
 def power_spectra(
     spectra: pd.DataFrame, published: Mapping[str, tuple[float, float]], band_per_mm: tuple[float, float]
 ) -> Figure:
-    """Draw mean power spectra by source, CC and MLO views apart, beside the published slope.
+    """Draw mean power spectra by source, separately for CC and MLO views, with the published slope.
 
     Args:
-        spectra: A row a view and frequency: `source` (of `SOURCES`), `view` (`CC`, `MLO`), `image` (any name),
-            `frequency` in 1/mm, `power` in any unit: a view counts relative to its mean over the band.
-        published: Mean and deviation of beta by view.
-        band_per_mm: Frequencies between which beta is fitted; shaded.
+        spectra: One row per view and frequency: `source` (a key of `SOURCES`), `view` (`CC`, `MLO`), `image` (any
+            name), `frequency` in 1/mm and `power` in any unit. Each view is divided by its mean over the band.
+        published: Mean and standard deviation of beta by view.
+        band_per_mm: Range of frequencies in 1/mm over which beta is fitted; it is shaded.
 
     Returns:
         The figure.
@@ -129,7 +132,7 @@ def power_spectra(
                 axes.plot(*_mean_curve(part, band_per_mm), style["linestyle"], color=style["color"], lw=2, label=name)
         f = np.array(band_per_mm)
         law = (f / np.sqrt(f.prod())) ** -beta
-        axes.plot(f, 8 * law, color=PALETTE[3], lw=1.5, label=f"slope of the published β = {beta:.2f}")
+        axes.plot(f, 8 * law, color=PALETTE[3], lw=1.5, label=f"published slope, β = {beta:.2f}")
         axes.set(xscale="log", yscale="log", xlabel="Spatial frequency (1/mm)", title=f"{view} views")
         axes.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5]))
         axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -142,11 +145,11 @@ def power_spectra(
 
 @styled
 def exponents_by_source(exponents: pd.DataFrame, published: Mapping[str, tuple[float, float]]) -> Figure:
-    """Draw the exponent of every view by source, with means, beside the published mean and deviation.
+    """Draw the exponent of every view and their means by source, with the published mean and standard deviation.
 
     Args:
-        exponents: A row a view: `source` (of `SOURCES`), `view` (`CC`, `MLO`), `beta`.
-        published: Mean and deviation of beta by view.
+        exponents: One row per view: `source` (a key of `SOURCES`), `view` (`CC`, `MLO`), `beta`.
+        published: Mean and standard deviation of beta by view.
 
     Returns:
         The figure.
@@ -164,7 +167,7 @@ def exponents_by_source(exponents: pd.DataFrame, published: Mapping[str, tuple[f
             spread = np.linspace(-0.09, 0.09, len(part)) if len(part) > 1 else np.zeros(1)
             axes.plot(place + shift + spread, part, marker, color=colour, ms=5, alpha=0.8)
             axes.plot([place + shift - 0.13, place + shift + 0.13], [part.mean()] * 2, color="black", lw=2)
-        axes.plot([], [], marker, color=colour, ms=5, alpha=0.8, label=f"{view}, one view")
+        axes.plot([], [], marker, color=colour, ms=5, alpha=0.8, label=f"{view}, single view")
     axes.plot([], [], color="black", lw=2, label="mean")
     axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
     axes.set(ylabel="Exponent β of the power spectrum", xlim=(-0.5, len(names) - 0.5))
@@ -175,11 +178,11 @@ def exponents_by_source(exponents: pd.DataFrame, published: Mapping[str, tuple[f
 
 @styled
 def grey_levels(levels: Mapping[str, Sequence[np.ndarray]]) -> Figure:
-    """Draw histograms of normalised grey levels by source: a thin line a view, a thick one for their mean.
+    """Draw histograms of normalised grey levels by source: one thin line per view, a thick line for the mean.
 
     Args:
-        levels: By source (of `SOURCES`), the grey levels inside the breast of each view, in deviations from their
-            mean.
+        levels: By source (a key of `SOURCES`), the normalised grey levels inside the breast of each view: mean 0,
+            standard deviation 1.
 
     Returns:
         The figure; the mean of the last source is repeated in every panel.
@@ -205,39 +208,40 @@ def grey_levels(levels: Mapping[str, Sequence[np.ndarray]]) -> Figure:
         axes.set(title=f"{name}, {len(curves)} views", xlim=(-4, 4))
         axes.legend(frameon=False, fontsize=8, loc="upper left")
     highest = max(np.mean(curves, axis=0).max() for curves in shares.values())
-    row[0, 0].set(ylabel="Share of the breast per deviation", ylim=(0, 2 * highest))
-    figure.supxlabel("Grey level inside the breast (deviations from its mean)")
+    row[0, 0].set(ylabel="Probability density", ylim=(0, 2 * highest))
+    figure.supxlabel("Grey level inside the breast (standard deviations from the mean)")
     sns.despine(figure)
     return figure
 
 
 @styled
-def artery_distributions(views: pd.DataFrame, stretches: pd.DataFrame, moderate_mm: float) -> Figure:
-    """Draw how long, how wide and how dense the calcified arteries are.
+def artery_distributions(views: pd.DataFrame, segments: pd.DataFrame, moderate_mm: float) -> Figure:
+    """Draw the distributions of length, calibre and strength of the calcified arteries.
 
     Args:
-        views: A row a view with calcified arteries: `view` (`CC`, `MLO`), `length_mm`.
-        stretches: A row a calcified stretch in a view: `view`, `length_mm`, `calibre_mm`, `strength` (0 to 1);
-            a stretch counts by its length.
-        moderate_mm: Length of the one published view of a moderate burden; marked.
+        views: One row per view with BAC: `view` (`CC`, `MLO`), `length_mm`.
+        segments: One row per calcified segment in a view: `view`, `length_mm`, `calibre_mm`, `strength` (0 to 1).
+            Segments are weighted by length.
+        moderate_mm: Length in the one published view with a moderate burden; it is marked.
 
     Returns:
         The figure.
     """
     figure, (length, calibre, strength) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    look = {"hue": "view", "hue_order": list(VIEW_COLOURS), "palette": VIEW_COLOURS, "common_norm": False,
-            "element": "step", "stat": "percent", "alpha": 0.3}  # fmt: skip
+    style = {"hue": "view", "hue_order": list(VIEW_COLOURS), "palette": VIEW_COLOURS, "common_norm": False,
+             "element": "step", "stat": "percent", "alpha": 0.3}  # fmt: skip
     sns.histplot(views, x="length_mm", binwidth=10, binrange=(0, 10 * np.ceil(views["length_mm"].max() / 10)),
-                 ax=length, **look)  # fmt: skip
+                 ax=length, **style)  # fmt: skip
     length.axvline(moderate_mm, color="black", linestyle=":", lw=1.5)
-    length.annotate(f"published example,\n“moderate”: {moderate_mm:g} mm", (moderate_mm, 0.9), (20, 0), fontsize=9,
-                    xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
-    length.set(xlabel="Calcified artery in a view (mm)", ylabel="Views with BAC (%)")
+    example = f"published example,\n“moderate”: {moderate_mm:g} mm"
+    length.annotate(example, (moderate_mm, 0.9), (20, 0), fontsize=9, xycoords=("data", "axes fraction"),
+                    textcoords="offset points")  # fmt: skip
+    length.set(xlabel="Length of calcified artery per view (mm)", ylabel="Views with BAC (%)")
     for axes, column, width, label in (
         (calibre, "calibre_mm", 0.1, "Calibre of the artery (mm)"),
         (strength, "strength", 0.05, "Strength of calcification (0 to 1)"),
     ):
-        sns.histplot(stretches, x=column, weights="length_mm", binwidth=width, legend=False, ax=axes, **look)
+        sns.histplot(segments, x=column, weights="length_mm", binwidth=width, legend=False, ax=axes, **style)
         axes.set(xlabel=label, ylabel="Calcified length (%)")
     sns.move_legend(length, "center right", title=None, frameon=False)
     sns.despine(figure)
@@ -249,13 +253,13 @@ def artery_agreement(
     pairs: Mapping[str, tuple[pd.Series, pd.Series]], published: Mapping[str, tuple[float, float]], seen: pd.Series,
     published_seen: float,
 ) -> Figure:  # fmt: skip
-    """Draw how the views of a woman agree: lengths against each other, and how many of her views show BAC.
+    """Draw the agreement between a woman's views: lengths against each other, and the number of views with BAC.
 
     Args:
-        pairs: By `"Y on X"`, the lengths in mm on the x and on the y axis.
-        published: By the same names, the published slope and correlation, of calcium mass.
-        seen: Number of views with BAC, one a BAC+ woman.
-        published_seen: Its published mean.
+        pairs: By name `"Y on X"`, the lengths in mm on the x axis and on the y axis.
+        published: By the same names, the published slope and correlation for calcium mass.
+        seen: Number of views with BAC of each BAC+ woman.
+        published_seen: Published mean of that number.
 
     Returns:
         The figure.
@@ -279,7 +283,7 @@ def artery_agreement(
     counts = seen.value_counts().reindex(range(1, 5), fill_value=0)
     row[-1].bar(counts.index, 100 * counts / len(seen), width=0.6, color=PALETTE[0])
     row[-1].set_xticks(counts.index, [f"{k}\nn = {n}" for k, n in counts.items()])
-    row[-1].set(xlabel="Views with BAC, of four", ylabel="BAC+ women (%)")
+    row[-1].set(xlabel="Views with BAC, out of four", ylabel="BAC+ women (%)")
     row[-1].set_title(f"mean {seen.mean():.2f}, published {published_seen:.2f}", fontsize=10)
     sns.despine(figure)
     return figure

@@ -1,13 +1,8 @@
-"""Volumes of material drawn into an image in physical units, and the random textures of tissue."""
-
-from functools import lru_cache
+"""Shapes given in millimetres drawn on a pixel grid: the thickness of a material along the beam, and masks."""
 
 import cv2
 import numpy as np
-from scipy import fft
 
-TEXTURE_MM = 320.0
-"""Side of the texture's period; larger than any detector field."""
 _BLURS_MM = np.array([0.0, 0.06, 0.12, 0.2, 0.32, 0.5, 0.8, 1.3, 2.1])
 
 
@@ -15,23 +10,24 @@ class Canvas:
     """Thickness of one material along the beam, in mm, on a pixel grid."""
 
     def __init__(self, shape: tuple[int, int], spacing_mm: float) -> None:
-        """Make an empty canvas.
+        """Start with no material.
 
         Args:
             shape: Rows and columns.
-            spacing_mm: Pixel spacing, the same in both directions.
+            spacing_mm: Pixel spacing in mm, the same for rows and columns.
         """
         self.shape = shape
         self.spacing_mm = spacing_mm
         self._deposits: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in _BLURS_MM]
 
     def deposit(self, points: np.ndarray, volume_mm3: np.ndarray | float, blur_mm: float) -> None:
-        """Add volumes of material around points; what falls outside the grid is lost.
+        """Add volumes of material around points; anything outside the grid is lost.
 
         Args:
-            points: (n, 2) x and y in mm from the grid's corner.
-            volume_mm3: (n,) or one number.
-            blur_mm: Standard deviation of the Gaussian that each volume is spread over (taken to the next class).
+            points: (n, 2) array of x and y in mm from the corner of the grid.
+            volume_mm3: (n,) array or one number.
+            blur_mm: Standard deviation of the Gaussian over which each volume is spread, rounded to the nearest of a
+                few fixed values.
         """
         if len(points):
             level = int(np.argmin(np.abs(_BLURS_MM - blur_mm)))
@@ -55,21 +51,22 @@ class Canvas:
             shares = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
             layer = np.bincount(index, shares * np.tile(volume, 4), rows * columns)
             layer = layer.reshape(self.shape).astype(np.float32)
-            # sharing a point among four pixels has a variance of 1/6, on average over the places; a pixel's aperture
-            # has 1/12
+            # Bilinear sharing among four pixels adds a variance of 1/6 pixel^2 on average; a pixel's aperture has 1/12.
             total += blur(layer, max((width / self.spacing_mm) ** 2 + 1 / 12 - 1 / 6, 0) ** 0.5)
         return total
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur by a Gaussian; a narrow one, which its samples would miss, by three weights of the same variance.
+    """Apply a Gaussian blur.
+
+    A Gaussian too narrow to be sampled is replaced by a kernel of three weights with the same variance.
 
     Args:
         image: float32 (rows, columns).
         sigma: Standard deviation in pixels.
 
     Returns:
-        float32, the same shape.
+        float32 array of the same shape.
     """
     if sigma >= 0.7:
         return cv2.GaussianBlur(image, (0, 0), sigma)
@@ -77,18 +74,18 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.sepFilter2D(image, -1, weights, weights)
 
 
-def stroke(
+def draw_cylinder(
     canvas: Canvas, line: np.ndarray, diameter_mm: np.ndarray | float, share: float = 1.0, step_mm: float = 0.2
 ) -> None:
     """Draw a solid cylinder along a line.
 
     Args:
-        canvas: Where to.
-        line: (n, 2) x, y in mm.
-        diameter_mm: (n,) or one number.
-        share: Share of the cylinder that is of the material.
-        step_mm: Largest distance of the points that make it up; at least two lie in each pixel, lest a line on a
-            coarse grid become a row of beads.
+        canvas: Canvas of the material, changed in place.
+        line: (n, 2) array of x and y in mm.
+        diameter_mm: (n,) array or one number.
+        share: Fraction of the cylinder filled with the material.
+        step_mm: Largest distance between the points deposited along the line. It is limited to half a pixel, so that
+            a line does not become a row of beads.
     """
     step_mm = min(step_mm, canvas.spacing_mm / 2)
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
@@ -101,16 +98,16 @@ def stroke(
     canvas.deposit(points, volume, float(np.mean(diameter)) * 0.27)
 
 
-def paint(mask: np.ndarray, line: np.ndarray, width_mm: float, spacing_mm: float) -> None:
-    """Set the pixels within half a width of a line, in place.
+def mark_line(mask: np.ndarray, line: np.ndarray, width_mm: float, spacing_mm: float) -> None:
+    """Set the pixels within half a width of a line to 1, in place.
 
     Args:
         mask: uint8 (rows, columns).
-        line: (n, 2) x, y in mm from the grid's corner.
+        line: (n, 2) array of x and y in mm from the corner of the grid.
         width_mm: Full width.
-        spacing_mm: Pixel spacing.
+        spacing_mm: Pixel spacing in mm.
     """
-    finer = int(np.ceil(spacing_mm / 0.1))  # drawn on a grid of at most 0.1 mm
+    finer = int(np.ceil(spacing_mm / 0.1))  # drawn on a grid of 0.1 mm or finer
     at = line / spacing_mm - 0.5
     margin = int(np.ceil(width_mm / 2 / spacing_mm)) + 2
     low = np.clip(np.floor(at.min(axis=0)).astype(int) - margin, 0, None)
@@ -125,46 +122,3 @@ def paint(mask: np.ndarray, line: np.ndarray, width_mm: float, spacing_mm: float
     near = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
     near = cv2.resize(near.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
     mask[low[1] : high[1], low[0] : high[0]][near] = 1
-
-
-@lru_cache(maxsize=4)
-def _log_frequency(pixels: int) -> np.ndarray:
-    """Logarithm of the spatial frequency in 1/mm of each element of a real FFT; the zero frequency is left at 0."""
-    f = np.hypot(fft.fftfreq(pixels)[:, None], fft.rfftfreq(pixels)[None, :]) * pixels / TEXTURE_MM
-    f[0, 0] = 1
-    return np.log(f).astype(np.float32)
-
-
-def power_law(
-    rng: np.random.Generator, exponent: float, longest_mm: float = TEXTURE_MM, pixels: int = 1024
-) -> np.ndarray:
-    """Draw a Gaussian texture whose power spectrum falls as 1/f^exponent.
-
-    Mammograms have an exponent of about 3 (Burgess; Chen et al., Med Phys 39:1435: CC 3.17, MLO 3.30).
-
-    Args:
-        rng: Source of randomness.
-        exponent: Of the power (not amplitude) spectrum.
-        longest_mm: Wavelength above which the spectrum is flat.
-        pixels: Side of the grid; the texture has no detail finer than two of its pixels.
-
-    Returns:
-        float32 (pixels, pixels) over 320 mm x 320 mm, mean 0, deviation 1; it continues at its opposite edge.
-    """
-    log_f = _log_frequency(pixels)
-    amplitude = np.exp(np.float32(-exponent / 2) * np.maximum(log_f, np.float32(-np.log(longest_mm))))
-    amplitude[0, 0] = 0
-    noise = rng.standard_normal((*log_f.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    noise *= amplitude
-    field = fft.irfft2(noise, s=(pixels, pixels), overwrite_x=True)
-    field /= field.std()
-    return field
-
-
-def sample(field: np.ndarray, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
-    """Sample a texture (from `power_law`) on a pixel grid by linear interpolation, float32 (rows, columns)."""
-    step = spacing_mm * len(field) / TEXTURE_MM
-    matrix = np.array([[step, 0, 0.5 * step - 0.5], [0, step, 0.5 * step - 0.5]])
-    return cv2.warpAffine(
-        field, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
-    )

@@ -1,1 +1,1 @@
-"""Running the notebooks without a browser, in order, into one folder."""
+"""Running all notebooks in order, without a browser, into one folder."""

@@ -1,16 +1,19 @@
-"""One notebook, executed without a browser: papermill runs it, nbconvert makes the page."""
+"""Executing one notebook without a browser: papermill runs it, nbconvert writes its page."""
 
 import ast
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# nbconvert's own page, with the `alt` of a cell's metadata as the description of its figure
+import nbformat
+
+# nbconvert's template; figures get `alt` from the metadata of their cell as a description
 _PAGE = """{%- extends 'lab/index.html.j2' -%}
 {% block data_png scoped %}
 {%- set alt = (cell | get_metadata('alt') or 'figure') | escape_html -%}
@@ -21,7 +24,7 @@ _PAGE = """{%- extends 'lab/index.html.j2' -%}
 
 _KERNEL_CONFIG = """
 c = get_config()
-c.IPKernelApp.log_level = "ERROR"  # not the notice, on every start, that the loopback is not encrypted
+c.IPKernelApp.log_level = "ERROR"  # no notice on every start that the loopback is not encrypted
 c.IPKernelApp.capture_fd_output = False
 """
 _STARTUP = """
@@ -31,46 +34,49 @@ del os
 """
 
 
+_PROGRESS = re.compile(r"\d+%\|.*\| *[\d.]+\w?/[\d.]+\w? \[|\d+\w* ?\w+ \[[\d:]+, |^\s*\x1b\[A\s*$")
+"""Lines of tqdm: bars with a total, counters without one, and cleared bars."""
+
+
 class NotebookError(RuntimeError):
     """A cell failed; the message names the notebook, the cell and the error."""
 
 
 def declared_parameters(notebook: Path) -> dict[str, Any]:
-    """Read a notebook's parameters and their defaults, without running it.
+    """Read a notebook's parameters and their defaults without running it.
 
     Args:
-        notebook: An .ipynb file with one code cell tagged `parameters` that holds literals only.
+        notebook: An .ipynb file with one code cell tagged `parameters` that contains only literals.
 
     Returns:
-        Default by name; empty when no cell is tagged.
+        Defaults by name; empty if no cell is tagged.
 
     Raises:
-        ValueError: The cell holds something else than `name = literal`.
+        ValueError: A default is not a literal.
     """
+    import papermill
+
     found = {}
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        if "parameters" not in cell["metadata"].get("tags", []):
-            continue
-        for node in ast.parse("".join(cell["source"])).body:
-            try:
-                (target,) = node.targets
-                found[target.id] = ast.literal_eval(node.value)
-            except (AttributeError, ValueError) as error:
-                raise ValueError(f"{notebook.name}, parameters cell: {ast.unparse(node)!r} is no literal") from error
+    for name, parameter in papermill.inspect_notebook(str(notebook)).items():
+        try:
+            found[name] = ast.literal_eval(parameter["default"])
+        except (ValueError, SyntaxError):
+            line = f"{name} = {parameter['default']}"
+            raise ValueError(f"{notebook.name}, parameters cell: got {line!r}, must be a literal") from None
     return found
 
 
 def execute(path: Path, parameters: dict[str, Any], pages: Path, label: str) -> None:
-    """Execute a notebook; leave its executed copy and its page, also when a cell fails.
+    """Execute a notebook; its executed copy and its page are written even if a cell fails.
 
     Args:
         path: The notebook; its folder is the kernel's working folder.
         parameters: Values for its parameters cell.
-        pages: Folder for the .ipynb as executed and the .html.
-        label: Of the progress bar.
+        pages: Folder for the executed .ipynb and the .html.
+        label: Label of the progress bar.
 
     Raises:
-        NotebookError: A cell failed, or the kernel did.
+        NotebookError: A cell or the kernel failed.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -93,7 +99,7 @@ def execute(path: Path, parameters: dict[str, Any], pages: Path, label: str) -> 
         reason = f"{error.ename}: {error.evalue}"
         where = f"{path.name}, cell [{error.exec_count}] ({line})"
         raise NotebookError(f"{where}: {reason}; see {executed}") from None
-    except Exception as error:  # the kernel died or never came up
+    except Exception as error:  # the kernel died or did not start
         raise NotebookError(f"{path.name}, {_cell_at_work(executed)}: {error}; see {executed}") from error
     finally:
         if executed.is_file():
@@ -101,7 +107,7 @@ def execute(path: Path, parameters: dict[str, Any], pages: Path, label: str) -> 
 
 
 def _cell_at_work(executed: Path) -> str:
-    """Name the cell that papermill's saved copy marks as the last one begun."""
+    """Return which cell was started last, according to papermill's saved copy."""
     begun = "before its first cell"
     if executed.is_file():
         for number, cell in enumerate(json.loads(executed.read_text(encoding="utf-8"))["cells"], 1):
@@ -113,32 +119,53 @@ def _cell_at_work(executed: Path) -> str:
 
 
 def _write_page(executed: Path) -> None:
-    """Write the HTML of an executed notebook beside it; the page asks no other host for anything."""
+    """Write the HTML page of an executed notebook.
+
+    The page loads nothing from other hosts. Widget state, for which it would load a script, is removed from the
+    notebook. Progress bars are removed as well: the page would show them in red, like errors.
+    """
     from nbconvert import HTMLExporter
 
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [kept for output in cell.outputs if (kept := _without_progress(output))]
+    nbformat.write(notebook, executed)
     hosts = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url")
+    hosts += ("widget_renderer_url", "html_manager_semver_range")
     exporter = HTMLExporter(raw_template=_PAGE, **dict.fromkeys(hosts, ""))
-    html, _ = exporter.from_filename(str(executed))
+    html, _ = exporter.from_notebook_node(notebook)
     executed.with_suffix(".html").write_text(html, encoding="utf-8")
+
+
+def _without_progress(output: Any) -> Any:
+    """Return a cell's output without progress bars, or None if nothing remains."""
+    if output.get("name") != "stderr":
+        return output
+    lines = re.split(r"[\r\n]+", output.text)
+    kept = [line for line in lines if line.strip() and not _PROGRESS.search(line)]
+    output.text = "".join(f"{line}\n" for line in kept)
+    return output if kept else None
 
 
 @contextlib.contextmanager
 def kernel_environment(log: Path) -> Iterator[None]:
-    """Give the kernels this interpreter and kit, and keep Jupyter's files out of the user's home.
+    """Start kernels with this interpreter and this package, without files in the user's home folder.
 
     Args:
-        log: File for what libraries below Python write to stderr, such as TensorFlow on starting without a GPU;
-            what Python writes there stays in the notebook.
+        log: File for messages that native libraries write to stderr, such as TensorFlow's when it starts without a GPU.
+            What Python code writes to stderr stays in the notebook.
     """
     with tempfile.TemporaryDirectory(prefix="bac-utils-") as scratch:
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
         homes = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
         changes = {name: str(Path(scratch, name)) for name in homes}
         changes |= {
-            "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel python3 of this environment, not one of the user's
-            "TMPDIR": scratch,  # what a killed kernel leaves goes with it
+            "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel python3 of this environment, not the user's
+            "TMPDIR": scratch,  # so that files of a killed kernel are removed
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-            "BAC_UTILS_HEADLESS": "1",  # figures in place of widgets (widget_base)
+            "BAC_UTILS_HEADLESS": "1",  # figures instead of widgets (`widgets.base`)
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
             "TQDM_MININTERVAL": os.environ.get("TQDM_MININTERVAL", "1"),
         }

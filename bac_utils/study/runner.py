@@ -1,33 +1,28 @@
-"""All notebooks, in order, without a browser: papermill over `notebooks/`, into one run's folder.
+"""Run all notebooks in order, without a browser, into one folder.
 
-The folder's `manifest.json` holds what the run was asked for and which notebooks are done. A run that stopped
-goes on from its first unfinished notebook when it is asked for again with the same settings.
+The folder's `manifest.json` records what the run was asked for and which notebooks are done. A run that stopped is
+resumed at its first unfinished notebook when it is asked for again with the same settings.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from bac_utils.run_folder import (
-    checked_settings,
-    file_digest,
-    results_table,
-    versions,
-    write_json,
-    write_summary,
-)
-from bac_utils.settings import Settings
+from bac_utils._files import file_digest, locked, read_json, write_json
+from bac_utils.run_folder import results_table, versions, write_summary
+from bac_utils.settings import Settings, preset
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SIMULATOR = "00_simulator"
+"""The notebook on the simulator; it is not run for a cohort of your own."""
 
 OWN_FILES = (
     "views.csv",
@@ -49,11 +44,10 @@ OWN_FILES = (
     "manifest.json",
 )
 OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
-"""What a run writes at the top of its folder; overwriting removes these and nothing else. What a reader left there
-(notes, kept thresholds) stays. With a views table of one's own the prepared views stay, too: `dataset` knows which of
-them still hold."""
+"""What a run writes into its folder; overwriting removes these and nothing else. A reader's notes and saved thresholds
+stay. With a views table of your own the prepared views stay, too: `dataset` knows which of them are still valid."""
 
-_OTHER = "choose another --output, or start afresh with --overwrite"
+_OTHER = "choose another --output, or start again with --overwrite"
 _BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort"}
 
 
@@ -63,26 +57,26 @@ def check_parameters(preset_name: str, parameters: dict[str, Any], notebooks: Pa
     Args:
         preset_name: `demo` or `paper`.
         parameters: Values by name.
-        notebooks: Where `NN_topic.ipynb` lie.
+        notebooks: Folder of the notebooks `NN_topic.ipynb`.
 
     Returns:
-        The preset with those of the parameters that are settings.
+        The preset, changed by those parameters that are settings.
 
     Raises:
-        TypeError: A value is of the wrong kind.
-        ValueError: No notebook knows a name, a value is out of range, or the preset is unknown.
-        FileNotFoundError: The notebooks are not there.
+        TypeError: A value has the wrong type.
+        ValueError: No notebook has a parameter of that name, a value is out of range, or the preset is unknown.
+        FileNotFoundError: There are no notebooks.
     """
     known = set().union(*_declared(notebooks).values()) - set(_BY_OPTION)
     for name in parameters:
         if name in _BY_OPTION:
-            raise ValueError(f"parameter {name!r}: give it as {_BY_OPTION[name]}")
+            raise ValueError(f"parameter {name!r}: use the option {_BY_OPTION[name]} instead")
         if name not in known:
             raise ValueError(f"parameter {name!r} is unknown, must be one of {', '.join(sorted(known))}")
     changes = {k: v for k, v in parameters.items() if k in Settings.__dataclass_fields__}
-    if changes.get("age_limits") == "population":  # notebook 01 takes this word in their place
+    if changes.get("age_limits") == "population":  # a value that notebook 01 replaces by limits
         del changes["age_limits"]
-    return checked_settings(preset_name, **changes)
+    return preset(preset_name, **changes)
 
 
 def run_notebooks(
@@ -96,31 +90,32 @@ def run_notebooks(
     """Run every notebook in order and write the summary.
 
     Args:
-        output: The run's folder: new, empty, or an unfinished run with the same settings, which goes on.
+        output: The run's folder: new, empty, or with an unfinished run with the same settings, which is resumed.
         preset_name: `demo` or `paper`.
-        cohort: A views table; without one the first notebook simulates a cohort.
-        parameters: Values for parameters that the notebooks declare; each notebook gets those it knows.
-        overwrite: Start afresh in a folder that holds a run; files that are not the run's stay.
-        notebooks: Where `NN_topic.ipynb` lie.
+        cohort: A views table; notebook 00, on the simulator, is then not run. Without one, a cohort is simulated.
+        parameters: Values for parameters that the notebooks declare; each notebook gets those that it declares.
+        overwrite: Start again in a folder that contains a run; files that are not the run's are kept.
+        notebooks: Folder of the notebooks `NN_topic.ipynb`.
 
     Returns:
         The summary, as in `summary.json`.
 
     Raises:
-        TypeError: A parameter is of the wrong kind.
-        ValueError: An unknown parameter, a value outside its range, or a views table that breaks a rule.
-        FileExistsError: The folder holds something else, or a run that is finished, at work or different.
-        FileNotFoundError: The notebooks or the cohort are not there.
-        NotebookError: A cell failed; what was done stays.
+        TypeError: A parameter has the wrong type.
+        ValueError: A parameter is unknown or out of range, or the views table breaks a rule.
+        FileExistsError: The folder contains something other than a run, or a run that is finished, in progress or has
+            other settings.
+        FileNotFoundError: There are no notebooks, or the cohort does not exist.
+        NotebookError: A cell failed; finished notebooks are kept.
     """
-    declared = _declared(notebooks)
+    declared = _declared(notebooks, simulated=not cohort)
     folder = Path(output).resolve()
     _refuse_foreign(folder)
     if cohort and Path(cohort).resolve().is_relative_to(folder):
-        raise ValueError(f"cohort: {cohort} lies in {folder}, which the run fills: choose another --output")
+        raise ValueError(f"cohort: got {cohort}, must not lie in the run's folder {folder}: choose another --output")
     asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         manifest = _begin(folder, asked, overwrite)
         given = asked["parameters"] | {
             "preset": preset_name,
@@ -137,11 +132,11 @@ def run_notebooks(
 
 
 def closing_words(folder: Path, summary: dict) -> str:
-    """Return what a finished run tells: its numbers beside the paper's, and where to find the rest."""
+    """Return a finished run's main results next to those of the paper, and where to find the rest."""
     table = results_table(summary).to_string()
-    note = "[ ]: 95 % interval, bootstrap of women. Simulated views are far simpler than a real archive."
-    if json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["asked"]["cohort"]:
-        note = "[ ]: 95 % interval, bootstrap of women."
+    note = "[ ]: 95 % interval, bootstrap of women."
+    if not read_json(folder / "manifest.json")["asked"]["cohort"]:
+        note += " Simulated views are far simpler than a real archive."
     places = "\n".join(
         f"{label:<8} {folder / name}"
         for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"))
@@ -149,19 +144,19 @@ def closing_words(folder: Path, summary: dict) -> str:
     return f"{table}\n{note}\n\n{places}"
 
 
-def _declared(notebooks: Path) -> dict[Path, dict]:
-    """Return the notebooks in order, each with its parameters."""
-    paths = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
+def _declared(notebooks: Path, simulated: bool = True) -> dict[Path, dict]:
+    """Return the notebooks in order, each with its parameters; `simulated` includes the one on the simulator."""
+    paths = sorted(path for path in notebooks.glob("[0-9][0-9]_*.ipynb") if simulated or path.stem != SIMULATOR)
     if not paths:
-        raise FileNotFoundError(f"no notebooks in {notebooks}: run from a copy of the repository")
+        raise FileNotFoundError(f"{notebooks} contains no notebooks: run this from a copy of the repository")
     return {path: declared_parameters(path) for path in paths}
 
 
 def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path) -> dict:
-    """Check what the run is asked for, and return it in the form that the manifest keeps."""
+    """Check the settings of the run, and return them as stored in the manifest."""
     settings = check_parameters(preset_name, parameters, notebooks)
     if parameters.get("weights") not in (None, "imagenet", "bundled", "none"):
-        weights = Path(settings.weights).resolve()  # the notebooks run in a folder of their own
+        weights = Path(settings.weights).resolve()  # the notebooks run in another folder
         if not h5py.is_hdf5(weights):
             raise ValueError(f"weights: got {weights}, must be imagenet, bundled, none or a weights file (HDF5)")
         parameters = parameters | {"weights": str(weights)}
@@ -187,25 +182,25 @@ def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict,
 
 
 def _read_manifest(folder: Path) -> dict | None:
-    """Return a run's manifest, or None where there is none of this kit."""
+    """Return a run's manifest, or None if the folder has none of this package."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and manifest.get("kit") == "bac-utils" else None
+    return manifest if manifest.get("kit") == "bac-utils" else None
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise when the folder holds anything but a run."""
+    """Raise an error if the folder contains anything other than a run."""
     if folder.is_dir():
         if _read_manifest(folder) is None and any(p.name != ".lock" for p in folder.iterdir()):
-            raise FileExistsError(f"{folder} holds something else than a run: choose another --output")
+            raise FileExistsError(f"{folder} contains something other than a run: choose another --output")
     elif folder.exists():
         raise FileExistsError(f"{folder} is a file: choose another --output")
 
 
 def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
-    """Return the manifest to go on with, after clearing or refusing what is there."""
+    """Return the manifest of the run to start or resume, after clearing or rejecting what the folder contains."""
     from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 
     manifest = _read_manifest(folder)
@@ -213,7 +208,7 @@ def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
         for name in OWN_FOLDERS:
             if (folder / name).is_dir() and not (folder / name).is_symlink():
                 _clear(folder / name, keep=(INDEX_FILE, PIXELS_FILE) if name == "cache" and asked["cohort"] else ())
-        for name in OWN_FILES:  # the manifest last: what a stopped clearing leaves is still known as a run
+        for name in OWN_FILES:  # the manifest last, so that a partly cleared folder is still recognised as a run
             (folder / name).unlink(missing_ok=True)
         manifest = None
     if manifest is None:
@@ -229,18 +224,18 @@ def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     for key, value in json.loads(json.dumps(asked)).items():
         before = manifest["asked"].get(key)
         if before != value and key == "cohort_sha256":
-            raise FileExistsError(f"{folder} was begun with another content of {asked['cohort']}: {_OTHER}")
+            raise FileExistsError(f"{folder}: {asked['cohort']} has changed since the run was started: {_OTHER}")
         if before != value:
-            raise FileExistsError(f"{folder} holds a run with {key} {before!r}, not {value!r}: {_OTHER}")
+            raise FileExistsError(f"{folder} contains a run with {key} {before!r}, not {value!r}: {_OTHER}")
     if manifest["finished"]:
-        raise FileExistsError(f"{folder} holds a finished run: {_OTHER}")
+        raise FileExistsError(f"{folder} contains a finished run: {_OTHER}")
     if manifest["versions"] != versions():
-        raise FileExistsError(f"{folder} was begun with other library versions: {_OTHER}")
+        raise FileExistsError(f"{folder}: the run was started with other library versions: {_OTHER}")
     return manifest
 
 
 def _clear(folder: Path, keep: Collection[str]) -> None:
-    """Empty a folder but for the named files, and remove it if it is empty then."""
+    """Empty a folder except for the named files, and remove it if nothing remains."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -251,13 +246,13 @@ def _clear(folder: Path, keep: Collection[str]) -> None:
 
 
 def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: dict) -> None:
-    """Run the notebooks that are not done; once one runs, all that follow run too."""
-    done, going_on = manifest["notebooks"], True
+    """Run the notebooks that are not finished; once one runs, all later ones run too."""
+    done, resuming = manifest["notebooks"], True
     for number, (path, defaults) in enumerate(declared.items(), 1):
         digest = file_digest(path)
         label = f"[{number}/{len(declared)}] {path.stem}"
-        going_on = going_on and done.get(path.stem, {}).get("sha256") == digest
-        if going_on:
+        resuming = resuming and done.get(path.stem, {}).get("sha256") == digest
+        if resuming:
             print(f"{label}: done before", file=sys.stderr)
             continue
         for later in list(declared)[number - 1 :]:
@@ -266,21 +261,3 @@ def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: d
         execute(path, {k: v for k, v in given.items() if k in defaults}, folder / "notebooks", label)
         done[path.stem] = {"sha256": digest, "seconds": round(time.monotonic() - start, 1)}
         write_json(folder / "manifest.json", manifest)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the system lets go when the process ends, however it ends."""
-    with open(folder / ".lock", "a") as file:
-        try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FileExistsError(f"{folder} is being filled by another run") from None
-        yield

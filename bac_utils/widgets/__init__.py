@@ -2,13 +2,22 @@
 
 import os
 
-from bac_utils.widgets.base import headless
+from bac_utils.widgets.base import chosen_run, headless
 from bac_utils.widgets.browser import ViewBrowser
 from bac_utils.widgets.explorer import CohortExplorer
 from bac_utils.widgets.store import ViewStore
 from bac_utils.widgets.tuner import ThresholdTuner
 
-__all__ = ["CohortExplorer", "ThresholdTuner", "ViewBrowser", "ViewStore", "headless", "open_browser", "open_tuner"]
+__all__ = [
+    "CohortExplorer",
+    "ThresholdTuner",
+    "ViewBrowser",
+    "ViewStore",
+    "chosen_run",
+    "headless",
+    "open_browser",
+    "open_tuner",
+]
 
 
 def open_tuner(folder: str | os.PathLike, samples: int = 1000, seed: int = 0) -> ThresholdTuner:

@@ -1,23 +1,48 @@
-"""What the widgets share: how they look, and the figure that stands for them where nothing answers."""
+"""What the widgets share: their style, and the static figure that represents them in headless runs."""
 
 import base64
 import io
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from bac_utils.run_folder import load_part
+
 HEADLESS = "BAC_UTILS_HEADLESS"
 """Environment variable that the command line sets for its kernels: figures in place of widgets."""
 WIDE = {"description_width": "200px"}
-LINE = {"width": "500px", "max_width": "100%"}
+LINE = {"width": "480px", "max_width": "100%"}
+
+
+RUN = "BAC_UTILS_RUN"
+"""Environment variable with the folder of the run that notebooks 05 and 06 show (`make app RUN=folder`)."""
+
+
+def chosen_run(output: str, preset: str, seed: int | None) -> dict[str, Any]:
+    """Return which run a notebook shows, as arguments of `run_folder.open_run`.
+
+    Args:
+        output: The notebook's parameters, as are `preset` and `seed`.
+        preset: See above.
+        seed: See above.
+
+    Returns:
+        `output, preset_name, seed`: those of the run that the environment names (`RUN`), or else the parameters.
+    """
+    folder = os.environ.get(RUN)
+    if not folder:
+        return {"output": output, "preset_name": preset, "seed": seed}
+    part = load_part(Path(folder), "cohort")
+    return {"output": folder, "preset_name": part["preset"], "seed": part["seed"]}
 
 
 def headless() -> bool:
-    """Return whether notebooks run without anybody who could move a slider."""
+    """Return whether notebooks run without a user."""
     return os.environ.get(HEADLESS, "") not in ("", "0")
 
 

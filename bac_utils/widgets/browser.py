@@ -1,7 +1,7 @@
-"""The view browser: a woman's four views as radiologists hang them, with heatmaps, filters and a reader's notes."""
+"""The view browser: a woman's four views in the hanging protocol, with heatmaps, filters and a reader's notes."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -12,49 +12,46 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bac_utils import plots
-from bac_utils.detector import kept_thresholds
-from bac_utils.intake.reader import Skip
+from bac_utils.detection import OUTCOMES, classify_outcomes
+from bac_utils.detector import OperatingPoint
+from bac_utils.intake.mammogram import Skip
+from bac_utils.quantify import bac_area
 from bac_utils.run_folder import load_part
-from bac_utils.settings import PAPER
 from bac_utils.widgets import svg
 from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row, slider
 from bac_utils.widgets.canvas import ViewCanvas
 from bac_utils.widgets.originals import Originals
 from bac_utils.widgets.reader_notes import LABELS, NOTES_FILE, ReaderNotes
-from bac_utils.widgets.store import ViewStore
-from bac_utils.widgets.tuning import OUTCOMES, TH_GRID, TH_STEP, measure_view, nearest, outcome, outline
+from bac_utils.widgets.store import ViewStore, measures_text
+from bac_utils.widgets.tuning import TH_GRID, TH_STEP, outline
 
 HANGING = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
-"""Left to right: R and L back to back, chest walls in the middle, as seen facing the woman."""
+"""The hanging protocol, left to right: R and L back to back, chest walls in the middle."""
 KEYS_HELP = (
     "Keys while the views have the focus: → or n next woman, ← or p previous, Home first, End last; "
-    "1 to 4 select a view; + and − zoom, w a s d pan, 0 whole view; "
-    "[ ] narrow and widen the window, comma and point brighten and darken; h heatmap, o outline. "
+    "1 to 4 select a view; + and − zoom, w a s d pan, r shows 1:1, l links zoom and pan, 0 resets zoom and window; "
+    "[ ] narrow and widen the window, comma and full stop brighten and darken; h heatmap, o outline. "
     "Mouse: wheel zooms, drag pans, right drag (or Alt and drag) sets the window, double click resets."
 )
 
 
 class ViewBrowser(Panel):
-    """Women one after the other; see `KEYS_HELP` for keys.
+    """One woman after the other; see `KEYS_HELP` for keys.
+
+    Views are outlined and measured as `score` does it, by `OperatingPoint.measure`.
 
     Attributes:
-        women: Identifiers of the women whom the filters leave, in order.
+        women: Identifiers of the women who pass the filters, in order.
         place: Number of the woman who is shown, from 0.
     """
 
     def __init__(self, store: ViewStore) -> None:
-        """Show the first woman of the test set; `store` holds the run's views.
-
-        Raises:
-            FileNotFoundError: The run has no operating point yet.
-        """
+        """Show the first woman of the test set; `store` holds the run's views."""
         self._store, self.notes = store, ReaderNotes(store.folder)
-        point = kept_thresholds(store.folder) or _operating_point(store)
-        self._threshold = point["threshold"]
-        th = float(TH_GRID[nearest(point.get("heatmap_threshold", PAPER.heatmap_threshold))])
+        th = store.point.heatmap_threshold
         self._originals = Originals(store, load_part(store.folder, "training").get("view_pixel_mm"))
         self._worker = ThreadPoolExecutor(1)
-        self._table = self._with_burden(th)
+        self._table = self._with_burden()
         self.women, self.place, self._rows, self._filling = [], 0, [None] * 4, False
         self._make_filters()
         self._make_canvas(th)
@@ -62,14 +59,14 @@ class ViewBrowser(Panel):
         display = ipywidgets.VBox([self.heat_threshold, self.opacity, self.outlined])
         window = ipywidgets.VBox([self.centre, self.width])
         filters = row(ipywidgets.VBox([self.split, self.outcomes]), ipywidgets.VBox([self.ages, self.burden]))
-        steps = row(self.previous, self.next, self.where)
+        steps = row(self.previous, self.next, self.actual, self.whole, self.linked, self.where)
         help_ = ipywidgets.HTML(f"<small>{KEYS_HELP}</small>")
         notes = [self.noted, row(self.label, self.note)]
         super().__init__([filters, steps, self.canvas, help_, row(display, window), *notes])
         self.filter()
 
     def filter(self) -> None:
-        """Take the women who have a view that fits all filters, and show the first."""
+        """Select the women who have a view that passes all filters, and show the first."""
         table = self._table
         fits = table["outcome"].isin(OUTCOMES if self.outcomes.value == "all" else [self.outcomes.value])
         fits |= (table["outcome"] == "") & (self.outcomes.value == "all")
@@ -113,13 +110,25 @@ class ViewBrowser(Panel):
         view = self.canvas.views[index]
         return self._worker.submit(self._send_sharp, row_, asked, view["mirror"], view["levels"])
 
+    def show_actual_size(self, index: int) -> None:
+        """Show a view with one pixel of the screen per pixel of the original."""
+        row_ = self._rows[index] if 0 <= index < len(self._rows) else None
+        if row_ is not None:
+            self._worker.submit(self._send_actual_size, index, row_)
+
+    def _send_actual_size(self, index: int, row_: int) -> None:
+        try:
+            self.canvas.actual_size(index, self._originals.scale(row_))
+        except (Skip, ValueError, OSError):  # the original cannot be read: the view stays as it is
+            return
+
     def outcome_counts(self) -> dict[str, dict[str, int]]:
         """Return by set how many views are TP, FP, FN and TN at the run's threshold."""
         counts = self._table.groupby(["split", "outcome"]).size()
         return {name: {o: int(counts.get((name, o), 0)) for o in OUTCOMES} for name in self._table["split"].unique()}
 
     def figure(self) -> Figure:
-        """Draw the four views as they hang."""
+        """Draw the four views in the hanging protocol."""
         return _figure(self)
 
     def _send_sharp(self, row_: int, asked: dict, mirror: bool, levels: list) -> None:
@@ -129,20 +138,19 @@ class ViewBrowser(Panel):
             return
         self.canvas.sharpen(asked | {"rect": rect}, grey)
 
-    def _with_burden(self, th: float) -> pd.DataFrame:
-        """Return the views with their outcome and burden: the stated length in mm, or the heatmap's area."""
-        table = self._store.table.copy()
-        table["outcome"] = outcome(table["bac"], table["score"], self._threshold)
+    def _with_burden(self) -> pd.DataFrame:
+        """Return the views with their outcome and burden: the stated length in mm, or the heatmap's area above Th."""
+        table, point = self._store.table.copy(), self._store.point
+        table["outcome"] = classify_outcomes(table["bac"], table["score"], point.threshold)
         if "bac_length_mm" in table and table["bac_length_mm"].notna().any():
-            self._burden_label = "Artery's calcified length, a view (mm)"
+            self._burden_label = "Calcified length per view (mm)"
             return table.assign(burden=table["bac_length_mm"])
-        self._burden_label = "Heatmap's area above Th, a view (mm²)"
-        table["burden"] = np.nan
-        for index in table.index[table["with_heat"]]:
-            spacing = self._store.spacing_mm(index)
-            table.loc[index, "burden"] = measure_view(self._store.pixels(index), self._store.heat(index), th, spacing)[
-                "area"
-            ]
+        self._burden_label = "Heatmap area per view (mm²)"
+        table["burden"] = np.where(table["score"] < point.threshold, 0.0, np.nan)
+        for index in table.index[table["with_heat"] & (table["score"] >= point.threshold)]:
+            pixels, spacing = self._store.pixels(index), self._store.spacing_mm(index)
+            area = bac_area(self._store.heat(index), pixels.shape, point.heatmap_threshold, spacing, pixels != 0)
+            table.loc[index, "burden"] = area[0]
         return table
 
     def _make_filters(self) -> None:
@@ -165,7 +173,7 @@ class ViewBrowser(Panel):
         most = float(np.ceil(np.nanmax([*self._table["burden"], 1])))
         self.burden = ipywidgets.FloatRangeSlider(
             value=(0, most), min=0, max=most, step=1, readout_format=".0f",
-            description=self._burden_label.replace(", a view", ""),
+            description=self._burden_label.replace(" per view", ""),
             tooltip=self._burden_label, continuous_update=False, **wide,
         )  # fmt: skip
         self.burden.add_class("bac-burden")
@@ -174,21 +182,30 @@ class ViewBrowser(Panel):
 
     def _make_canvas(self, th: float) -> None:
         label = f"Four views, R and L back to back. {KEYS_HELP}"
-        self.canvas = ViewCanvas(on_key=self.press, on_sharpen=self.sharpen, label=label)
+        self.canvas = ViewCanvas(
+            on_key=self.press, on_sharpen=self.sharpen, on_actual_size=self.show_actual_size, label=label
+        )
         self.canvas.add_class("bac-canvas")
-        self.previous = button("◀ previous woman", "bac-previous", lambda: self.go(self.place - 1), "key: ← or p")
-        self.next = button("next woman ▶", "bac-next", lambda: self.go(self.place + 1), "key: → or n")
+        self.previous = button("◀ Previous woman", "bac-previous", lambda: self.go(self.place - 1), "key: ← or p")
+        self.next = button("Next woman ▶", "bac-next", lambda: self.go(self.place + 1), "key: → or n")
+        self.actual = button("1:1", "bac-actual", self.canvas.ask_actual_size, "one pixel per original pixel; key: r")
+        self.whole = button("Reset zoom and window", "bac-reset", self.canvas.reset, "key: 0, or double click")
+        self.linked = ipywidgets.Checkbox(
+            value=False, description="Linked zoom", indent=False, layout={"width": "auto"}
+        )
+        self.linked.add_class("bac-linked")
         self.where = ipywidgets.HTML()
         self.where.add_class("bac-where")
-        self.heat_threshold = slider("Outline above Th", "bac-th", TH_GRID[0], TH_GRID[-1], TH_STEP, th, ".2f")
+        self.heat_threshold = slider("Heatmap threshold Th", "bac-th", TH_GRID[0], TH_GRID[-1], TH_STEP, th, ".2f")
         self.opacity = slider("Opacity of the heatmap", "bac-opacity", 0, 1, 0.05, 0.35, ".2f")
         self.centre = slider("Window centre (SD)", "bac-centre", -5, 10, 0.05, 1.0, ".2f")
         self.width = slider("Window width (SD)", "bac-width", 0.2, 20, 0.05, 6.0, ".2f")
-        self.outlined = ipywidgets.Checkbox(value=True, description="Outline of the region above Th", indent=False)
+        self.outlined = ipywidgets.Checkbox(value=True, description="Outline of the calcified arteries", indent=False)
         self.outlined.add_class("bac-outlined")
         pairs = ((self.opacity, "opacity"), (self.centre, "centre"), (self.width, "width"))
         self._links = [ipywidgets.jslink((w, "value"), (self.canvas, name)) for w, name in pairs]
-        self._links.append(ipywidgets.jslink((self.outlined, "value"), (self.canvas, "show_outline")))
+        for box, name in ((self.outlined, "show_outline"), (self.linked, "linked")):
+            self._links.append(ipywidgets.jslink((box, "value"), (self.canvas, name)))
         self.canvas.opacity = self.opacity.value
         self.heat_threshold.observe(lambda _: self._move_th(), "value")
         self.canvas.observe(lambda _: self._fill_note(), "selected")
@@ -235,25 +252,31 @@ class ViewBrowser(Panel):
         empty = {"key": f"none {side}{position}", "title": f"{side} {position}", "text": "", "mirror": side == "R"}
         if index is None:
             return empty | {"pixels": None}
-        what, pixels, heat = self._table.loc[index], self._store.pixels(index), self._store.heat(index)
-        label = {0: "BAC−", 1: "BAC+"}.get(what["bac"], "no label")
-        text = f"label {label}\nscore {what['score']:.3f} {what['outcome']}" + (
-            "" if heat is not None else "\nno heatmap"
-        )
-        drawn = [] if heat is None else outline(pixels, heat, self._th)
-        found = {"key": str(index), "text": text, "pixels": pixels, "heat": heat, "outline": drawn}
+        pixels, (drawn, text) = self._store.pixels(index), self._measured(index)
+        found = {"key": str(index), "text": text, "pixels": pixels, "heat": self._store.heat(index), "outline": drawn}
         return empty | found | {"spacing_mm": self._store.spacing_mm(index)}
 
+    def _measured(self, index: int | None) -> tuple[list[np.ndarray], str]:
+        """Return the outline of a view at the present Th, and its text."""
+        if index is None:
+            return [], ""
+        what, found = self._table.loc[index], self._store.measure(index, self.point)
+        label = {0: "BAC−", 1: "BAC+"}.get(what["bac"], "unknown")
+        text = f"label {label}\nscore {what['score']:.3f} {what['outcome']}\n{measures_text(found)}"
+        return [] if found is None else outline(found.mask), text
+
     def _move_th(self) -> None:
-        outlines = []
-        for index in self._rows:
-            heat = None if index is None else self._store.heat(index)
-            outlines.append([] if heat is None else outline(self._store.pixels(index), heat, self._th))
-        self.canvas.show_outlines(outlines)
+        measured = [self._measured(index) for index in self._rows]
+        self.canvas.update([drawn for drawn, _ in measured], [text for _, text in measured])
+
+    @property
+    def point(self) -> OperatingPoint:
+        """The run's operating point, with the Th of the slider."""
+        return replace(self._store.point, heatmap_threshold=self._th)
 
     @property
     def _th(self) -> float:
-        return round(self.heat_threshold.value, 2)
+        return round(self.heat_threshold.value, 6)
 
     def _fill_note(self) -> None:
         """Show what was said of the selected view."""
@@ -286,14 +309,6 @@ def _only(mine: pd.DataFrame, side: str, position: str) -> int | None:
     return int(found[0]) if len(found) else None
 
 
-def _operating_point(store: ViewStore) -> dict:
-    """Return the run's operating point, or at least the threshold of notebook 03."""
-    path = store.folder / "operating_point.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    return {"threshold": load_part(store.folder, "detection")["threshold"]["value"]}
-
-
 @plots.styled
 def _figure(browser: ViewBrowser) -> Figure:
     figure, row_ = plt.subplots(1, 4, figsize=(11, 6), layout="constrained")
@@ -302,15 +317,16 @@ def _figure(browser: ViewBrowser) -> Figure:
         if index is None:
             axes.set_title(f"{side} {position}: no view", fontsize=9)
             continue
-        pixels, heat = browser._store.pixels(index), browser._store.heat(index)
+        pixels = browser._store.pixels(index)
         spacing = browser._store.spacing_mm(index) or (1, 1)
         plots.show_view(axes, pixels, spacing[0] / spacing[1])
-        for polygon in [] if heat is None else outline(pixels, heat, browser._th):
+        for polygon in browser._measured(index)[0]:
             axes.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
         if side == "R":
             axes.invert_xaxis()
         what = browser._table.loc[index]
         axes.set_title(f"{side} {position}, score {what['score']:.2f} {what['outcome']}", fontsize=9)
     if browser.women:
-        figure.suptitle(f"{browser.women[browser.place]}: outlined above Th = {browser._th:.2f}", fontsize=10)
+        title = f"Woman {browser.women[browser.place]}, arteries outlined at Th = {browser._th:.2f}"
+        figure.suptitle(title.replace("$", r"\$"), fontsize=10)
     return figure

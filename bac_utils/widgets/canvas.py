@@ -1,4 +1,4 @@
-"""Two widgets that are drawn in the browser: mammograms side by side, and a picture whose parts can be picked.
+"""Two widgets that are drawn in the browser: mammograms side by side, and a chart whose parts can be picked.
 
 Zoom, pan, window and opacity need no answer from Python. Python sends what is new: grey levels, heat, outlines.
 """
@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import traitlets
 
-from bac_utils.run_folder import plain
+from bac_utils._files import plain
 
 STATIC = Path(__file__).parent / "static"
 GREY_LEVELS = 65535
@@ -50,9 +50,11 @@ class ViewCanvas(anywidget.AnyWidget):
     _esm = STATIC / "view_canvas.js"
     _css = STATIC / "view_canvas.css"
     views = traitlets.List().tag(sync=True)
-    """What is shown, left to right: `key, title, text, rows, columns, aspect, row_mm, mirror, levels, tile, heat`."""
+    """What is shown, left to right: `key, title, rows, columns, aspect, row_mm, mirror, levels, tile, heat`."""
     tiles = traitlets.List().tag(sync=True)
     heats = traitlets.List().tag(sync=True)
+    texts = traitlets.List().tag(sync=True)
+    """For each view the lines of text in its upper corner, separated by line ends."""
     outlines = traitlets.List().tag(sync=True)
     """For each view polygons as flat lists x, y, x, y, ... in pixels of the view as shown."""
     colours = traitlets.Bytes(COLOURS).tag(sync=True)
@@ -63,6 +65,8 @@ class ViewCanvas(anywidget.AnyWidget):
     """Centre of the window, in deviations of the breast's grey levels above their mean."""
     width = traitlets.Float(6.0).tag(sync=True)
     """Width of the window, in the same unit."""
+    linked = traitlets.Bool(False).tag(sync=True)
+    """Whether zoom and pan move all views together."""
     panel_width = traitlets.Int(330).tag(sync=True)
     label = traitlets.Unicode("Mammograms").tag(sync=True)
 
@@ -70,6 +74,7 @@ class ViewCanvas(anywidget.AnyWidget):
         self,
         on_key: Callable[[str], None] | None = None,
         on_sharpen: Callable[[dict], None] | None = None,
+        on_actual_size: Callable[[int], None] | None = None,
         **kwargs: Any,
     ) -> None:
         """Make an empty row.
@@ -78,10 +83,11 @@ class ViewCanvas(anywidget.AnyWidget):
             on_key: Called with a key that Python is to answer (`ArrowLeft`, `n`, ...).
             on_sharpen: Called with `view` (its key), `index`, `rect` (x0, y0, x1, y1 in pixels of the view as shown)
                 and `size` (rows, columns) when the original's pixels are wanted; answer by `sharpen`.
+            on_actual_size: Called with the number of a view that is wanted 1:1; answer by `actual_size`.
             **kwargs: Further traits.
         """
         super().__init__(**kwargs)
-        self._on_key, self._on_sharpen = on_key, on_sharpen
+        self._on_key, self._on_sharpen, self._on_actual_size = on_key, on_sharpen, on_actual_size
         self.on_msg(self._answer)
 
     def show(self, shown: Sequence[dict], selected: int = 0) -> None:
@@ -95,7 +101,7 @@ class ViewCanvas(anywidget.AnyWidget):
         """
         views, tiles, heats = [], [], []
         for view in shown:
-            entry = {name: view[name] for name in ("key", "title", "text", "mirror")}
+            entry = {name: view[name] for name in ("key", "title", "mirror")}
             pixels, spacing = view["pixels"], view.get("spacing_mm")
             entry |= {"rows": 2, "columns": 1, "aspect": 1.0, "row_mm": None, "missing": "no view", "levels": [0, 1]}
             if pixels is not None:
@@ -114,11 +120,19 @@ class ViewCanvas(anywidget.AnyWidget):
         outlines = [self._flat(view.get("outline") or [], view) for view in shown]
         with self.hold_sync():
             self.tiles, self.heats, self.outlines, self.selected = tiles, heats, outlines, selected
+            self.texts = [view["text"] for view in shown]
             self.views = views
 
-    def show_outlines(self, outlines: Sequence[Sequence[np.ndarray]]) -> None:
-        """Replace the outlines: polygons (n, 2) for each view, in pixels of the prepared view."""
-        self.outlines = [self._flat(polygons, view) for polygons, view in zip(outlines, self.views, strict=True)]
+    def update(self, outlines: Sequence[Sequence[np.ndarray]], texts: Sequence[str]) -> None:
+        """Replace outlines and texts.
+
+        Args:
+            outlines: For each view polygons (n, 2), in pixels of the prepared view.
+            texts: For each view its lines of text.
+        """
+        with self.hold_sync():
+            self.outlines = [self._flat(polygons, view) for polygons, view in zip(outlines, self.views, strict=True)]
+            self.texts = list(texts)
 
     def sharpen(self, asked: dict, grey: np.ndarray) -> None:
         """Answer `on_sharpen`.
@@ -129,6 +143,24 @@ class ViewCanvas(anywidget.AnyWidget):
         """
         message = {"type": "sharp", "size": list(grey.shape)} | {k: asked[k] for k in ("view", "index", "rect")}
         self.send(message, [np.ascontiguousarray(grey, "<u2").tobytes()])
+
+    def actual_size(self, index: int, scale: float) -> None:
+        """Show a view 1:1: one pixel of the screen per pixel of the original.
+
+        Args:
+            index: Number of the view.
+            scale: Rows of the original per row of the prepared view.
+        """
+        self.send({"type": "actual", "index": index, "scale": scale})
+
+    def reset(self) -> None:
+        """Show all views whole, with the initial window."""
+        self.send({"type": "reset"})
+
+    def ask_actual_size(self) -> None:
+        """Ask for the selected view 1:1, as its key does."""
+        if self._on_actual_size:
+            self._on_actual_size(self.selected)
 
     def _flat(self, polygons: Sequence[np.ndarray], view: dict) -> list[list[float]]:
         columns = view["columns"] if "columns" in view else view["pixels"].shape[1] if polygons else 0
@@ -141,6 +173,8 @@ class ViewCanvas(anywidget.AnyWidget):
             self._on_key(str(content.get("key")))
         elif content.get("type") == "sharpen" and self._on_sharpen:
             self._on_sharpen(content)
+        elif content.get("type") == "actual":
+            self.ask_actual_size()
 
 
 def turned(image: np.ndarray, mirror: bool) -> np.ndarray:

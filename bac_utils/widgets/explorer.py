@@ -18,7 +18,7 @@ from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row
 from bac_utils.widgets.canvas import Picture
 
 BIN_YEARS = 5
-BURDEN = "length of calcified artery, a woman (mm)"
+BURDEN = "length of calcified artery per woman (mm)"
 
 
 def women_with_burden(views: pd.DataFrame) -> pd.DataFrame:
@@ -100,8 +100,8 @@ class CohortExplorer(Panel):
         self.told.add_class("bac-told")
         self.ages.observe(lambda _: self._show(), "value")
         self.group.observe(lambda _: self._regroup(), "value")
-        everything = button("whole cohort", "bac-clear", self.clear)
-        words = "Drag over the ages, or click a bar, to pick; Shift adds. By key: Tab to a bar, then Enter."
+        everything = button("Whole cohort", "bac-clear", self.clear)
+        words = "Drag over the ages or click a bar to select; Shift adds. By keyboard: Tab to a bar, then Enter."
         super().__init__(
             [row(self.ages, self.group, everything), row(self.histogram, self.groups), self.told,
              ipywidgets.HTML(f"<small>{words}</small>")]
@@ -155,7 +155,9 @@ class CohortExplorer(Panel):
         found = group_summary(self.chosen())
         low, high = self.ages.value
         picked = f", {self.group.value} {' or '.join(sorted(self.picked, key=_rank))}" if self.picked else ""
-        words = [f"Picked: ages {low} to {high} years{escape(picked)}: <b class='bac-women'>{found['women']}</b> women"]
+        words = [
+            f"Selected: ages {low} to {high} years{escape(picked)}: <b class='bac-women'>{found['women']}</b> women"
+        ]
         if found["women"]:
             ends = " to ".join(f"{100 * p:.1f}" for p in found["prevalence_ci"])
             words.append(f"median age {found['age_median']:g} years")
@@ -184,7 +186,7 @@ class CohortExplorer(Panel):
         start, end = bins[0][0], bins[-1][0] + BIN_YEARS
         most = _round_up(max(sum(counts) for _, *counts in bins))
         ticks = np.arange(start, end + 1, BIN_YEARS), None
-        axes = svg.Axes("Ages", ("age (years)", start, end), ("women", 0, most), (360, 210), ticks)
+        axes = svg.Axes("Ages", ("age (years)", start, end), ("women", 0, most), (320, 210), ticks)
         axes.define("bac-hatch")
         for low, without, with_ in bins:
             axes.bar(low + 0.2, low + BIN_YEARS - 0.2, without, svg.BLUE)
@@ -204,7 +206,7 @@ class CohortExplorer(Panel):
         count = max(len(found), 1)
         shares = [100 * f["prevalence_ci"][1] for f in found.values() if f["women"]]
         ticks = [], None
-        size = (max(60 * count, 200), 190)
+        size = (max(55 * count, 200), 210)
         left = svg.Axes(
             "Prevalence [95 %]", (f"{self.group.value}; BAC+ of all women", 0, count),
             ("BAC+ women (%)", 0, _round_up(max(shares, default=1))), size, ticks,

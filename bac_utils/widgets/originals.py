@@ -1,13 +1,12 @@
-"""Original pixels of a part of a prepared view: what a zoom shows beyond the network's matrix."""
+"""The original pixels of a part of a prepared view, for zooming in beyond the network's matrix."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import pandas as pd
 
-from bac_utils.intake.reader import read_mammogram
+from bac_utils.dataset import read_view
 from bac_utils.preprocess import prepare
 from bac_utils.widgets.canvas import on_levels
 from bac_utils.widgets.store import ViewStore
@@ -68,16 +67,17 @@ class Originals:
             x0, x1, grey = columns - x1, columns - x0, grey[:, ::-1]
         return grey, [float(n) for n in (x0, y0, x1, y1)]
 
+    def scale(self, row: int) -> float:
+        """Return the number of rows of a view's original per row of the prepared view; errors as `part`."""
+        _, box, inset, _ = self._original(row)
+        return (box[1] - box[0]) / (inset[1] - inset[0])
+
     def _original(self, row: int) -> tuple[np.ndarray, tuple, tuple, tuple[float, float]]:
         """Return the pixels, chest wall at the left, the breast's rectangles there and in the matrix, and the gain."""
         if row in self._read:
             self._read.move_to_end(row)
             return self._read[row]
-        what = self._store.table.loc[row]
-        spacing = what["pixel_spacing_mm"]
-        spacing = float(spacing) if pd.notna(spacing) and spacing > 0 else None
-        sides = {"laterality": what["laterality"], "view": what["view"]}
-        mammogram = read_mammogram(what["image_path"], **sides, pixel_spacing_mm=spacing)
+        mammogram = read_view(self._store.table.loc[row])
         prepared = prepare(mammogram, self._store.shape, self._pixel_mm)
         r0, r1, c0, c1 = prepared.box
         pixels = np.asarray(mammogram.pixels, np.float32)

@@ -1,13 +1,13 @@
 """A reader's notes and corrected labels, one row a view, written to a CSV file at each change."""
 
 import csv
-import io
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from bac_utils.widgets.store import KEYS, write_bytes
+from bac_utils._files import written_whole
+from bac_utils.run_folder import KEYS
 
 NOTES_FILE = "reader_notes.csv"
 LABELS = ("", "BAC+", "BAC-", "unsure")
@@ -65,11 +65,10 @@ class ReaderNotes:
         if corrected_label or note:
             changed = datetime.now(UTC).isoformat(timespec="seconds")
             self._rows[key] = dict(zip(COLUMNS, (*key, corrected_label, note, changed), strict=True))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows[key] for key in sorted(self._rows))
-        write_bytes(self.path, text.getvalue().encode("utf-8"))
+        with written_whole(self.path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows[key] for key in sorted(self._rows))
 
     def _load(self) -> dict[tuple, dict]:
         if not self.path.is_file():

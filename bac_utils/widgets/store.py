@@ -1,123 +1,26 @@
-"""A run's views for the widgets: scores, heatmaps and prepared pixels, read from its folder, never made again.
+"""A run's views for the widgets: scores, heatmaps and prepared pixels, read from its folder and never made again.
 
 The notebooks save heatmaps as they go: notebook 03 those of the validation and the test set, whose prepared pixels lie
 in the run's cache; notebook 04 those of its subset, with their pixels.
 """
 
-import io
-import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
-from tqdm import tqdm
 
+from bac_utils._files import read_json
+from bac_utils.arteries.segmentation import Lines, find_lines
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
-from bac_utils.run_folder import SETS
-from bac_utils.views_table import read_views
+from bac_utils.detector import Finding, OperatingPoint, load_point
+from bac_utils.run_folder import HEATMAP_FILES, KEYS, SUBSET_PIXELS, check_parts
+from bac_utils.views_table import SETS, is_compared, read_views
 
-KEYS = ["patient_id", "laterality", "view"]
-FILES = {"detection": "heatmaps.npz", "quantification": "heatmaps_quantification.npz"}
-SUBSET_PIXELS = "quantification.npy"
+KEPT_LINES = 8
+"""Views whose lines stay in memory."""
 _EMPTY = pd.MultiIndex.from_arrays([[]] * (len(KEYS) + 1))
-COLDEST = 0.10
-"""Views with a lower score get no heatmap; the sliders of Th begin here."""
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that a reader never meets half of it.
-
-    Args:
-        path: The file; its folder is made when it is not there.
-        content: All of it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
-
-
-def make_heatmaps(
-    explain: Callable[[np.ndarray], np.ndarray],
-    pixels: np.ndarray,
-    rows: Sequence[int],
-    scores: Sequence[float],
-    batch_size: int,
-) -> np.ndarray:
-    """Make the heatmaps of many views, but of those that stay cold.
-
-    A heatmap is at most as hot as its view's score. Where the score is below `COLDEST`, which no slider goes below,
-    nothing can be outlined: the map is left at zero, and the time saved.
-
-    Args:
-        explain: Takes (B, H, W, 1) and returns heatmaps (B, h, w) in [0, score].
-        pixels: All prepared views, (N, H, W).
-        rows: The views that get a heatmap.
-        scores: Scores of all views, by row.
-        batch_size: Views a batch.
-
-    Returns:
-        float16 (len(rows), h, w); (len(rows), 1, 1) where all views are cold.
-    """
-    rows, scores = np.asarray(rows, int), np.asarray(scores, float)
-    hot = np.flatnonzero(scores[rows] >= COLDEST)
-    found = None
-    for start in tqdm(range(0, len(hot), batch_size), desc="heatmaps", unit="batch"):
-        places = hot[start : start + batch_size]
-        maps = explain(np.asarray(pixels[rows[places]], np.float32)[..., None])
-        if found is None:
-            found = np.zeros((len(rows), *maps.shape[1:]), np.float16)
-        found[places] = maps
-    return np.zeros((len(rows), 1, 1), np.float16) if found is None else found
-
-
-def save_heatmaps(
-    folder: Path,
-    part: str,
-    table: pd.DataFrame,
-    heats: np.ndarray,
-    spacing_mm: Sequence[tuple[float, float] | None],
-    pixels: Sequence[np.ndarray] | None = None,
-) -> Path:
-    """Save heatmaps into a run's folder.
-
-    Args:
-        folder: The run's folder.
-        part: `detection` (views whose pixels lie in the run's cache) or `quantification`.
-        table: One row a view: `patient_id, laterality, view`.
-        heats: (N, h, w) in [0, 1], on the convolution's grid; kept as float16.
-        spacing_mm: (row, column) of each prepared view; None or NaN where unknown.
-        pixels: The N prepared views, (H, W), where no cache has them; kept as float16.
-
-    Returns:
-        The file.
-
-    Raises:
-        ValueError: The part is unknown, or the arrays do not pair up with the table.
-    """
-    if part not in FILES:
-        raise ValueError(f"part: got {part!r}, must be one of {', '.join(FILES)}")
-    heats = np.asarray(heats, np.float16)
-    lengths = {"heats": len(heats), "spacing_mm": len(spacing_mm)} | ({} if pixels is None else {"pixels": len(pixels)})
-    for name, length in lengths.items():
-        if length != len(table):
-            raise ValueError(f"{name}: got {length}, must be {len(table)}, one a row of the table")
-    if heats.ndim != 3:
-        raise ValueError(f"heats: got shape {heats.shape}, must be (N, h, w)")
-    if pixels is not None:
-        buffer = io.BytesIO()
-        np.save(buffer, np.stack([np.asarray(p, np.float16) for p in pixels]))
-        write_bytes(folder / "cache" / SUBSET_PIXELS, buffer.getvalue())
-    spacing = np.array([(np.nan, np.nan) if s is None else s for s in spacing_mm], float).reshape(-1, 2)
-    buffer = io.BytesIO()
-    keys = {name: table[name].astype(str).to_numpy(str) for name in KEYS}
-    np.savez_compressed(buffer, heat=heats, spacing_mm=spacing, **keys)
-    path = folder / FILES[part]
-    write_bytes(path, buffer.getvalue())
-    return path
 
 
 class ViewStore:
@@ -125,30 +28,35 @@ class ViewStore:
 
     Attributes:
         folder: The run's folder.
-        table: One row a view: `patient_id, laterality, view, split, bac` (0, 1 or NaN), `score`, `age` (years),
+        table: One row per view: `patient_id, laterality, view, split, bac` (0, 1 or NaN), `score`, `age` (years),
             `bac_length_mm` (where `views.csv` has it), `image_path`, `pixel_spacing_mm` (of the file, NaN where it
             states its own), `with_heat`.
         shape: (rows, columns) of the prepared views.
+        point: The run's operating point.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         """Open a run's folder.
 
         Args:
-            folder: Holds `views.csv`, `predictions.csv` and `cache/`; heatmaps and `quantification.csv` where they are.
+            folder: A run's, in which notebooks 01 to 03 have run; what notebook 04 adds is read where it is there.
 
         Raises:
-            FileNotFoundError: One of the first three is not there.
-            ValueError: The cache and the predictions do not pair up.
+            FileNotFoundError: One of these notebooks has not run.
+            ValueError: The folder's files belong to different cohorts or models, or the saved heatmaps have another
+                form than the operating point.
         """
         self.folder = Path(folder).resolve()
         cache = self.folder / "cache"
-        for path in (self.folder / "predictions.csv", cache / PIXELS_FILE, cache / INDEX_FILE):
+        check_parts(self.folder, "detection")
+        for path in (cache / PIXELS_FILE, cache / INDEX_FILE):
             if not path.is_file():
-                raise FileNotFoundError(f"{path} is not there: run notebooks 01 to 03 first")
+                raise FileNotFoundError(f"{path} is not there: run notebook 02 first")
+        self.point = load_point(self.folder)
+        self._known_lines: dict[int, Lines] = {}
         predictions = pd.read_csv(self.folder / "predictions.csv", dtype={"patient_id": str})
         self._pixels = [open_memmap(cache / PIXELS_FILE, mode="r")]
-        spacing = json.loads((cache / INDEX_FILE).read_text(encoding="utf-8"))["spacing"]
+        spacing = read_json(cache / INDEX_FILE)["spacing"]
         spacing = np.array([s or (np.nan, np.nan) for s in spacing], float).reshape(-1, 2)
         if not len(predictions) == len(self._pixels[0]) == len(spacing):
             counts = f"{len(predictions)} rows, {len(self._pixels[0])} prepared views"
@@ -181,29 +89,54 @@ class ViewStore:
         place = self._heat_place[row]
         return None if np.isnan(place) else self._heats[int(place)].astype(np.float32)
 
+    def measure(self, row: int, point: OperatingPoint) -> Finding | None:
+        """Classify and measure a view as `score` does.
+
+        Args:
+            row: The view's row.
+            point: An operating point with the form of the saved heatmaps.
+
+        Returns:
+            The finding, or None for a view at or above the threshold whose heatmap was not saved.
+        """
+        score, heat = float(self.table.loc[row, "score"]), self.heat(row)
+        pixels, spacing, lines = self.pixels(row), self.spacing_mm(row), None
+        if score >= point.threshold:
+            if heat is None:
+                return None
+            lines = self._lines(row) if spacing else None
+        return point.measure(score, heat, pixels, spacing, lines)
+
+    def _lines(self, row: int) -> Lines:
+        """Return the lines of a view, which do not depend on Th; those of the last views stay in memory."""
+        if row not in self._known_lines:
+            self._known_lines[row] = find_lines(self.pixels(row), self.spacing_mm(row))
+            if len(self._known_lines) > KEPT_LINES:
+                del self._known_lines[next(iter(self._known_lines))]
+        return self._known_lines[row]
+
     def measured_rows(self, split: str) -> list[int]:
-        """Return the rows whose areas are laid against lengths: MLO views of the set's BAC+ women.
+        """Return the rows whose areas are compared with lengths: MLO views of the set's BAC+ women.
 
         Args:
             split: A set, or `quantification`.
 
         Returns:
-            Rows with a heatmap and a known length; empty where there is none.
+            Rows with a known length, in a set with saved heatmaps; empty where there is none.
         """
         table = self.table
-        if "bac_length_mm" not in table:
+        if "bac_length_mm" not in table or not table.loc[table["split"] == split, "with_heat"].any():
             return []
-        with_bac = table["patient_id"].isin(table.loc[table["bac"] == 1, "patient_id"])
-        wanted = with_bac | (table["split"] == "quantification")
-        wanted &= (table["split"] == split) & (table["view"] == "MLO")
-        return table.index[wanted & table["with_heat"] & table["bac_length_mm"].notna()].tolist()
+        wanted = is_compared(table) & (table["split"] == split)
+        return table.index[wanted & table["bac_length_mm"].notna()].tolist()
 
     def _subset(self) -> tuple[pd.DataFrame, np.ndarray] | None:
         """Return notebook 04's views that are in none of the sets, and their spacings, once it has saved them."""
         table, pixels = self.folder / "quantification.csv", self.folder / "cache" / SUBSET_PIXELS
-        heats = self.folder / FILES["quantification"]
+        heats = self.folder / HEATMAP_FILES["quantification"]
         if not (table.is_file() and pixels.is_file() and heats.is_file()):
             return None
+        check_parts(self.folder, "quantification")
         found = pd.read_csv(table, dtype={"patient_id": str})[[*KEYS, "split", "bac", "score"]]
         with np.load(heats) as saved:
             spacing, names = saved["spacing_mm"], saved["patient_id"]
@@ -226,12 +159,28 @@ class ViewStore:
     def _read_heats(self) -> tuple[list[np.ndarray], pd.Series]:
         """Return the saved heatmaps, and their places by key and source."""
         heats, keys = [], []
-        for source, name in enumerate(FILES.values()):
+        for source, name in enumerate(HEATMAP_FILES.values()):
             path = self.folder / name
             if not path.is_file() or source >= len(self._pixels):
                 continue
             with np.load(path) as saved:
+                if str(saved["form"]) != self.point.heatmap:
+                    told = f"{name} has heatmaps of the form {saved['form']}, the operating point {self.point.heatmap}"
+                    raise ValueError(f"{self.folder}: {told}; run notebooks 03 and 04 again")
                 heats += list(saved["heat"])
                 keys += [(*key, source) for key in zip(*(saved[k].tolist() for k in KEYS), strict=True)]
         index = pd.MultiIndex.from_tuples(keys, names=[*KEYS, "source"]) if keys else _EMPTY
         return heats, pd.Series(np.arange(len(heats), dtype=float), index)
+
+
+def measures_text(found: Finding | None) -> str:
+    """Return the measures of a view in words."""
+    if found is None:
+        return "not measured: no heatmap was saved"
+    if not found.bac:
+        return "BAC−: nothing is measured"
+    if found.vessels is None:
+        return "not measured: no pixel spacing"
+    if not found.traced:
+        return "not measured: no artery could be traced"
+    return f"{found.length_mm:.1f} mm, {found.area_mm2:.1f} mm²"

@@ -1,27 +1,23 @@
 """The threshold tuner: what the detection threshold and the heatmap threshold change, at once."""
 
-import json
 import math
+from dataclasses import replace
 from html import escape
 
 import ipywidgets
+import numpy as np
 from matplotlib.figure import Figure
 
-from bac_utils.detector import (
-    CHOOSING_SETS,
-    KEPT_FILE,
-    MEANINGS,
-    RULES,
-    keep_thresholds,
-    kept_thresholds,
-    operating_points,
-)
-from bac_utils.run_folder import SETS, with_interval
-from bac_utils.settings import PAPER
+from bac_utils.detection import MEANINGS, RULES, thresholds_by_rule
+from bac_utils.detector import CHOOSING_SETS, KEPT_FILE, Finding, OperatingPoint, keep_thresholds
+from bac_utils.quantify import PER_IMAGE
+from bac_utils.settings import PAPER_HEATMAP_THRESHOLD
+from bac_utils.statistics import with_interval
+from bac_utils.views_table import SETS
 from bac_utils.widgets import svg
 from bac_utils.widgets.base import Panel, button, choice, heading, row, slider
 from bac_utils.widgets.canvas import Picture, ViewCanvas
-from bac_utils.widgets.store import ViewStore
+from bac_utils.widgets.store import ViewStore, measures_text
 from bac_utils.widgets.tuner_charts import (
     MARK,
     cross,
@@ -32,14 +28,16 @@ from bac_utils.widgets.tuner_charts import (
     rho_frame,
     tuner_figure,
 )
-from bac_utils.widgets.tuning import TH_GRID, TH_STEP, DetectionTuner, LengthTuner, measure_view, nearest, outline
+from bac_utils.widgets.tuning import TH_GRID, TH_STEP, DetectionTuner, LengthTuner, outline
 
 
 class ThresholdTuner(Panel):
-    """Two sliders and what hangs on them, operating points, and a button that keeps the thresholds.
+    """Two sliders and what depends on them, operating points, and a button that saves the thresholds.
+
+    The chosen view is outlined and measured as `score` does it, by `OperatingPoint.measure`.
 
     Attributes:
-        points: The operating points by rule, chosen on the set `chosen_on`.
+        points: The thresholds by rule, chosen on the set `chosen_on`.
         threshold: Slider of the detection threshold.
         heat_threshold: Slider of the heatmap threshold, Th.
     """
@@ -51,7 +49,7 @@ class ThresholdTuner(Panel):
             store: The run's views.
             samples: Resamples of women behind each interval.
             seed: Seed of the draws.
-            chosen_on: The set to choose on, one of `operating.CHOOSING_SETS`.
+            chosen_on: The set to choose on, one of `detector.CHOOSING_SETS`.
 
         Raises:
             ValueError: `chosen_on` is another set, or does not hold both classes.
@@ -61,14 +59,13 @@ class ThresholdTuner(Panel):
         self._store, self._samples, self._seed, self._chosen_on = store, samples, seed, chosen_on
         table = store.table[store.table["split"].isin(SETS)]
         self._detection = DetectionTuner(table)
-        self.points = operating_points(table[table["split"] == chosen_on], samples, seed)
+        self.points = thresholds_by_rule(table[table["split"] == chosen_on], samples, seed)
         self._lengths = {}
         self._seen = {chosen_on}
         self._rule = None
         self._parts = {}
-        point = self._present()
-        self._make_detection(point["threshold"])
-        self._make_heatmap(point["heatmap_threshold"])
+        self._make_detection(store.point.threshold)
+        self._make_heatmap(store.point.heatmap_threshold)
         self._make_keep()
         super().__init__([*self._rows_of_detection(), *self._rows_of_heatmap(), row(self.keep, self.status)])
         self._show_detection()
@@ -76,40 +73,47 @@ class ThresholdTuner(Panel):
         self._show_lengths()
 
     def choose_rule(self, rule: str) -> None:
-        """Set the sliders to an operating point; the paper's sets Th, too."""
+        """Set the detection threshold by a rule. The paper's Th is set with it where its form of heatmap is shown."""
         self.threshold.value = self.points[rule].threshold
-        self._rule = rule
-        if rule == "paper":
-            self.heat_threshold.value = PAPER.heatmap_threshold
-        self._tell()
+        self._rule, words = rule, ""
+        if rule == "paper" and self._store.point.heatmap == PER_IMAGE:
+            self.heat_threshold.value = PAPER_HEATMAP_THRESHOLD
+        elif rule == "paper":
+            words = f"Th stays: the paper's {PAPER_HEATMAP_THRESHOLD} belongs to Grad-CAM++ over its per-image maximum."
+        self._tell(words)
 
     def keep_now(self) -> None:
-        """Write both thresholds into the run's folder."""
+        """Save both thresholds in the run's folder."""
         if self.keep.disabled:
             return
-        values = self.threshold.value, round(self.heat_threshold.value, 2)
+        point = self.point
+        values = point.threshold, point.heatmap_threshold
         keep_thresholds(self._store.folder, *values, self._chosen_on, self._rule or "by hand", sorted(self._seen))
         self._tell(
-            f"kept in {KEPT_FILE}: detection threshold {values[0]:.3f}, Th {values[1]:.2f}, "
-            f"chosen on the {self._chosen_on} set ({RULES.get(self._rule, 'by hand')})"
+            f"saved in {KEPT_FILE}: detection threshold {values[0]:.3f} ({RULES.get(self._rule, 'set by hand')}), "
+            f"Th {values[1]:.2f}, chosen on the {self._chosen_on} set"
         )
 
+    @property
+    def point(self) -> OperatingPoint:
+        """The operating point that the sliders stand for."""
+        thresholds = {"threshold": max(self.threshold.value, np.nextafter(0, 1)), "heatmap_threshold": self._th}
+        return replace(self._store.point, **thresholds)
+
     def show_view(self) -> None:
-        """Show the chosen view with the outline of its region."""
+        """Show the chosen view with the outline of its calcified arteries."""
         index = self.view.value
         if index is None:
             return
         what = self._store.table.loc[index]
-        self._pixels, self._heat = self._store.pixels(index), self._store.heat(index)
-        name = f"{what['laterality']} {what['view']}"
+        self._pixels = self._store.pixels(index)
         shown = {
             "key": str(index),
-            "title": name,
+            "title": f"{what['laterality']} {what['view']}",
             "text": f"score {what['score']:.3f}",
-            "mirror": what["laterality"] == "R",
         }
-        shown |= {"pixels": self._pixels, "heat": self._heat, "spacing_mm": self._store.spacing_mm(index)}
-        self.canvas.show([shown | {"outline": outline(self._pixels, self._heat, self._th)}])
+        shown |= {"mirror": what["laterality"] == "R", "pixels": self._pixels, "heat": self._store.heat(index)}
+        self.canvas.show([shown | {"spacing_mm": self._store.spacing_mm(index)}])
         self._measure()
 
     def figure(self) -> Figure:
@@ -117,25 +121,15 @@ class ThresholdTuner(Panel):
         view = None
         if self.view.value is not None:
             spacing = self._store.spacing_mm(self.view.value) or (1, 1)
-            view = {"pixels": self._pixels, "heat": self._heat, "aspect": spacing[0] / spacing[1]}
-            view["title"] = self.view.label.split(",")[0]
+            view = {"pixels": self._pixels, "aspect": spacing[0] / spacing[1]}
+            view |= {"title": self.view.label.split(",")[0], "outline": self._outline}
         thresholds = self.threshold.value, self._th
         lengths = self.lengths(), self.length_set.value
         return tuner_figure(self._detection, self.points, self.shown_set.value, thresholds, lengths, view)
 
     @property
     def _th(self) -> float:
-        return round(self.heat_threshold.value, 2)
-
-    def _present(self) -> dict:
-        """Return the thresholds that the run has now: kept ones, else the operating point's, else best F1 and 0.3."""
-        found = kept_thresholds(self._store.folder)
-        path = self._store.folder / "operating_point.json"
-        if found is None and path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-        return found or {
-            "threshold": self.points["best_f1"].threshold, "heatmap_threshold": PAPER.heatmap_threshold
-        }  # fmt: skip
+        return round(self.heat_threshold.value, 6)
 
     def _make_detection(self, threshold: float) -> None:
         names = [(f"{n}{'' if n == self._chosen_on else ' (to look only)'}", n) for n in self._detection.sets]
@@ -155,7 +149,6 @@ class ThresholdTuner(Panel):
         self.threshold.observe(lambda _: self._move_threshold(), "value")
 
     def _make_heatmap(self, th: float) -> None:
-        th = float(TH_GRID[nearest(th)])
         self.heat_threshold = slider("Heatmap threshold Th", "bac-th", TH_GRID[0], TH_GRID[-1], TH_STEP, th, ".2f")
         self.view = choice("View", "bac-view-choice", self._view_options(), None)
         self.view.value = self.view.options[0][1] if self.view.options else None
@@ -163,7 +156,7 @@ class ThresholdTuner(Panel):
         sets = [name for name in known if self._store.measured_rows(name)]
         names = [("none", None), *((f"{n}{'' if n == self._chosen_on else ' (to look only)'}", n) for n in sets)]
         first = self._chosen_on if self._chosen_on in sets else None
-        self.length_set = choice("Lengths of the set", "bac-length-set", names, first)
+        self.length_set = choice("Set with known lengths", "bac-length-set", names, first)
         self.canvas = ViewCanvas(panel_width=330, opacity=0.35, label="The chosen view. Plus and minus zoom, 0 resets.")
         self.canvas.add_class("bac-canvas")
         self.measured = ipywidgets.HTML()
@@ -175,8 +168,8 @@ class ThresholdTuner(Panel):
         self.length_set.observe(lambda _: self._change_lengths(), "value")
 
     def _make_keep(self) -> None:
-        words = f"write both thresholds into the run's folder, as chosen on the {self._chosen_on} set"
-        self.keep = button("Keep both thresholds", "bac-keep", self.keep_now, words)
+        words = f"save both thresholds in the run's folder, as chosen on the {self._chosen_on} set"
+        self.keep = button("Save", "bac-keep", self.keep_now, words)
         self.keep.button_style = "primary"
         self.status = ipywidgets.HTML()
         self.status.add_class("bac-status")
@@ -205,11 +198,14 @@ class ThresholdTuner(Panel):
         same = [rule for rule, point in self.points.items() if point.threshold == self.threshold.value]
         self._rule = same[0] if same else None
         self._show_detection()
-        self._tell()
+        self._show_measures()
 
     def _move_th(self) -> None:
+        self._show_measures()
+
+    def _show_measures(self) -> None:
+        """Show what both thresholds decide: the outline and measures of the view, and rho of area and length."""
         if self.view.value is not None:
-            self.canvas.show_outlines([outline(self._pixels, self._heat, self._th)])
             self._measure()
         self._show_lengths()
         self._tell()
@@ -231,24 +227,23 @@ class ThresholdTuner(Panel):
         if name not in self._parts:
             self._parts[name] = curve_frames(self._detection, self.points, name)
         self.curves.html = marked_curves(self._parts[name], found)
-        caption = f"{name} set, views; called BAC+ from a score of {threshold:.3f} on"
+        caption = f"{name} set, views; BAC+ at scores of {threshold:.3f} or more"
         self.counts.html = svg.confusion_table(found, caption) + metrics_table(found)
 
     def _measure(self) -> None:
         index = self.view.value
-        what = self._store.table.loc[index]
-        found = measure_view(self._pixels, self._heat, self._th, self._store.spacing_mm(index))
-        unit = found["area_unit"].replace("mm2", "mm²")
+        what, point = self._store.table.loc[index], self.point
+        found = self._store.measure(index, point)
+        self._outline = [] if found is None else outline(found.mask)
+        self.canvas.update([self._outline], [f"score {what['score']:.3f}\n{measures_text(found)}"])
         length = what.get("bac_length_mm", math.nan)
-        known = f"; length in the table {length:.0f} mm" if length == length else ""
-        self.measured.value = (
-            f"<b>{escape(str(what['patient_id']))} {what['laterality']} {what['view']}</b><br>area above Th "
-            f"<b class='bac-area'>{found['area']:.0f}</b> {unit}, length along its middle "
-            f"<b class='bac-length'>{found['length']:.0f}</b> {found['length_unit']}{known}"
-        )
+        known = f"; length in the table {length:.1f} mm" if length == length else ""
+        name = escape(f"{what['patient_id']} {what['laterality']} {what['view']}")
+        words = measures_html(found)
+        self.measured.value = f"<b>{name}</b><br>{words}{known}"
 
     def lengths(self) -> LengthTuner | None:
-        """Return the areas and lengths of the chosen set, measured at the first call."""
+        """Return the areas and lengths of the chosen set, measured at the first call, or None."""
         name = self.length_set.value
         if name is None:
             return None
@@ -259,25 +254,35 @@ class ThresholdTuner(Panel):
     def _show_lengths(self) -> None:
         tuner = self.lengths()
         if tuner is None:
-            self.rho.html = "no set chosen with heatmaps and known lengths: no correlation"
+            self.rho.html = "No set with heatmaps and known lengths is chosen."
             return
-        key = ("rho", self.length_set.value)
-        if key not in self._parts:
-            self._parts[key] = rho_frame(tuner)
-        axes, frame = self._parts[key]
-        at = tuner.table.iloc[nearest(self._th)]
-        place = axes.at(self._th, max(at["rho"], 0))
-        words = with_interval(at["rho"], [at["low"], at["high"]])
+        axes, frame = rho_frame(tuner.curve(self.threshold.value))
+        rho, low, high = tuner.rho(self.threshold.value, self._th)
+        place = axes.at(self._th, max(rho, 0))
+        words = with_interval(rho, [low, high])
         self.rho.html = (
-            f"ρ = <b class='bac-rho-value'>{escape(words)}</b> over {len(tuner.rows)} MLO views of BAC+ women, "
-            f"{escape(self.length_set.value)} set (95 %, bootstrap of women)<br>" + frame.replace(MARK, cross(*place))
+            f"ρ = <b class='bac-rho-value'>{escape(words)}</b> of the heatmap's area above Th and the length, "
+            f"{len(tuner.rows)} MLO views of BAC+ women, {escape(self.length_set.value)} set "
+            "(95 % interval, bootstrap of women)<br>" + frame.replace(MARK, cross(*place))
         )
 
     def _tell(self, words: str = "") -> None:
-        """Say what a reader has to know, and whether the thresholds may be kept."""
+        """Show a message, and whether the thresholds may be saved."""
         shown = {self.shown_set.value, self.length_set.value} - {None}
         others = sorted(shown - {self._chosen_on})
         self.keep.disabled = bool(others)
         if others:
-            words = f"To keep thresholds show the {self._chosen_on} set: they are not chosen on {' or '.join(others)}."
+            words = f"To save thresholds, show the {self._chosen_on} set; they are not chosen on {' or '.join(others)}."
         self.status.value = f"<span role='status' aria-live='polite'>{escape(words)}</span>"
+
+
+def measures_html(found: Finding | None) -> str:
+    """Return the measures of a view as HTML; the numbers have the classes `bac-length` and `bac-area`."""
+    if found is None or not found.traced:
+        return measures_text(found)
+    if not found.bac:
+        return "BAC−: length <b class='bac-length'>0</b> mm, area <b class='bac-area'>0</b> mm²"
+    return (
+        f"BAC+: centre-line length <b class='bac-length'>{found.length_mm:.1f}</b> mm, area of the arteries "
+        f"<b class='bac-area'>{found.area_mm2:.1f}</b> mm²"
+    )

@@ -8,17 +8,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bac_utils import plots
-from bac_utils.detector import MEANINGS, RULES, OperatingPoint
-from bac_utils.run_folder import with_interval
+from bac_utils.detection import MEANINGS, RULES, ThresholdChoice
+from bac_utils.statistics import with_interval
 from bac_utils.widgets import svg
-from bac_utils.widgets.tuning import DetectionTuner, LengthTuner, outline
+from bac_utils.widgets.tuning import TH_GRID, DetectionTuner, LengthTuner
 
 MARK = "<!--mark-->"
 """Where a frame takes the mark of the present threshold."""
 _SHOWN = (("sensitivity (recall)", "recall"), ("specificity", "specificity"), ("precision", "precision"), ("F1", "f1"))
 
 
-def curve_frames(detection: DetectionTuner, points: dict[str, OperatingPoint], name: str) -> tuple[str, str]:
+def curve_frames(detection: DetectionTuner, points: dict[str, ThresholdChoice], name: str) -> tuple[str, str]:
     """Return the ROC and the PR curve of a set with the operating points, as SVG text with a `MARK`."""
     curve = detection.curve(name)
     roc = svg.Axes(f"ROC, {name} set", ("false positive rate (1 − specificity)", 0, 1), ("sensitivity", 0, 1))
@@ -44,12 +44,10 @@ def marked_curves(frames: tuple[str, str], found: dict) -> str:
     return "".join(frame.replace(MARK, mark) for frame, mark in zip(frames, marks, strict=True))
 
 
-def rho_frame(tuner: LengthTuner) -> tuple[svg.Axes, str]:
-    """Return the axes of rho over Th and their picture, as SVG text with a `MARK`; below 0 is drawn at 0."""
-    axes = svg.Axes("Area against length, over Th", ("heatmap threshold Th", 0, 1), ("Spearman's ρ", 0, 1), (300, 190))
-    lines = tuner.table.clip(lower=0)
-    axes.band(lines["threshold"], lines["low"], lines["high"])
-    axes.line(lines["threshold"], lines["rho"])
+def rho_frame(rho: np.ndarray) -> tuple[svg.Axes, str]:
+    """Return the axes of rho over `TH_GRID` and their chart, as SVG text with a `MARK`; rho below 0 is drawn at 0."""
+    axes = svg.Axes("ρ of area and length over Th", ("heatmap threshold Th", 0, 1), ("Spearman's ρ", 0, 1), (300, 190))
+    axes.line(TH_GRID, np.clip(rho, 0, 1))
     return axes, axes.svg().replace("</svg>", f"{MARK}</svg>")
 
 
@@ -60,7 +58,7 @@ def metrics_table(found: dict) -> str:
     return f"<table style='margin-top:8px'>{inside}</table>"
 
 
-def points_table(points: dict[str, OperatingPoint], chosen_on: str) -> str:
+def points_table(points: dict[str, ThresholdChoice], chosen_on: str) -> str:
     """Return the operating points with their intervals as an HTML table."""
     lines = []
     for rule, point in points.items():
@@ -95,7 +93,7 @@ def _share(value: float | None) -> str:
 @plots.styled
 def tuner_figure(
     detection: DetectionTuner,
-    points: dict[str, OperatingPoint],
+    points: dict[str, ThresholdChoice],
     name: str,
     thresholds: tuple[float, float],
     lengths: tuple[LengthTuner | None, str | None],
@@ -109,7 +107,7 @@ def tuner_figure(
         name: The set shown.
         thresholds: Of the score, and Th.
         lengths: Areas and lengths, and the name of their set; None where none is chosen.
-        view: `pixels`, `heat`, `aspect` (row spacing over column spacing) and `title` of a view, or None.
+        view: `pixels`, `outline` (polygons), `aspect` (row spacing over column spacing) and `title` of a view, or None.
 
     Returns:
         The figure.
@@ -135,15 +133,14 @@ def tuner_figure(
     roc.legend(loc="lower right", fontsize=8)
     rho.set(xlabel="Heatmap threshold Th", ylabel="Spearman's ρ, area and length", xlim=(0, 1), ylim=(0, 1.02))
     if tuner is not None:
-        rho.fill_between(*(tuner.table[k] for k in ("threshold", "low", "high")), color=svg.BLUE, alpha=0.2)
-        rho.plot(tuner.table["threshold"], tuner.table["rho"], color=svg.BLUE)
+        rho.plot(TH_GRID, np.clip(tuner.curve(threshold), 0, 1), color=svg.BLUE)
         rho.set_title(f"{len(tuner.rows)} views, {lengths_of} set")
     rho.axvline(th, color="black", linestyle=":", label=f"Th = {th:.2f}")
     rho.legend(loc="lower right", fontsize=9)
     shown.set_axis_off()
     if view is not None:
         plots.show_view(shown, view["pixels"], view["aspect"])
-        for polygon in outline(view["pixels"], view["heat"], th):
+        for polygon in view["outline"]:
             shown.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
         shown.set_title(view["title"], fontsize=9)
     return figure

@@ -1,8 +1,4 @@
-"""What a move of a slider changes, computed fast enough to follow it: no widgets here.
-
-The widgets reach `quantify` through `outline`, `measure_view` and `areas_by_threshold` alone, so that they show what it
-measures.
-"""
+"""What a move of a slider changes, computed fast enough to follow it; there are no widgets here."""
 
 from collections.abc import Sequence
 
@@ -12,31 +8,13 @@ import pandas as pd
 
 from bac_utils.agreement import correlate
 from bac_utils.detection import ScoreCurve
-from bac_utils.quantify import bac_area, bac_region, measure
-from bac_utils.run_folder import SETS
-from bac_utils.widgets.store import COLDEST, ViewStore
+from bac_utils.quantify import PER_IMAGE, bac_area
+from bac_utils.views_table import SETS
+from bac_utils.widgets.store import ViewStore
 
-OUTCOMES = ("TP", "FP", "FN", "TN")
 TH_STEP = 0.02
-TH_GRID = np.round(np.arange(COLDEST, 1, TH_STEP), 2)
+TH_GRID = np.round(np.arange(0.1, 1, TH_STEP), 2)
 """Heatmap thresholds that a slider offers, 0.10 to 0.98."""
-
-
-def outcome(bac: Sequence[float], score: Sequence[float], threshold: float) -> np.ndarray:
-    """Name the outcome of each view.
-
-    Args:
-        bac: 0, 1 or NaN (unknown).
-        score: In [0, 1].
-        threshold: A score of at least this is called BAC+.
-
-    Returns:
-        `TP`, `FP`, `FN`, `TN`, or an empty text where the label is unknown; object (N,).
-    """
-    bac, called = np.asarray(bac, float), np.asarray(score, float) >= threshold
-    found = np.where(called, np.where(bac == 1, "TP", "FP"), np.where(bac == 1, "FN", "TN")).astype(object)
-    found[np.isnan(bac)] = ""
-    return found
 
 
 class DetectionTuner:
@@ -50,7 +28,7 @@ class DetectionTuner:
         """Sort each set once.
 
         Args:
-            predictions: One row a view: `split, bac` (0 or 1), `score`.
+            predictions: One row per view: `split, bac` (0 or 1), `score`.
         """
         self._curves = {}
         for name in SETS:
@@ -74,81 +52,101 @@ class DetectionTuner:
         return found | {"false_positive_rate": fp / fp[-1], "precision": tp / (tp + fp)}
 
 
-def outline(pixels: np.ndarray, heat: np.ndarray, threshold: float) -> list[np.ndarray]:
-    """Outline the region that is measured.
+def outline(mask: np.ndarray) -> list[np.ndarray]:
+    """Outline a mask.
 
     Args:
-        pixels: The prepared view, (H, W), 0 outside the breast.
-        heat: Its heatmap, (h, w) in [0, 1].
-        threshold: Th in (0, 1).
+        mask: bool (H, W).
 
     Returns:
-        Closed polygons, float32 (n, 2): x and y of the centres of the region's outermost pixels, in pixels of the
+        Closed polygons, float32 (n, 2): x and y of the centres of the mask's outermost pixels, in pixels of the
         prepared view, where pixel (0, 0) reaches from 0 to 1. Holes have polygons of their own.
     """
-    if not heat.max() > threshold:
-        return []
-    region = bac_region(heat, pixels.shape, threshold, pixels != 0)
-    found = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
+    found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
     return [polygon[:, 0].astype(np.float32) + 0.5 for polygon in found]
 
 
-def measure_view(
-    pixels: np.ndarray, heat: np.ndarray, threshold: float, spacing_mm: tuple[float, float] | None
-) -> dict[str, float | str]:
-    """Measure a view's region: `area, area_unit, length, length_unit`, as `quantify.measure`."""
-    if not heat.max() > threshold:
-        unit = ("px", "px") if spacing_mm is None else ("mm2", "mm")
-        return {"area": 0.0, "area_unit": unit[0], "length": 0.0, "length_unit": unit[1]}
-    return measure(heat, pixels.shape, threshold, spacing_mm, pixels != 0)
-
-
-def areas_by_threshold(pixels: np.ndarray, heat: np.ndarray, spacing_mm: tuple[float, float] | None) -> np.ndarray:
-    """Return a view's area at each Th of `TH_GRID`, float64, mm² or pixels."""
+def areas_by_threshold(
+    pixels: np.ndarray,
+    heat: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    thresholds: Sequence[float] = TH_GRID,
+) -> np.ndarray:
+    """Return the area of a view's heatmap above each Th, float64, mm² or pixels."""
     mask, hottest = pixels != 0, heat.max()
-    return np.array([bac_area(heat, mask.shape, th, spacing_mm, mask)[0] if th < hottest else 0.0 for th in TH_GRID])
+    return np.array([bac_area(heat, mask.shape, th, spacing_mm, mask)[0] if th < hottest else 0.0 for th in thresholds])
 
 
 class LengthTuner:
     """Spearman's rho of area and length over Th, for the measured views of a set.
 
+    Areas are those of notebook 04 (`quantify.heatmap_area`): with the form `per-image-maximum`, and with no other,
+    views with a score below the detection threshold have an area of 0.
+
     Attributes:
         rows: The views' rows in the store.
-        areas: float64 (views, Th of `TH_GRID`), mm² or pixels.
+        areas: float64 (views, Th of `TH_GRID`), mm² or pixels, of the heatmaps above Th; NaN for views without one.
         lengths: float64 (views,), mm.
-        table: One row a Th: `threshold, rho, low, high` (95 %, bootstrap over women; NaN where undefined).
     """
 
     def __init__(self, store: ViewStore, split: str, samples: int = 200, seed: int = 0) -> None:
-        """Measure each view of the set at each Th; this takes some ms a view, so it is done once.
+        """Measure each view of the set at each Th; this takes some ms per view, so it is done once.
 
         Args:
             store: The run's views.
             split: A set, or `quantification`.
             samples: Resamples of women behind each interval.
-            seed: Seed of the draws.
+            seed: Seed of the resamples.
         """
-        self.rows = store.measured_rows(split)
-        spacings = [store.spacing_mm(row) for row in self.rows]
-        spacings = spacings if all(spacings) else [None] * len(spacings)
-        each = zip(self.rows, spacings, strict=True)
-        areas = [areas_by_threshold(store.pixels(row), store.heat(row), spacing) for row, spacing in each]
-        self.areas = np.array(areas).reshape(-1, len(TH_GRID))
+        self._store, self.rows = store, store.measured_rows(split)
+        self._samples, self._seed = samples, seed
+        self._gated = np.array(store.point.heatmap == PER_IMAGE)
+        self.areas = self._measure(TH_GRID)
         known = store.table.loc[self.rows]
         self.lengths = known["bac_length_mm"].to_numpy(float) if self.rows else np.zeros(0)
-        lines = [self._correlate(column, known["patient_id"], samples, seed) for column in self.areas.T]
-        self.table = pd.DataFrame(lines, columns=["rho", "low", "high"], dtype=float)
-        self.table.insert(0, "threshold", TH_GRID)
+        self._scores, self._women = known["score"].to_numpy(float), known["patient_id"]
+        self._curves: dict[float, np.ndarray] = {}
 
-    def rho(self, threshold: float) -> float:
-        """Return rho at the Th of the grid that is nearest to `threshold`; NaN where it is undefined."""
-        return float(self.table["rho"].iloc[nearest(threshold)])
+    def _measure(self, thresholds: Sequence[float]) -> np.ndarray:
+        """Return the areas above each Th, (views, Th); NaN for views without a heatmap."""
+        store = self._store
+        spacings = [store.spacing_mm(row) for row in self.rows]
+        spacings = spacings if all(spacings) else [None] * len(spacings)
+        areas = np.full((len(self.rows), len(thresholds)), np.nan)
+        for place, (row, spacing) in enumerate(zip(self.rows, spacings, strict=True)):
+            heat = store.heat(row)
+            if heat is not None:
+                areas[place] = areas_by_threshold(store.pixels(row), heat, spacing, thresholds)
+        return areas
 
-    def _correlate(self, areas: np.ndarray, women: pd.Series, samples: int, seed: int) -> tuple:
-        if len(areas) < 3 or not (np.ptp(areas) > 0 and np.ptp(self.lengths) > 0):
-            return np.nan, np.nan, np.nan
-        found = correlate(areas, self.lengths, women, samples, seed)
+    def curve(self, threshold: float) -> np.ndarray:
+        """Return rho at each Th of `TH_GRID`, float64, for a detection threshold; NaN where it is undefined."""
+        called = tuple(~self._gated | (self._scores >= threshold))
+        if called not in self._curves:
+            areas = pd.DataFrame(np.where(np.array(called)[:, None], self.areas, 0.0))
+            known = areas.notna().all().to_numpy() & (len(areas) >= 3)
+            rho = areas.rank().corrwith(pd.Series(self.lengths).rank())  # NaN where all areas are equal
+            self._curves[called] = np.where(known, rho.to_numpy(float), np.nan)
+        return self._curves[called]
+
+    def rho(self, threshold: float, th: float) -> tuple[float, float | None, float | None]:
+        """Return rho and its 95 % interval (bootstrap of women); rho is NaN where it is undefined.
+
+        Args:
+            threshold: Detection threshold.
+            th: Heatmap threshold.
+        """
+        areas = self._areas(threshold, th)
+        if len(areas) < 3 or np.isnan(areas).any() or not (np.ptp(areas) > 0 and np.ptp(self.lengths) > 0):
+            return np.nan, None, None
+        found = correlate(areas, self.lengths, self._women, self._samples, self._seed)
         return found["spearman_rho"], *found["spearman_ci"]
+
+    def _areas(self, threshold: float, th: float) -> np.ndarray:
+        """Return the areas at one Th."""
+        place = nearest(th)
+        areas = self.areas[:, place] if abs(TH_GRID[place] - th) < 1e-9 else self._measure([th])[:, 0]
+        return np.where(~self._gated | (self._scores >= threshold), areas, 0.0)
 
 
 def nearest(threshold: float) -> int:

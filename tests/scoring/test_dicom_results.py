@@ -1,4 +1,4 @@
-"""DICOM results: read back pixel by pixel and value by value, and judged by an independent validator."""
+"""DICOM results: read back pixel by pixel and value by value, and checked by an independent validator."""
 
 import shutil
 import subprocess
@@ -21,7 +21,8 @@ from pydicom.uid import (
 )
 
 from bac_utils import __version__
-from bac_utils.intake.reader import Skip, read_mammogram
+from bac_utils.intake.mammogram import Skip
+from bac_utils.intake.reader import read_mammogram
 from bac_utils.scoring import dicom_results as export
 from bac_utils.scoring import overlay
 from bac_utils.scoring.dicom_results import CARRIED, MEASUREMENTS, ExportError, read_reference, write_dicom
@@ -33,7 +34,7 @@ ORIGIN = {"model_sha256": "ab" * 32, "threshold": 0.5, "heatmap_threshold": 0.3}
 
 
 def whole(path, syntax=ExplicitVRLittleEndian, **changes):
-    """Write a left MLO view with the identifiers that a hospital's has, and return its path."""
+    """Write a left MLO view with identifiers as in a hospital, and return its path."""
     elements = {
         "SOPInstanceUID": "2.25.11", "StudyInstanceUID": "2.25.12", "SeriesInstanceUID": "2.25.13",
         "PatientID": "MRN-4711", "PatientName": "Müller^Änne", "PatientBirthDate": "19600229", "PatientSex": "F",
@@ -47,7 +48,7 @@ def whole(path, syntax=ExplicitVRLittleEndian, **changes):
 
 
 def drawn():
-    """Return a mask that no flip or shift leaves as it is."""
+    """Return a mask that every flip or shift changes."""
     mask = np.zeros(SHAPE, bool)
     mask[5:30, 7:9] = mask[30:33, 7:25] = mask[0, 0] = mask[47, 38] = True
     return mask
@@ -66,12 +67,12 @@ def test_the_mask_comes_back_pixel_by_pixel(results):
     assert uids == ("2.25.12", "2.25.13", "2.25.11")
     read = outline.get_pixels_by_source_instance([uids[2]], combine_segments=True)
     np.testing.assert_array_equal(read[0].astype(bool), drawn())
-    plain = pydicom.dcmread(results[0]).pixel_array  # as a reader without highdicom sees it
+    plain = pydicom.dcmread(results[0]).pixel_array  # as read without highdicom
     np.testing.assert_array_equal(plain.astype(bool), drawn())
     assert (outline.SegmentationType, outline.Rows, outline.Columns, outline.NumberOfFrames) == ("BINARY", 48, 40, 1)
 
 
-def test_the_segment_says_what_it_is_and_who_made_it(results):
+def test_the_segment_states_what_it_is_and_how_it_was_made(results):
     (segment,) = hd.seg.segread(results[0]).SegmentSequence
     assert segment.segmented_property_type == codes.cid6010.VascularCalcificationRadiographicFinding
     assert segment.segmented_property_category == codes.cid7150.MorphologicallyAbnormalStructure
@@ -114,17 +115,17 @@ def test_codes_are_those_of_the_standard(code, concept):
 
 
 def test_the_documentation_names_every_code_and_element():
-    told = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     for word in (*MEASUREMENTS, *(code.value for code, *_ in MEASUREMENTS.values())):
-        assert word in told
+        assert word in text
     named = ("VASCULAR_CALCIFICATION", "ABNORMAL_STRUCTURE", "BREAST", "ARTERY", "FAMILY", "DERIVED_FROM")
     for code in (getattr(export, name) for name in named):
-        assert f"{code.value} {code.scheme_designator} {code.meaning}" in told
+        assert f"{code.value} {code.scheme_designator} {code.meaning}" in text
     for keyword in set(CARRIED) - set(export.REQUIRED):
-        assert f"`{keyword}`" in told
+        assert f"`{keyword}`" in text
 
 
-def test_the_report_holds_the_values_and_refers_to_image_and_segment(results):
+def test_the_report_contains_the_values_and_refers_to_image_and_segment(results):
     outline, document = pydicom.dcmread(results[0]), hd.sr.srread(results[1])
     (group,) = document.content.get_planar_roi_measurement_groups()
     found = {m.name.meaning: (m.value, m.unit.value) for m in group.get_measurements()}
@@ -149,7 +150,7 @@ def test_the_report_holds_the_values_and_refers_to_image_and_segment(results):
 
 
 def test_the_picture_shows_the_view_as_it_is_displayed_with_outline_and_text(tmp_path):
-    """A window from 600 to 1400 on stored values of 0 to 1919: 8 bit are (value - 600) / 800 of 255."""
+    """A window from 600 to 1400 on stored values from 0 to 1919: the 8-bit value is (value - 600) / 800 * 255."""
     window = {"WindowCenter": 1000, "WindowWidth": 800, "VOILUTFunction": "LINEAR_EXACT"}
     for name, changes in (("a", {}), ("b", {"PhotometricInterpretation": "MONOCHROME1"})):
         *_, path = write_dicom(whole(tmp_path / f"{name}.dcm", **window, **changes), drawn(), MEASURES, tmp_path, name)
@@ -157,7 +158,9 @@ def test_the_picture_shows_the_view_as_it_is_displayed_with_outline_and_text(tmp
         assert picture.pixel_array.shape == (*SHAPE, 3)
         expected = np.clip((VALUES.astype(float) - 600) / 800, 0, 1) * 255
         expected = 255 - expected if changes else expected
-        drawing = (np.abs(picture.pixel_array - expected[..., None]) > 0.51).any(axis=2)  # half a grey is rounding
+        drawing = (np.abs(picture.pixel_array - expected[..., None]) > 0.51).any(
+            axis=2
+        )  # half a grey level is rounding
         ring = np.zeros(SHAPE, bool)  # the mask's neighbours above, below, left and right
         ring[1:] |= drawn()[:-1]
         ring[:-1] |= drawn()[1:]
@@ -165,12 +168,12 @@ def test_the_picture_shows_the_view_as_it_is_displayed_with_outline_and_text(tmp
         ring[:, :-1] |= drawn()[:, 1:]
         ring &= ~drawn()
         assert (picture.pixel_array[ring] == overlay.COLOUR).all()
-        text = np.zeros(SHAPE, bool)  # of a width of 0.3 of the columns and its margins, in a corner
+        text = np.zeros(SHAPE, bool)  # in a corner, 0.3 of the columns wide, with margins
         text[:8, -16:] = text[:8, :16] = text[-8:, -16:] = text[-8:, :16] = True
         assert not (drawing & ~ring & ~text).any() and (drawing & ~ring).any()
 
 
-def test_the_picture_says_what_it_is(results):
+def test_the_picture_states_what_it_is(results):
     picture = pydicom.dcmread(results[2])
     assert picture.SOPClassUID == SecondaryCaptureImageStorage
     assert (picture.PhotometricInterpretation, picture.BitsStored, picture.SamplesPerPixel) == ("RGB", 8, 3)
@@ -191,15 +194,15 @@ def test_a_picture_is_not_scored(results):
             read_mammogram(results[2])
 
 
-def test_a_source_whose_pixels_cannot_be_shown(tmp_path):
+def test_a_source_whose_pixels_cannot_be_displayed(tmp_path):
     source = whole(tmp_path / "view.dcm")
     source.write_bytes(source.read_bytes()[:-2000])
-    with pytest.raises(ExportError, match="the source's pixels cannot be shown: truncated"):
+    with pytest.raises(ExportError, match="the source's pixels cannot be displayed: truncated"):
         write_dicom(source, drawn(), MEASURES, tmp_path, "a")
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
 
 
-def test_results_are_of_the_same_patient_and_study_and_take_over_nothing_else(results, tmp_path):
+def test_results_belong_to_the_patients_study_and_copy_nothing_else(results, tmp_path):
     source = pydicom.dcmread(tmp_path / "view.dcm")
     for path in results:
         found = pydicom.dcmread(path)
@@ -214,8 +217,8 @@ def test_results_are_of_the_same_patient_and_study_and_take_over_nothing_else(re
     assert len({found.SeriesInstanceUID for found in (outline, document, picture)}) == 3
 
 
-def test_no_frame_of_reference_is_made_up_or_taken_over(tmp_path):
-    """Some vendors state one without a plane in it; a Segmentation in a frame would need that plane."""
+def test_no_frame_of_reference_is_invented_or_copied(tmp_path):
+    """Some vendors state one without a plane; a Segmentation with a frame of reference would need the plane."""
     source = whole(tmp_path / "view.dcm", FrameOfReferenceUID="2.25.99", PositionReferenceIndicator="")
     for path in write_dicom(source, drawn(), MEASURES, tmp_path, "a"):
         found = pydicom.dcmread(path)
@@ -233,7 +236,7 @@ def test_any_transfer_syntax_of_the_source(tmp_path, syntax):
     assert [str(pydicom.dcmread(path).PatientName) for path in paths] == ["Müller^Änne"] * 3
 
 
-def test_a_value_that_is_not_known_is_left_out(tmp_path):
+def test_an_unknown_value_is_not_reported(tmp_path):
     measures = {"score": 0.123456789, "bac_length_mm": None, "bac_area_mm2": None}
     _, path, _ = write_dicom(whole(tmp_path / "view.dcm"), drawn(), measures, tmp_path, "a")
     (group,) = hd.sr.srread(path).content.get_planar_roi_measurement_groups()
@@ -255,7 +258,7 @@ def test_a_value_that_is_not_known_is_left_out(tmp_path):
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore:.*value:UserWarning")
-def test_what_may_be_empty_and_is_odd_becomes_empty(tmp_path, changes, keyword):
+def test_invalid_values_that_may_be_empty_become_empty(tmp_path, changes, keyword):
     for path in write_dicom(whole(tmp_path / "view.dcm", **changes), drawn(), MEASURES, tmp_path, "a"):
         assert not pydicom.dcmread(path)[keyword].value
 
@@ -263,12 +266,15 @@ def test_what_may_be_empty_and_is_odd_becomes_empty(tmp_path, changes, keyword):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"StudyInstanceUID": None}, "the source's StudyInstanceUID is absent"),
-        ({"SeriesInstanceUID": "2.25.013"}, "the source's SeriesInstanceUID breaks the rules of DICOM"),
-        ({"SOPInstanceUID": ""}, "the source's SOPInstanceUID is absent"),
-        ({"PatientID": "M" * 65}, "the source's PatientID breaks the rules of DICOM"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "the source's SOPClassUID is none of a two-dimensional image"),
-        ({"SOPClassUID": "1.2.3.4"}, "the source's SOPClassUID is none of a two-dimensional image"),
+        ({"StudyInstanceUID": None}, "the source's StudyInstanceUID is missing"),
+        ({"SeriesInstanceUID": "2.25.013"}, "the source's SeriesInstanceUID is not a valid DICOM value"),
+        ({"SOPInstanceUID": ""}, "the source's SOPInstanceUID is missing"),
+        ({"PatientID": "M" * 65}, "the source's PatientID is not a valid DICOM value"),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"},
+            "the source's SOPClassUID is not that of a two-dimensional image",
+        ),
+        ({"SOPClassUID": "1.2.3.4"}, "the source's SOPClassUID is not that of a two-dimensional image"),
     ],
     ids=str,
 )
@@ -280,23 +286,26 @@ def test_a_source_that_cannot_be_referred_to(tmp_path, changes, words):
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
 
 
-def test_a_picture_is_no_source(tmp_path):
+def test_png_files_cannot_be_a_source(tmp_path):
     (tmp_path / "view.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
-    with pytest.raises(ExportError, match="the source is no DICOM file"):
+    with pytest.raises(ExportError, match="the source is not a DICOM file"):
         read_reference(tmp_path / "view.png")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"mask": np.zeros((48, 40), bool)}, "mask: got no pixel, must hold one or more"),
+        ({"mask": np.zeros((48, 40), bool)}, "mask: got no pixel, must have at least one"),
         ({"mask": np.ones((48, 40))}, r"mask: got float64 of shape \(48, 40\), must be bool"),
         ({"mask": np.ones((40, 48), bool)}, r"must be bool of shape \(48, 40\)"),
         ({"laterality": "LEFT"}, "laterality: got 'LEFT', must be L, R or empty"),
-        ({"measures": {"length": 3.0}}, "measures: got 'length', must be of bac_length_mm"),
-        ({"measures": {"score": None}}, "measures: got no value, must have one or more of bac_length_mm"),
-        ({"measures": {"bac_area_mm2": -1.0}}, "measures: bac_area_mm2 is -1.0, must be a finite number, 0 or more"),
-        ({"measures": {"score": np.nan}}, "measures: score is nan, must be a finite number"),
+        ({"measures": {"length": 3.0}}, "measures: got 'length', must be one of bac_length_mm"),
+        ({"measures": {"score": None}}, "measures: got no value, must have at least one of bac_length_mm"),
+        (
+            {"measures": {"bac_area_mm2": -1.0}},
+            "measures: got -1.0 for bac_area_mm2, must be a finite number, 0 or more",
+        ),
+        ({"measures": {"score": np.nan}}, "measures: got nan for score, must be a finite number"),
     ],
 )
 def test_wrong_arguments_write_nothing(tmp_path, arguments, words):
@@ -306,7 +315,7 @@ def test_wrong_arguments_write_nothing(tmp_path, arguments, words):
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
 
 
-def test_all_come_or_none(tmp_path, monkeypatch):
+def test_all_files_are_written_or_none(tmp_path, monkeypatch):
     def full(self, *arguments, **options):
         raise OSError("no space left")
 
@@ -317,15 +326,15 @@ def test_all_come_or_none(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
 
 
-def test_nothing_of_the_patient_is_told(tmp_path, capfd, recwarn):
-    """highdicom warns of names such as this one, and quotes them."""
+def test_no_message_names_the_patient(tmp_path, capfd, recwarn):
+    """highdicom warns of names such as this one and quotes them."""
     write_dicom(whole(tmp_path / "view.dcm", PatientName="Mueller Anne"), drawn(), MEASURES, tmp_path, "a")
     told = capfd.readouterr()
     assert "Mueller" not in told.out + told.err + "".join(str(w.message) for w in recwarn.list)
 
 
 def test_highdicom_is_not_loaded_until_something_is_written():
-    code = "import sys, bac_utils.scoring, bac_utils.__main__; sys.exit('highdicom' in sys.modules)"
+    code = "import sys, bac_utils.scoring.batch, bac_utils.__main__; sys.exit('highdicom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

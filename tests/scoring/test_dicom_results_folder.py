@@ -1,4 +1,4 @@
-"""DICOM results of a batch: each view with BAC once, whatever its source, and what is not written is told."""
+"""DICOM results of a batch: one set per BAC+ view, and a reason in the index if there is none."""
 
 import csv
 import json
@@ -12,16 +12,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
-from bac_utils.arteries.masks import grow
-from bac_utils.arteries.segmentation import MARGIN_MM
+from bac_utils.detector import Detector
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.preprocess import mask_to_original, prepare
-from bac_utils.quantify import measure_arteries
 from bac_utils.scoring import batch as scoring
-from bac_utils.scoring.batch import Detector, score_files
+from bac_utils.scoring.batch import score_files
 from bac_utils.scoring.dicom_results_folder import COLUMNS, ResultFolder
 from bac_utils.settings import preset
-from bac_utils.simulator.population import draw_women, write_views
+from bac_utils.simulator.cohort_files import write_views
+from bac_utils.simulator.population import draw_women
 
 ORIGIN = {"model_sha256": "ab" * 32}
 ROW = {"laterality": "L", "score": "0.9", "bac_area_mm2": "120.5", "bac_length_mm": "", "file": "x"}
@@ -29,13 +28,13 @@ ROW = {"laterality": "L", "score": "0.9", "bac_area_mm2": "120.5", "bac_length_m
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Return the path of an untrained tiny detector that calls every view BAC+."""
+    """Return the path of an untrained tiny detector that classifies every view as BAC+."""
     from bac_utils.model import build_model
 
     folder = tmp_path_factory.mktemp("model")
     settings = preset("demo", input_shape=(96, 64), width_divisor=32, weights="none", seed=1)
     build_model(settings).save(folder / "model.keras")
-    (folder / "operating_point.json").write_text(json.dumps({"threshold": 0.0, "heatmap_threshold": 0.01}))
+    (folder / "operating_point.json").write_text(json.dumps({"threshold": 1e-6, "heatmap_threshold": 0.01}))
     return folder / "model.keras"
 
 
@@ -49,7 +48,7 @@ def views(tmp_path_factory):
 
 @pytest.fixture
 def batch(tmp_path, views):
-    """Return a folder with two views, one of them without a study, and one as a picture."""
+    """Return a folder with two DICOM views, the second without a study, and a PNG file."""
     folder = tmp_path / "in"
     folder.mkdir()
     first, second, third = sorted(views.iterdir())[:3]
@@ -73,7 +72,7 @@ def files(folder):
 def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
     out = tmp_path / "dicom"
     counts = score_files([batch], tmp_path / "scores.csv", model, dicom=out)
-    assert counts["scored"] == 2 and counts["scored, no pixel spacing: no area"] == 1
+    assert counts["scored"] == 2 and counts["scored without measures (no pixel spacing)"] == 1
     first, *others = index(out)
     mammogram = read_mammogram(batch / "a.dcm")
     assert first == {
@@ -81,8 +80,8 @@ def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
         "report": f"{mammogram.instance}.sr.dcm", "picture": f"{mammogram.instance}.sc.dcm", "reason": "",
     }  # fmt: skip
     assert [(row["file"][-5:], row["reason"]) for row in others] == [
-        ("b.dcm", "the source's StudyInstanceUID is absent"),
-        ("c.png", "the source is no DICOM file"),
+        ("b.dcm", "the source's StudyInstanceUID is missing"),
+        ("c.png", "the source is not a DICOM file"),
     ]
     assert "no DICOM results of" in capfd.readouterr().err
     assert files(out) == sorted([first["segmentation"], first["report"], first["picture"], "index.csv"])
@@ -109,15 +108,6 @@ def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
     assert algorithm.parameters["heatmap_threshold"] == "0.01"
 
 
-def test_the_outline_is_what_is_measured_with_a_margin(views, model):
-    prepared = prepare(read_mammogram(sorted(views.iterdir())[0]), (96, 64))
-    detector = Detector(model)
-    found = measure_arteries(detector.heat(prepared), prepared.pixels, 0.01, prepared.spacing_mm, prepared.mask)
-    assert detector.measure(prepared)["bac_area_mm2"] == found.area_mm2 > 0
-    expected = grow(found.mask, prepared.spacing_mm, MARGIN_MM) & prepared.mask
-    np.testing.assert_array_equal(detector.outline(prepared), expected)
-
-
 def test_outline_and_measures_of_a_view_take_one_look(views, model, monkeypatch):
     from bac_utils.heatmaps import Explainer
 
@@ -132,14 +122,14 @@ def test_outline_and_measures_of_a_view_take_one_look(views, model, monkeypatch)
     assert (detector.outline(first) != detector.outline(second)).any()
 
 
-def test_views_without_bac_get_none(tmp_path, batch, model, monkeypatch):
+def test_bac_negative_views_get_none(tmp_path, batch, model, monkeypatch):
     measure = Detector.measure
     monkeypatch.setattr(Detector, "measure", lambda self, prepared: measure(self, prepared) | {"bac": 0})
     score_files([batch], tmp_path / "scores.csv", model, dicom=tmp_path / "dicom")
     assert files(tmp_path / "dicom") == ["index.csv"] and index(tmp_path / "dicom") == []
 
 
-def test_a_stopped_batch_goes_on_without_doubles(tmp_path, batch, model):
+def test_a_stopped_batch_is_resumed_without_duplicates(tmp_path, batch, model):
     out, output = tmp_path / "dicom", tmp_path / "scores.csv"
     score_files([batch], output, model, dicom=out)
     before, names = index(out), files(out)
@@ -147,9 +137,9 @@ def test_a_stopped_batch_goes_on_without_doubles(tmp_path, batch, model):
     assert score_files([batch], output, model, dicom=out) == {"done before": 3}
     assert {name: (out / name).stat().st_mtime_ns for name in names} == times
     lines = output.read_text(encoding="utf-8").splitlines(keepends=True)
-    output.write_text(lines[0], encoding="utf-8")  # stopped between the results and the rows,
+    output.write_text(lines[0], encoding="utf-8")  # stopped between the results and the rows
     with open(out / "index.csv", "a") as stream:
-        stream.write("cut o")  # in the index's last line
+        stream.write("cut o")  # and in the last line of the index
     score_files([batch], output, model, dicom=out)
     assert index(out) == before and files(out) == names
 
@@ -161,15 +151,15 @@ def test_results_inside_the_input_are_not_scored(batch, model):
 
 
 def test_another_choice_is_refused(tmp_path, batch, model):
-    """Else the rows that are there would lack their results without a word."""
+    """Otherwise the existing rows would silently have no DICOM results."""
     score_files([batch / "a.dcm"], tmp_path / "scores.csv", model)
     with pytest.raises(ValueError, match="another choice of DICOM results"):
         score_files([batch], tmp_path / "scores.csv", model, dicom=tmp_path / "dicom")
 
 
 def test_pseudonyms_and_dicom_exclude_each_other(tmp_path, batch, model):
-    """The results belong to the patient's study by name: with a pseudonym they would be another patient's."""
-    with pytest.raises(ValueError, match="dicom: got a folder and a key, must be one of the two"):
+    """The results belong to the patient's study; with a pseudonym they would name another patient."""
+    with pytest.raises(ValueError, match="dicom: got a folder and a key, must be only one of them"):
         score_files([batch], tmp_path / "scores.csv", model, key=bytes(16), dicom=tmp_path / "dicom")
     (tmp_path / "key").write_bytes(bytes(32))
     words = ["score", batch, "--output", tmp_path / "scores.csv", "--model", model]
@@ -186,7 +176,7 @@ def test_command(tmp_path, batch, model):
     assert len(files(tmp_path / "d")) == 4
 
 
-def test_a_folder_that_cannot_be_is_told_before_any_work(tmp_path, batch, model, monkeypatch):
+def test_an_unusable_folder_is_reported_before_any_work(tmp_path, batch, model, monkeypatch):
     (tmp_path / "dicom").write_text("a file")
     with pytest.raises(FileExistsError):
         score_files([batch], tmp_path / "scores.csv", model, dicom=tmp_path / "dicom")
@@ -199,7 +189,7 @@ def test_a_folder_that_cannot_be_is_told_before_any_work(tmp_path, batch, model,
 
 
 @pytest.mark.parametrize("cut", ["", "file,segm", ",".join(COLUMNS), "{header}é", '{header}x,"'])
-def test_a_cut_off_index_is_mended(tmp_path, cut):
+def test_an_incomplete_index_is_repaired(tmp_path, cut):
     header = ",".join(COLUMNS) + "\n"
     (tmp_path / "index.csv").write_bytes(cut.format(header=header).encode()[: -1 if "é" in cut else None])
     ResultFolder(tmp_path, ORIGIN)
@@ -216,11 +206,11 @@ def added(tmp_path, views, **changes):
     return ResultFolder(tmp_path / "dicom", ORIGIN).add(**given)
 
 
-def test_what_goes_wrong_is_told_and_stops_nothing(tmp_path, views, monkeypatch):
-    assert added(tmp_path, views, mask=np.zeros((96, 64), bool)) == "no pixel is outlined"
+def test_errors_are_reported_and_stop_nothing(tmp_path, views, monkeypatch):
+    assert added(tmp_path, views, mask=np.zeros((96, 64), bool)) == "no artery could be traced"
     assert added(tmp_path, views, source=tmp_path / "gone.dcm") == "FileNotFoundError while writing"
     assert added(tmp_path, views, row=ROW | {"score": "inf"}) == "ValueError while writing"
-    assert added(tmp_path, views, digest="no/folder") == "FileNotFoundError while writing"
+    assert added(tmp_path, views, digest="0" * 300) == "OSError while writing"
 
     def explode(*arguments):
         raise KeyError("Doe^Jane")

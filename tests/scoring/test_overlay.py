@@ -1,4 +1,4 @@
-"""Pictures for viewers that know no Segmentation: what is drawn, where, and that nothing else changes."""
+"""Pictures for viewers without Segmentations: what is drawn, where, and that nothing else changes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SHAPE = (600, 400)
 
 
 def view(breast):
-    """Return a ramp from 100 to 300 where there is breast, 100 elsewhere."""
+    """Return a ramp from 100 to 300 inside the breast, 100 elsewhere."""
     pixels = np.full(SHAPE, 100, np.float32)
     pixels[breast] += np.linspace(1, 200, breast.sum(), dtype=np.float32)
     return pixels
@@ -36,16 +36,16 @@ def test_outline_around_the_mask_and_text_beside_the_breast(name):
     grey = (pixels.astype(float) - 100) / 200 * 255
     changed = (np.abs(picture - grey[..., None]) > 0.51).any(axis=2)  # half a grey level is rounding
     line = (picture == COLOUR).all(axis=2)
-    assert not changed[mask].any()  # the calcium stays to be seen
+    assert not changed[mask].any()  # the calcium stays visible
     near = np.zeros(SHAPE, bool)
     near[299:307, 179:221] = True
     assert not line[~near].any() and line[299, 180:220].all() and line[300:306, 220].all()
     text = changed & ~line
     assert text.sum() > 300 and not (text & breast).any()
-    assert (picture[text] == picture[text][:, :1]).all()  # without colour
+    assert (picture[text] == picture[text][:, :1]).all()  # grey
 
 
-def test_values_are_shown_where_they_are_known(monkeypatch):
+def test_known_values_are_shown(monkeypatch):
     told = []
     monkeypatch.setattr(overlay, "_write_lines", lambda picture, lines, occupied: told.append(lines))
     breast = half("left")
@@ -59,10 +59,10 @@ def test_values_are_shown_where_they_are_known(monkeypatch):
     assert told[1] == told[2] == ["Research, not for diagnosis"]
 
 
-def test_a_mask_at_the_rim_and_a_view_that_is_breast_all_over():
+def test_a_mask_at_the_edge_and_a_view_filled_by_the_breast():
     breast = np.ones(SHAPE, bool)
     mask = np.zeros(SHAPE, bool)
-    mask[-40:, :100] = mask[:5] = True  # of the corners the lower right one is free
+    mask[-40:, :100] = mask[:5] = True  # only the lower right corner is free
     picture = draw_overlay(view(breast), mask, {})
     assert (picture == 255).all(axis=2)[-60:, -140:].any()
     assert draw_overlay(np.full((3, 2), 7.0), np.eye(3, 2, dtype=bool), {}).shape == (3, 2, 3)

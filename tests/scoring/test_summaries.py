@@ -1,4 +1,4 @@
-"""From a table of scores to views, breasts and women: cases worked out by hand."""
+"""Summaries of a table of scores per view, breast and woman: cases worked out by hand."""
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,9 @@ TOTALS = [
 ]  # fmt: skip
 
 
-def scored(patient_id, laterality, view, score, bac, area="", length="", breast=""):
-    """Return a row of a view that was scored."""
-    return (patient_id, laterality, view, "scored", "", score, bac, area, length, "", breast, 1.5)
+def scored(patient_id, laterality, view, score, bac, area="", length="", breast="", reason=""):
+    """Return the row of a scored view."""
+    return (patient_id, laterality, view, "scored", reason, score, bac, area, length, "", breast, 1.5)
 
 
 def skipped(patient_id="", laterality="", view="", reason="unreadable"):
@@ -30,7 +30,7 @@ WOMAN = [
     scored("007", "L", "CC", 0.875, 1, 8, 20, 10000),
     scored("007", "L", "MLO", 0.75, 1, 12.5, 40, 15000),
     scored("007", "R", "CC", 0.25, 0, 0, 0, 8000),
-    scored("007", "R", "MLO", 0.125, 0, 2, 3, 12000),
+    scored("007", "R", "MLO", 0.625, 1, 2, 3, 12000),
 ]
 
 
@@ -53,15 +53,15 @@ def test_a_woman_worked_out_by_hand(summary):
         ["007", "L", "CC", 1, 1, 0.875, 8, 20, 10000, 0.2, "mild"],  # 20 mm in 100 cm2
         ["007", "L", "MLO", 1, 1, 0.75, 12.5, 40, 15000, pytest.approx(4 / 15), "moderate"],
         ["007", "R", "CC", 1, 0, 0.25, 0, 0, 8000, 0, "zero"],
-        ["007", "R", "MLO", 1, 0, 0.125, 2, 3, 12000, 0.025, "mild"],
+        ["007", "R", "MLO", 1, 1, 0.625, 2, 3, 12000, 0.025, "mild"],
     ]
     left = [2, 0, 1, 1.625, 0.875, 20.5, 12.5, 60, 40, 25000, 15000, 0.24, pytest.approx(4 / 15)]
-    right = [2, 0, 0, 0.375, 0.25, 2, 2, 3, 3, 20000, 12000, 0.015, 0.025]
+    right = [2, 0, 1, 0.875, 0.625, 2, 2, 3, 3, 20000, 12000, 0.015, 0.025]
     assert found.breasts.to_numpy().tolist() == [
         ["007", "L", *left, "moderate", "moderate"],
         ["007", "R", *right, "mild", "mild"],
     ]
-    both = [4, 0, 1, 2.0, 0.875, 22.5, 12.5, 63, 40, 45000, 15000, pytest.approx(0.14), pytest.approx(4 / 15)]
+    both = [4, 0, 1, 2.5, 0.875, 22.5, 12.5, 63, 40, 45000, 15000, pytest.approx(0.14), pytest.approx(4 / 15)]
     assert found.women.to_numpy().tolist() == [["007", *both, "moderate", "moderate"]]
     assert found.women.columns.tolist() == ["patient_id", *TOTALS]
     assert found.breasts.columns.tolist() == ["patient_id", "laterality", *TOTALS]
@@ -74,12 +74,12 @@ def test_sum_and_largest_may_be_of_different_classes(summary):
     assert found.views["severity"].tolist() == ["mild", "moderate"]
 
 
-def test_fewer_views_and_skipped_files_show(summary):
+def test_missing_views_and_skipped_files_are_counted(summary):
     rows = [
         *WOMAN[:3],
         skipped("007", "R", "MLO", "no_breast"),
-        skipped("007", "R", "CC", "duplicate"),  # a copy takes no view away
-        skipped("007", "", "", "no_breast"),  # hers, of no known breast
+        skipped("007", "R", "CC", "duplicate"),  # a copy does not mean a missing view
+        skipped("007", "", "", "no_breast"),  # side unknown
         skipped("9", "L", "CC", "no_breast"),
         skipped(),
     ]
@@ -87,29 +87,45 @@ def test_fewer_views_and_skipped_files_show(summary):
     assert found.women[["patient_id", "views", "skipped"]].to_numpy().tolist() == [["007", 3, 2]]
     assert found.breasts[["laterality", "views", "skipped"]].to_numpy().tolist() == [["L", 2, 0], ["R", 1, 1]]
     assert found.notes == (
-        "left out, skipped by score: 5",
-        "women in no table, all whose files were skipped: 1",
+        "excluded, skipped by score: 5",
+        "women in no table because all their files were skipped: 1",
         "women with fewer than 4 views: 1",
     )
 
 
 def test_a_repeated_exposure_is_not_added_twice(summary):
-    """The largest of each column counts: one second image has no spacing, the other shows less of the breast."""
-    again = [scored("007", "L", "CC", 0.95, 1), scored("007", "R", "MLO", 0.5, 1, 4, 2, 9000)]
+    """The largest value of each column: one repeat has no spacing, the other shows less of the breast."""
+    again = [
+        scored("007", "L", "CC", 0.95, 1, reason="no_pixel_spacing"),
+        scored("007", "R", "MLO", 0.5, 1, 4, 2, 9000),
+    ]
     found = summary([*WOMAN, *again])
     views = found.views.set_index(["laterality", "view"])
     assert views["images"].tolist() == [2, 1, 1, 2]
     assert views.loc[("L", "CC")].tolist() == ["007", 2, 1, 0.95, 8, 20, 10000, 0.2, "mild"]
-    assert views.loc[("R", "MLO")].tolist() == ["007", 2, 1, 0.5, 4, 3, 12000, 0.025, "mild"]
+    assert views.loc[("R", "MLO")].tolist() == ["007", 2, 1, 0.625, 4, 3, 12000, 0.025, "mild"]
     (woman,) = found.women.to_dict("records")
     assert (woman["views"], woman["bac_area_mm2_sum"], woman["bac_length_mm_sum"]) == (4, 24.5, 63)
-    assert woman["score_sum"] == pytest.approx(0.95 + 0.75 + 0.25 + 0.5)
+    assert woman["score_sum"] == pytest.approx(0.95 + 0.75 + 0.25 + 0.625)
     assert found.breasts["bac"].tolist() == [1, 1]
-    assert found.notes == ("further images of a view, of all of which the largest values count: 2",)
+    assert found.notes == ("additional images of a view, of which the largest values are taken: 2",)
 
 
-def test_views_without_side_or_view_count_as_their_own(summary):
-    """Two images that state no side are the left and the right one rather than the same twice."""
+@pytest.mark.parametrize("reason", ["no_artery_traced", "no_pixel_spacing"])
+def test_a_repeat_that_is_bac_negative_does_not_make_an_unknown_length_0(summary, reason):
+    breast = 10000 if reason == "no_artery_traced" else ""
+    pair = [scored("1", "L", "CC", 0.25, 0, 0, 0, 10000), scored("1", "L", "CC", 0.75, 1, "", "", breast, reason)]
+    for rows in (pair, pair[::-1]):
+        found = summary(rows)
+        (view,) = found.views.to_dict("records")
+        assert (view["images"], view["bac"], view["score"], view["severity"]) == (2, 1, 0.75, "")
+        assert np.isnan([view[name] for name in ("bac_area_mm2", "bac_length_mm", "relative_length_mm_per_cm2")]).all()
+        assert np.isnan(found.women.loc[0, "bac_length_mm_sum"])
+        assert sum(note.startswith(UNKNOWN[reason]) for note in found.notes) == 1
+
+
+def test_images_without_side_or_view_count_separately(summary):
+    """Two images without a side are more likely left and right than repeats."""
     rows = [
         scored("1", "L", "CC", 0.5, 1, 1, 10, 10000),
         scored("1", "L", "", 0.5, 1, 1, 10, 10000),
@@ -123,45 +139,64 @@ def test_views_without_side_or_view_count_as_their_own(summary):
     assert found.breasts[["laterality", "views", "bac_length_mm_sum"]].to_numpy().tolist() == [["L", 3, 30]]
     assert found.views["images"].tolist() == [1] * 5
     assert found.notes == (
-        "left out, no patient_id: 1",
-        "views whose side or view is not stated, each counted as one of its own: 4",
-        "of these, in no breast: 2",
+        "excluded, no patient_id: 1",
+        "views without a stated side or view, each counted as a separate view: 4",
+        "of these, assigned to no breast: 2",
     )
 
 
-def test_a_view_without_millimetres_leaves_the_sums_open(summary):
-    found = summary([*WOMAN[:3], scored("007", "R", "MLO", 0.75, 1)])
+EFFECT = "their breasts and women have no area and no length"
+UNKNOWN = {
+    "no_pixel_spacing": f"views without a pixel spacing ({EFFECT})",
+    "no_artery_traced": f"BAC+ views in which no artery could be traced ({EFFECT})",
+}
+
+
+@pytest.mark.parametrize("reason", list(UNKNOWN))
+def test_a_view_without_measures_makes_the_sums_unknown(summary, reason):
+    """A sum over the other views would be too small. The breast's area is known without an artery."""
+    breast = 12000 if reason == "no_artery_traced" else ""
+    found = summary([*WOMAN[:3], scored("007", "R", "MLO", 0.75, 1, "", "", breast, reason)])
     (woman,) = found.women.to_dict("records")
     assert (woman["views"], woman["bac"], woman["score_sum"]) == (4, 1, 2.625)
-    for name in TOTALS[5:13]:
-        assert np.isnan(woman[name])
+    unknown = [name for name in TOTALS[5:13] if not (breast and name.startswith("breast"))]
+    assert np.isnan([woman[name] for name in unknown]).all()
+    if breast:
+        assert (woman["breast_area_mm2_sum"], woman["breast_area_mm2_max"]) == (45000, 15000)
     assert woman["severity_sum"] == woman["severity_max"] == ""
     left, right = found.breasts.to_dict("records")
     assert left["bac_length_mm_sum"] == 60 and np.isnan(right["bac_length_mm_sum"])
-    assert found.notes == ("views without measures in mm, so that their women have none: 1",)
+    assert found.notes == (f"{UNKNOWN[reason]}: 1",)
 
 
-def test_only_unsided_views_make_a_woman_and_no_breast(summary):
+def test_both_kinds_of_views_without_measures_are_counted_apart(summary):
+    rows = [scored("1", "L", view, 0.75, 1, reason="no_pixel_spacing") for view in ("CC", "MLO")]
+    found = summary([*rows, scored("2", "L", "CC", 0.75, 1, "", "", 9000, "no_artery_traced")])
+    counts = (f"{UNKNOWN['no_pixel_spacing']}: 2", f"{UNKNOWN['no_artery_traced']}: 1")
+    assert found.notes == (*counts, "women with fewer than 4 views: 2")
+
+
+def test_views_without_a_side_belong_to_a_woman_and_no_breast(summary):
     found = summary([scored("1", "", "CC", 0.5, 1, 1, 10, 10000)])
     assert len(found.women) == 1 and found.breasts.columns.tolist() == ["patient_id", "laterality", *TOTALS]
     assert found.breasts.empty
 
 
-def test_files_come_back_as_the_tables(tmp_path):
+def test_files_contain_the_tables(tmp_path):
     found = write_summaries(write(tmp_path / "scores.csv", WOMAN), tmp_path / "new" / "out")
     for name, table in (("view", found.views), ("breast", found.breasts), ("woman", found.women)):
         read = pd.read_csv(tmp_path / "new" / "out" / f"by_{name}.csv", dtype={"patient_id": str})
         pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-5)
     assert (tmp_path / "new" / "out" / "by_woman.csv").read_text().splitlines()[1] == (
-        "007,4,0,1,2,0.875,22.5,12.5,63,40,45000,15000,0.14,0.266667,moderate,moderate"
+        "007,4,0,1,2.5,0.875,22.5,12.5,63,40,45000,15000,0.14,0.266667,moderate,moderate"
     )
 
 
-def test_tables_that_are_there_stay(tmp_path):
+def test_existing_tables_are_kept(tmp_path):
     source, out = write(tmp_path / "scores.csv", WOMAN), tmp_path / "out"
     out.mkdir()
     (out / "by_woman.csv").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"by_woman.csv is there already: choose another folder"):
+    with pytest.raises(FileExistsError, match=r"by_woman.csv already exists: choose another folder"):
         write_summaries(source, out)
     assert [path.name for path in out.iterdir()] == ["by_woman.csv"]
     write_summaries(source, out, overwrite=True)
@@ -169,7 +204,7 @@ def test_tables_that_are_there_stay(tmp_path):
 
 
 def test_odd_identifiers_are_kept(tmp_path, summary):
-    """Such as `score` writes them: a line end as two characters, and what could not be decoded."""
+    """As `score` writes them: a line break as two characters, and undecodable bytes as U+FFFD."""
     for name in ("00012", "NA", "a\\nb", 'x,"y"', "\ufffd?", "Ä b"):
         assert summary([(name, *row[1:]) for row in WOMAN]).women["patient_id"].tolist() == [name]
 
@@ -181,11 +216,14 @@ def test_odd_identifiers_are_kept(tmp_path, summary):
         (scored("1", "B", "CC", 0.5, 1), r"row 3, column 'laterality': got B, must be L or R or empty"),
         (scored("1", "L", "LM", 0.5, 1), r"row 3, column 'view': got LM, must be CC or MLO or empty"),
         (scored("1", "L", "CC", 1.5, 1), r"row 3, column 'score': got 1.5, must be a number from 0 to 1"),
-        (scored("1", "L", "CC", "", 1), r"row 3, column 'score': got nothing, must be there in a row that is scored"),
-        (scored("1", "L", "CC", 0.5, ""), r"row 3, column 'bac': got nothing, must be there in a row that is scored"),
+        (scored("1", "L", "CC", "", 1), r"row 3, column 'score': got nothing, must not be empty in a scored row"),
+        (scored("1", "L", "CC", 0.5, ""), r"row 3, column 'bac': got nothing, must not be empty in a scored row"),
         (scored("1", "L", "CC", 0.5, 2), r"row 3, column 'bac': got 2, must be 0 or 1"),
         (scored("1", "L", "CC", 0.5, 1, -1), r"column 'bac_area_mm2': got -1, must be a number, 0 or more, or empty"),
         (scored("1", "L", "CC", 0.5, 1, 1, "inf"), r"column 'bac_length_mm': got inf, must be a number, 0 or more"),
+        (scored("1", "L", "CC", 0.1, 0, 2, 0), r"column 'bac_area_mm2': got 2, must be 0 or empty where bac is 0"),
+        (scored("1", "L", "CC", 0.1, 0, 0, 3), r"column 'bac_length_mm': got 3, must be 0 or empty where bac is 0"),
+        (scored("1", "L", "CC", 0.9, 1, 8, 0), r"'bac_length_mm': got 0, must be above 0 or empty where bac is 1"),
         (scored("1", "L", "CC", 0.5, 1, 1, 1, 0), r"column 'breast_area_mm2': got 0, must be a positive number or"),
     ],
 )
@@ -197,15 +235,15 @@ def test_a_cell_that_breaks_its_rule_is_named(summary, row, words):
 def test_tables_that_cannot_be_summarised(tmp_path, summary):
     with pytest.raises(FileNotFoundError, match="must be an existing CSV file"):
         summarise_scores(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match=r"got no row that counts \(1 skipped by score, 1 no patient_id\), must have"):
+    with pytest.raises(ValueError, match=r"got no usable row \(1 skipped by score, 1 no patient_id\), must have"):
         summary([skipped("1"), scored("", "L", "CC", 0.5, 1)])
     path = write(tmp_path / "scores.csv", WOMAN)
     whole = path.read_text()
-    path.write_text(whole[: whole.rindex("12000") - 3])  # as a batch leaves it that was stopped in a row
-    with pytest.raises(ValueError, match=r"row 5: got 10 cells, must have 13 as the first row"):
+    path.write_text(whole[: whole.rindex("12000") - 3])  # as left by a batch that was stopped while writing a row
+    with pytest.raises(ValueError, match=r"row 5: got 10 cells, must have 13 like the first row"):
         summarise_scores(path)
     pd.read_csv(path, nrows=2).drop(columns="breast_area_mm2").to_csv(path, index=False)
-    with pytest.raises(ValueError, match="column 'breast_area_mm2': missing, must come once"):
+    with pytest.raises(ValueError, match="column 'breast_area_mm2': missing, must occur once"):
         summarise_scores(path)
     path.write_text(",".join(scoring.COLUMNS) + "\n")
     with pytest.raises(ValueError, match="got no rows"):
@@ -220,9 +258,9 @@ def test_command(tmp_path):
     words = ["summarise", write(tmp_path / "scores.csv", [*WOMAN[:3], skipped()]), "--output", tmp_path / "out"]
     done = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
-    told = done.output.splitlines()
-    assert told[0].startswith("1 women, 2 breasts, 3 views: ")
-    assert told[1:] == ["left out, skipped by score: 1", "women with fewer than 4 views: 1"]
+    lines = done.output.splitlines()
+    assert lines[0] == f"women: 1, breasts: 2, views: 3, written to {tmp_path / 'out'}"
+    assert lines[1:] == ["excluded, skipped by score: 1", "women with fewer than 4 views: 1"]
     again = CliRunner().invoke(cli.app, [str(word) for word in words])
-    assert again.exit_code == 1 and "is there already" in again.output
+    assert again.exit_code == 1 and "already exists" in again.output
     assert CliRunner().invoke(cli.app, [str(word) for word in [*words, "--overwrite"]]).exit_code == 0

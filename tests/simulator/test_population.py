@@ -1,4 +1,4 @@
-"""The simulator against the figures it is drawn after, and against itself at another spacing."""
+"""The simulator compared with published values, and with itself at another pixel spacing."""
 
 import cv2
 import numpy as np
@@ -7,22 +7,24 @@ import pytest
 from scipy.stats import spearmanr
 
 from bac_utils.settings import PUBLISHED
-from bac_utils.simulator import population as phantom
-from bac_utils.simulator.anatomy import FAINTEST_VISIBLE, SHORTEST_VISIBLE_MM, calcify, draw_outline, draw_vessel
-from bac_utils.simulator.attenuation import silhouette
+from bac_utils.simulator import population
+from bac_utils.simulator.anatomy import SHORTEST_VISIBLE_MM, calcify, draw_outline, draw_vessel
+from bac_utils.simulator.attenuation import project_breast, silhouette
 from bac_utils.simulator.calcifications import FINDINGS, draw_findings
-from bac_utils.simulator.rasterize import Canvas, blur, paint, power_law, sample, stroke
-from bac_utils.simulator.texture import fit_exponent, power_spectrum
+from bac_utils.simulator.cohort_files import cohort_table, simulate_cohort, write_views
+from bac_utils.simulator.rasterize import Canvas, blur, draw_cylinder, mark_line
+from bac_utils.simulator.render import render
+from bac_utils.simulator.texture import fit_exponent, power_law_texture, power_spectrum, sample_texture
 from bac_utils.views_table import read_views
 
 
 @pytest.fixture(scope="module")
 def bac_woman():
-    return next(w for w in phantom.draw_women(40, 5, prevalence=1.0) if w.length_mm("L", "MLO") > 40)
+    return next(w for w in population.draw_women(40, 5, prevalence=1.0) if w.length_mm("L", "MLO") > 40)
 
 
 def test_population_follows_the_published_ages_and_prevalences():
-    women = phantom.draw_women(1493, 2023)
+    women = population.draw_women(1493, 2023)
     ages = np.array([w.age for w in women])
     bac = np.array([w.bac for w in women])
     assert np.quantile(ages, [0.25, 0.5, 0.75]) == pytest.approx([52, 59, 68], abs=1)
@@ -35,25 +37,25 @@ def test_population_follows_the_published_ages_and_prevalences():
 
 
 def test_prevalence_is_a_parameter():
-    assert np.mean([w.bac for w in phantom.draw_women(200, 1, prevalence=0.4)]) == pytest.approx(0.4, abs=0.006)
-    assert not any(w.bac for w in phantom.draw_women(20, 1, prevalence=0))
-    assert all(w.bac for w in phantom.draw_women(20, 1, prevalence=1))
+    assert np.mean([w.bac for w in population.draw_women(200, 1, prevalence=0.4)]) == pytest.approx(0.4, abs=0.006)
+    assert not any(w.bac for w in population.draw_women(20, 1, prevalence=0))
+    assert all(w.bac for w in population.draw_women(20, 1, prevalence=1))
 
 
-def test_women_to_be_measured_are_bac_women_of_their_own():
-    women, cohort = phantom.draw_measured(56, 2023), phantom.draw_women(500, 2023)
+def test_quantification_women_are_bac_women_of_no_cohort():
+    women, cohort = population.draw_measured(56, 2023), population.draw_women(500, 2023)
     assert len(women) == len({w.patient_id for w in women}) == 56
     assert all(w.bac for w in women)
     assert not {w.seed for w in women} & {w.seed for w in cohort}
     assert not {w.patient_id for w in women} & {w.patient_id for w in cohort}
     assert 65 <= np.median([w.age for w in women]) <= 75  # the paper's BAC+ women: 70.5
-    assert phantom.draw_measured(0, 1) == []
-    with pytest.raises(ValueError, match="number: got -1, must be 0 or more"):
-        phantom.draw_measured(-1, 1)
+    assert population.draw_measured(0, 1) == []
+    with pytest.raises(ValueError, match="number: got -1, must be at least 0"):
+        population.draw_measured(-1, 1)
 
 
-def test_only_the_wanted_views_are_rendered(tmp_path):
-    phantom.write_views(phantom.draw_women(1, 3), tmp_path, 2.0, workers=1, truth=False, views=("MLO",))
+def test_only_the_requested_views_are_rendered(tmp_path):
+    write_views(population.draw_women(1, 3), tmp_path, 2.0, workers=1, truth=False, views=("MLO",))
     assert sorted(p.stem.split("_", 1)[1] for p in (tmp_path / "images").iterdir()) == ["L_MLO", "R_MLO"]
 
 
@@ -63,14 +65,14 @@ def test_only_the_wanted_views_are_rendered(tmp_path):
 )
 def test_bad_arguments_are_named(number, seed, prevalence, rule):
     with pytest.raises(ValueError, match=rule):
-        phantom.draw_women(number, seed, prevalence)
+        population.draw_women(number, seed, prevalence)
     with pytest.raises(ValueError, match="pixel_spacing_mm: got 5"):
-        phantom.write_views([], "unused", 5)
+        write_views([], "unused", 5)
 
 
 def test_views_of_bac_women_agree_as_published():
     """3 of 4 views positive, 70 % on both sides (the paper); CC and MLO agree with a slope of 0.8 (Molloi et al.)."""
-    table = phantom.cohort_table(phantom.draw_women(150, 77, prevalence=1.0), 0.25)
+    table = cohort_table(population.draw_women(150, 77, prevalence=1.0), 0.25)
     lengths = table.pivot_table(index="patient_id", columns=["laterality", "view"], values="bac_length_mm")
     seen = lengths > 0
     assert seen.sum(axis=1).min() >= 1
@@ -84,31 +86,31 @@ def test_views_of_bac_women_agree_as_published():
     assert np.polyfit(mlo, cc, 1)[0] == pytest.approx(0.82, abs=0.15)
     positive = table.bac_length_mm[table.bac == 1]
     assert positive.min() >= SHORTEST_VISIBLE_MM
-    assert 25 < positive.median() < 65  # the published example of a moderate burden is 41 mm
+    assert 25 < positive.median() < 65  # 41 mm in the published example of a moderate burden
 
 
 @pytest.mark.parametrize("spacing", [0.05, 0.1, 0.25])
-def test_painted_lines_are_as_wide_as_they_should_be(spacing):
-    """A straight line of 30 mm, 2.4 mm wide, with round ends: 72 + pi 1.2^2 mm2, along the grid and askew."""
+def test_marked_lines_have_the_requested_width(spacing):
+    """A straight line of 30 mm, 2.4 mm wide, with round ends: 72 + pi 1.2^2 mm2, along the grid and oblique."""
     for angle in (0.0, 0.3, np.pi / 4):
         t = np.linspace(0, 30, 121)[:, None]
         mask = np.zeros((int(50 / spacing), int(50 / spacing)), np.uint8)
-        paint(mask, 8 + t * [[np.cos(angle), np.sin(angle)]], 2.4, spacing)
+        mark_line(mask, 8 + t * [[np.cos(angle), np.sin(angle)]], 2.4, spacing)
         assert mask.sum() * spacing**2 == pytest.approx(72 + np.pi * 1.2**2, rel=0.07)
-    paint(mask, np.array([[-9.0, -9.0], [-5.0, -7.0]]), 1.0, spacing)  # outside the grid: nothing
+    mark_line(mask, np.array([[-9.0, -9.0], [-5.0, -7.0]]), 1.0, spacing)  # outside the grid: no error
 
 
 def test_same_seed_same_view_other_seed_other_view():
     def view(seed):
-        return phantom.render(phantom.draw_women(3, seed)[0], "L", "CC", 0.6)[0]
+        return render(population.draw_women(3, seed)[0], "L", "CC", 0.6)[0]
 
     np.testing.assert_array_equal(view(4), view(4))
     assert not np.array_equal(view(4), view(5))
 
 
 def test_another_spacing_is_the_same_breast(bac_woman):
-    fine, mask_fine = phantom.render(bac_woman, "L", "MLO", 0.2)
-    coarse, mask_coarse = phantom.render(bac_woman, "L", "MLO", 0.4)
+    fine, mask_fine = render(bac_woman, "L", "MLO", 0.2)
+    coarse, mask_coarse = render(bac_woman, "L", "MLO", 0.4)
     assert fine.shape == (coarse.shape[0] * 2, coarse.shape[1] * 2)
     small = cv2.resize(fine, coarse.shape[::-1], interpolation=cv2.INTER_AREA)
     inside = coarse > 0.05
@@ -116,13 +118,19 @@ def test_another_spacing_is_the_same_breast(bac_woman):
     assert mask_fine.sum() * 0.2**2 == pytest.approx(mask_coarse.sum() * 0.4**2, rel=0.1)
 
 
-def test_a_coarse_picture_is_as_sharp_as_a_fine_one_averaged():
-    """A detector's elements collect what falls on them: thin lines must not be sharper on a coarse grid."""
+def test_a_coarse_image_is_as_sharp_as_an_averaged_fine_one():
+    """A detector element integrates over its area: thin lines must not be sharper on a coarse grid."""
     ratios = []
-    for woman in phantom.draw_women(4, 33, prevalence=1):
+    for woman in population.draw_women(4, 33, prevalence=1):
         breast = woman.breasts["L"]
-        given = (list(breast.seed), breast.outlines["MLO"], breast.density, breast.vessels, breast.stretches("MLO"))
-        coarse, fine = (phantom.draw_tissue(*given, breast.findings, spacing) for spacing in (0.25, 0.125))
+        given = (
+            list(breast.seed),
+            breast.outlines["MLO"],
+            breast.density,
+            breast.vessels,
+            breast.visible_segments("MLO"),
+        )
+        coarse, fine = (project_breast(*given, breast.findings, spacing) for spacing in (0.25, 0.125))
         deep = coarse.skin_distance[:, 1:] > 4
         small = cv2.resize(fine.attenuation, coarse.attenuation.shape[::-1], interpolation=cv2.INTER_AREA)
         steps = [np.diff(a, axis=1)[deep].std() for a in (coarse.attenuation, small)]
@@ -140,27 +148,27 @@ def test_a_blur_keeps_the_sum_and_has_its_variance(sigma):
 
 
 def test_mask_agrees_with_the_length(bac_woman):
-    """The mask is a ribbon about as long as the stated length: its area over its width."""
-    stretches = bac_woman.breasts["L"].stretches("MLO")
-    _, mask = phantom.render(bac_woman, "L", "MLO", 0.1)
+    """The area of the mask is that of a ribbon of the stated length and of the arteries' width."""
+    segments = bac_woman.breasts["L"].visible_segments("MLO")
+    _, mask = render(bac_woman, "L", "MLO", 0.1)
     expected = 0.0
-    for s in stretches:
+    for s in segments:
         radius = bac_woman.breasts["L"].vessels[s.vessel].radius_mm[s.start : s.stop].mean()
         expected += s.length_mm * (2 * radius + 0.4)
     assert mask.sum() * 0.01 == pytest.approx(expected, rel=0.25)
-    assert bac_woman.length_mm("L", "MLO") == pytest.approx(sum(s.length_mm for s in stretches))
+    assert bac_woman.length_mm("L", "MLO") == pytest.approx(sum(s.length_mm for s in segments))
 
 
 def test_a_view_without_bac_has_an_empty_mask():
-    woman = phantom.draw_women(2, 9, prevalence=0)[0]
-    assert not phantom.render(woman, "R", "CC", 0.6)[1].any()
+    woman = population.draw_women(2, 9, prevalence=0)[0]
+    assert not render(woman, "R", "CC", 0.6)[1].any()
     assert woman.length_mm("R", "CC") == 0
 
 
 def test_right_breasts_lie_right_and_mlo_shows_the_muscle():
-    woman = phantom.draw_women(1, 3)[0]
+    woman = population.draw_women(1, 3)[0]
     for side in "RL":
-        image, _ = phantom.render(woman, side, "MLO", 0.5)
+        image, _ = render(woman, side, "MLO", 0.5)
         half = image.shape[1] // 2
         left, right = (image[:, :half] > 0.05).mean(), (image[:, half:] > 0.05).mean()
         assert (left > right) == (side == "L")
@@ -168,12 +176,11 @@ def test_right_breasts_lie_right_and_mlo_shows_the_muscle():
         assert corner.mean() > np.median(image[image > 0.05])
 
 
-def test_stretches_keep_to_the_visible_and_the_wanted():
+def test_arteries_are_calcified_over_the_requested_length():
     rng = np.random.default_rng(0)
     vessels = calcify(rng, [draw_vessel(rng, 90, 90, 2.0) for _ in range(6)], 60, 0.5)
     total = sum((b - a) * 0.25 for v in vessels for a, b, _ in v.segments)
     assert total == pytest.approx(60, abs=2)
-    assert FAINTEST_VISIBLE < 0.5
 
 
 def test_outline_projects_into_the_breast():
@@ -190,59 +197,58 @@ def test_outline_projects_into_the_breast():
 
 
 def test_canvas_keeps_the_volume():
-    """100 mm of a cylinder of 2 mm: pi * 1 * 1 * 100 mm3, whatever the spacing."""
+    """100 mm of a cylinder of 2 mm: pi * 1 * 1 * 100 mm3 at every spacing."""
     for spacing in (0.1, 0.5):
         canvas = Canvas((int(150 / spacing), int(60 / spacing)), spacing)
-        stroke(canvas, np.array([[30.0, 20.0], [30.0, 120.0]]), 2.0)
+        draw_cylinder(canvas, np.array([[30.0, 20.0], [30.0, 120.0]]), 2.0)
         assert canvas.thickness().sum() * spacing**2 == pytest.approx(np.pi * 100, rel=0.01)
 
 
-def test_canvas_drops_what_lies_outside():
+def test_canvas_drops_material_outside_the_grid():
     canvas = Canvas((10, 10), 1.0)
     canvas.deposit(np.array([[50.0, 5.0], [-3.0, 5.0]]), 1.0, 0.0)
     assert canvas.thickness().sum() == 0
 
 
 @pytest.mark.parametrize("exponent", [2.0, 3.0])
-def test_texture_has_the_asked_spectrum(exponent):
-    field = power_law(np.random.default_rng(2), exponent)
+def test_texture_has_the_requested_spectrum(exponent):
+    field = power_law_texture(np.random.default_rng(2), exponent)
     assert (field.mean(), field.std()) == (pytest.approx(0, abs=1e-3), pytest.approx(1, rel=1e-3))
     assert fit_exponent(power_spectrum([field], 320 / 1024)) == pytest.approx(exponent, abs=0.1)
-    assert sample(field, (50, 40), 0.5).shape == (50, 40)
+    assert sample_texture(field, (50, 40), 0.5).shape == (50, 40)
 
 
 def test_tissue_has_the_published_texture_exponent():
-    """Log exposure of normal structure falls as 1/f^3: CC 3.17, MLO 3.30 (Chen et al. 2012); 2.8 to 3.5 is asked."""
+    """Log exposure of normal structure falls as 1/f^3: CC 3.17, MLO 3.30 (Chen et al. 2012); 2.8 to 3.5 is accepted."""
     slopes = []
-    for woman in phantom.draw_women(32, 21, prevalence=0):
+    for woman in population.draw_women(32, 21, prevalence=0):
         breast = woman.breasts["L"]
         outline = breast.outlines["CC"]
-        tissue = phantom.draw_tissue(list(breast.seed), outline, breast.density, breast.vessels, [], [], 0.25)
+        projection = project_breast(list(breast.seed), outline, breast.density, breast.vessels, [], [], 0.25)
         row, column = int(outline.nipple_y / 0.25), int(0.45 * outline.depth_mm / 0.25)
-        roi = tissue.attenuation[row - 64 : row + 64, max(column - 64, 0) : column + 64]
+        roi = projection.attenuation[row - 64 : row + 64, max(column - 64, 0) : column + 64]
         slopes.append(fit_exponent(power_spectrum([roi], 0.25)))
     assert 2.8 <= np.mean(slopes) <= 3.5
 
 
-def test_findings_stand_in_both_groups_alike():
-    """They are drawn without a look at the arteries: the same generator gives the same findings."""
+def test_benign_findings_do_not_depend_on_bac():
     kinds = [f.kind for seed in range(300) for f in draw_findings(np.random.default_rng(seed))]
     assert set(kinds) == set(FINDINGS)
 
     def share(prevalence):
-        women = phantom.draw_women(60, 8, prevalence=prevalence)
+        women = population.draw_women(60, 8, prevalence=prevalence)
         return np.mean([len(b.findings) for w in women for b in w.breasts.values()])
 
     assert share(0) == pytest.approx(share(1), rel=0.2)
 
 
-def test_training_views_are_no_cohorts_views():
-    assert phantom.TRAINING != phantom.COHORT
-    assert all(w.seed[0] == phantom.COHORT for w in phantom.draw_women(5, phantom.TRAINING))
+def test_women_of_a_cohort_are_not_those_of_the_pretraining():
+    assert population.TRAINING != population.COHORT
+    assert all(w.seed[0] == population.COHORT for w in population.draw_women(5, population.TRAINING))
 
 
 def test_simulated_cohort_on_disk(tmp_path):
-    path = phantom.simulate_cohort(tmp_path, 3, 6, 0.8, prevalence=0.5, workers=1)
+    path = simulate_cohort(tmp_path, 3, 6, 0.8, prevalence=0.5, workers=1)
     views = read_views(path, check_images=True)
     assert len(views) == 12
     assert len(list((tmp_path / "truth").glob("*.png"))) == 12
@@ -260,18 +266,18 @@ def test_simulated_cohort_on_disk(tmp_path):
         assert dicom.pixel_array.max() <= 4095
 
 
-def test_an_interrupted_simulation_goes_on(tmp_path):
-    women = phantom.draw_women(2, 6)
-    phantom.write_views(women[:1], tmp_path, 0.8, workers=1)
+def test_an_interrupted_simulation_is_resumed(tmp_path):
+    women = population.draw_women(2, 6)
+    write_views(women[:1], tmp_path, 0.8, workers=1)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "images").glob("*.dcm")}
-    phantom.write_views(women, tmp_path, 0.8, workers=1)
+    write_views(women, tmp_path, 0.8, workers=1)
     assert len(list((tmp_path / "images").glob("*.dcm"))) == 8
     assert all(p.stat().st_mtime_ns == t for p, t in before.items())
-    assert not list((tmp_path / "images").glob("*.part"))
+    assert not list((tmp_path / "images").glob("part-*"))
 
 
 def test_uids_are_unique_and_valid(tmp_path):
-    phantom.write_views(phantom.draw_women(2, 6), tmp_path, 0.8, workers=1, truth=False)
+    write_views(population.draw_women(2, 6), tmp_path, 0.8, workers=1, truth=False)
     uids = [pydicom.dcmread(p).SOPInstanceUID for p in (tmp_path / "images").glob("*.dcm")]
     assert len(set(uids)) == 8
     assert all(uid.is_valid for uid in uids)

@@ -1,7 +1,9 @@
-"""Headless runs and the command line, on tiny notebooks that need no network."""
+"""Headless runs and the command line, on tiny notebooks without a network."""
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 from view_rows import four_views
 
 from bac_utils import __main__ as cli
+from bac_utils.run_folder import SUMMARY_KEYS
 from bac_utils.study import execution, runner
 from bac_utils.study.execution import NotebookError, declared_parameters
 
@@ -24,10 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PARAMETERS = 'preset = "demo"  # demo or paper\noutput = "."\ncohort = ""\nseed = None\nfail = False\n'
 COHORT = (
-    "from bac_utils.results import save_part\nfrom pathlib import Path\n"
+    "from bac_utils.run_folder import save_part\nfrom pathlib import Path\n"
     "counts = dict(women=4, views=16, bac_women=1, bac_views=3, age_median=59.0)\n"
-    'save_part(Path(output), "cohort", preset=preset, seed=seed or 2023, cohort=counts, splits={})\n'
-    'open(Path(output) / "views.csv", "a").write("one run\\n")'
+    'with open(Path(output) / "views.csv", "a") as table:\n    table.write("one run\\n")\n'
+    'save_part(Path(output), "cohort", preset=preset, seed=seed or 2023, cohort=counts, splits={})'
+)
+SIMULATOR = (
+    "from pathlib import Path\nfigures = Path(output) / 'figures'\nfigures.mkdir(exist_ok=True)\n"
+    "(figures / 'simulator_spectra.png').write_text('a figure')"
 )
 
 
@@ -54,7 +61,7 @@ def test_declared_parameters_are_read_without_running(tmp_path):
     path = write_notebook(tmp_path / "01_x.ipynb", parameters="a = 1  # one\nb = [1, 2]\nc = None\nd = -2.5")
     assert declared_parameters(path) == {"a": 1, "b": [1, 2], "c": None, "d": -2.5}
     path = write_notebook(tmp_path / "02_x.ipynb", parameters="a = 1\nb = a + 1")
-    with pytest.raises(ValueError, match="02_x.ipynb, parameters cell: 'b = a \\+ 1' is no literal"):
+    with pytest.raises(ValueError, match="02_x.ipynb, parameters cell: got 'b = a \\+ 1', must be a literal"):
         declared_parameters(path)
 
 
@@ -62,8 +69,8 @@ def test_declared_parameters_are_read_without_running(tmp_path):
     ("parameters", "error", "words"),
     [
         ({"epochss": 3}, ValueError, "parameter 'epochss' is unknown, must be one of .*epochs"),
-        ({"output": "x"}, ValueError, "parameter 'output': give it as --output"),
-        ({"cohort": "x"}, ValueError, "parameter 'cohort': give it as --cohort"),
+        ({"output": "x"}, ValueError, "parameter 'output': use the option --output"),
+        ({"cohort": "x"}, ValueError, "parameter 'cohort': use the option --cohort"),
         ({"women": 0}, ValueError, "women: got 0"),
         ({"epochs": "many"}, TypeError, "epochs: got 'many'"),
         ({"age_limits": "terciles"}, TypeError, "age_limits"),
@@ -123,8 +130,8 @@ def test_weights_are_looked_for_where_the_command_runs(tmp_path, monkeypatch):
     assert asked["parameters"]["weights"] == str(tmp_path / "mine.h5")
 
 
-def test_a_changed_table_is_told_and_prepared_views_outlive_it(tmp_path, notebooks):
-    """A row is taken out of a user's table: the run is refused in words, and --overwrite keeps what is prepared."""
+def test_a_changed_table_is_reported_and_prepared_views_are_kept(tmp_path, notebooks):
+    """A row is removed from the user's table: the run is refused, and --overwrite keeps the prepared views."""
     rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
     table, run = write_table(tmp_path / "views.csv", rows), tmp_path / "run"
     runner.run_notebooks(run, cohort=table, notebooks=notebooks)
@@ -132,7 +139,7 @@ def test_a_changed_table_is_told_and_prepared_views_outlive_it(tmp_path, noteboo
     for name in ("views.npy", "views.json", "quantification.npy", "other/views.npy"):
         (run / "cache" / name).write_text("prepared")
     write_table(table, rows[4:])
-    with pytest.raises(FileExistsError, match="was begun with another content of .*views.csv"):
+    with pytest.raises(FileExistsError, match="views.csv has changed since the run was started"):
         runner.run_notebooks(run, cohort=table, notebooks=notebooks)
     runner.run_notebooks(run, cohort=table, overwrite=True, notebooks=notebooks)
     assert sorted(p.name for p in (run / "cache").iterdir()) == ["views.json", "views.npy"]
@@ -140,37 +147,50 @@ def test_a_changed_table_is_told_and_prepared_views_outlive_it(tmp_path, noteboo
     assert not (run / "cache").exists()
 
 
-def test_a_run_does_not_fill_the_folder_of_its_cohort(tmp_path, notebooks):
+def test_the_run_of_a_views_table_has_no_part_on_the_simulator(tmp_path, notebooks):
+    write_notebook(notebooks / "00_simulator.ipynb", SIMULATOR)
+    rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
+    table = write_table(tmp_path / "views.csv", rows)
+    for name, cohort in (("own", table), ("simulated", None)):
+        runner.run_notebooks(tmp_path / name, cohort=cohort, notebooks=notebooks)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text(encoding="utf-8"))
+        pages = {page.stem for page in (tmp_path / name / "notebooks").glob("*.html")}
+        ran = {"01_first", "02_second"} | (set() if cohort else {"00_simulator"})
+        assert pages == set(manifest["notebooks"]) == ran
+        assert (tmp_path / name / "figures" / "simulator_spectra.png").exists() == (cohort is None)
+
+
+def test_the_cohort_may_not_lie_in_the_runs_folder(tmp_path, notebooks):
     run = tmp_path / "run"
     run.mkdir()
     (run / "a.dcm").write_bytes(b"")
     (run / "views.csv").write_text("patient_id,age,laterality,view,image,bac\n1,50,L,CC,a.dcm,1\n")
     (run / "manifest.json").write_text('{"kit": "bac-utils"}')
-    with pytest.raises(ValueError, match="which the run fills"):
+    with pytest.raises(ValueError, match="cohort: got .*, must not lie in the run's folder"):
         runner.run_notebooks(run, cohort=run / "views.csv", overwrite=True, notebooks=notebooks)
     assert (run / "views.csv").exists()
 
 
 @pytest.mark.parametrize("manifest", [None, "{}", '{"kit": "other"}', "not json", "[]"])
-def test_foreign_folders_are_left_alone(tmp_path, notebooks, manifest):
+def test_other_folders_are_not_touched(tmp_path, notebooks, manifest):
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "views.csv").write_text("mine")
     if manifest:
         (folder / "manifest.json").write_text(manifest)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    with pytest.raises(FileExistsError, match="holds something else"):
+    with pytest.raises(FileExistsError, match="contains something other than a run"):
         runner.run_notebooks(folder, overwrite=True, notebooks=notebooks)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_a_file_is_no_output(tmp_path, notebooks):
+def test_a_file_cannot_be_the_output(tmp_path, notebooks):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(FileExistsError, match="is a file"):
         runner.run_notebooks(tmp_path / "run", overwrite=True, notebooks=notebooks)
 
 
-def test_fail_go_on_finish_refuse_overwrite(tmp_path, notebooks):
+def test_fail_resume_finish_refuse_overwrite(tmp_path, notebooks):
     run, environment = tmp_path / "run", dict(os.environ)
     with pytest.raises(NotebookError, match="02_second.ipynb, cell \\[3\\] \\(number = 6\\): KeyError: 'no such view'"):
         runner.run_notebooks(run, parameters={"fail": True}, notebooks=notebooks)
@@ -178,15 +198,15 @@ def test_fail_go_on_finish_refuse_overwrite(tmp_path, notebooks):
     pages = sorted(p.name for p in (run / "notebooks").iterdir())
     assert pages == ["01_first.html", "01_first.ipynb", "02_second.html", "02_second.ipynb", "kernels.log"]
     assert "no such view" in (run / "notebooks" / "02_second.html").read_text(encoding="utf-8")
-    with pytest.raises(FileExistsError, match="holds a run with parameters {'fail': True}, not {}"):
+    with pytest.raises(FileExistsError, match="contains a run with parameters {'fail': True}, not {}"):
         runner.run_notebooks(run, notebooks=notebooks)
 
-    write_notebook(notebooks / "02_second.ipynb", "print('mended')")
+    write_notebook(notebooks / "02_second.ipynb", "print('repaired')")
     summary = runner.run_notebooks(run, parameters={"fail": True}, notebooks=notebooks)
     assert summary["cohort"]["women"] == 4
     assert (run / "views.csv").read_text() == "one run\n"  # the first notebook was not run again
     assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["finished"]
-    with pytest.raises(FileExistsError, match="holds a finished run"):
+    with pytest.raises(FileExistsError, match="contains a finished run"):
         runner.run_notebooks(run, parameters={"fail": True}, notebooks=notebooks)
 
     (run / "my_notes.txt").write_text("mine")
@@ -214,10 +234,45 @@ def test_a_changed_notebook_is_run_again(monkeypatch, tmp_path, notebooks):
     assert ran == ["01_first", "02_second"] * 2
 
 
+HOLD = """import sys
+from pathlib import Path
+from bac_utils._files import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()"""
+
+
 def test_one_run_at_a_time(tmp_path, notebooks):
-    (tmp_path / "run").mkdir()
-    with runner._locked(tmp_path / "run"), pytest.raises(FileExistsError, match="filled by another run"):
+    run = tmp_path / "run"
+    run.mkdir()
+    words = [sys.executable, "-c", HOLD, str(run)]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(FileExistsError, match=f"^{re.escape(str(run))} is in use by another process$"):
+            runner.run_notebooks(run, notebooks=notebooks)
+        holder.kill()
+    assert [path.name for path in run.iterdir()] == [".lock"]
+    assert runner.run_notebooks(run, notebooks=notebooks)["cohort"]["women"] == 4  # released with its process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock")
+@pytest.mark.parametrize(
+    ("where", "error", "cause"),
+    [
+        ("fcntl.flock", OSError(errno.ENOLCK, "No locks available"), "No locks available"),
+        ("fcntl.flock", OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        ("filelock.FileLock.acquire", NotImplementedError("no flock here"), "no flock here"),
+    ],
+)
+def test_a_file_system_without_locks_is_reported_as_such(tmp_path, notebooks, monkeypatch, where, error, cause):
+    def refuse(*words, **options):
+        raise error
+
+    monkeypatch.setattr(where, refuse)
+    with pytest.raises(OSError, match=f"cannot be locked .*{cause}") as caught:
         runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    assert "another process" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert str(tmp_path / "run") in str(caught.value)
 
 
 def test_a_dead_kernel_is_named(tmp_path, notebooks):
@@ -228,7 +283,7 @@ def test_a_dead_kernel_is_named(tmp_path, notebooks):
 
 
 def test_no_notebooks(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no notebooks in"):
+    with pytest.raises(FileNotFoundError, match="contains no notebooks"):
         runner.run_notebooks(tmp_path / "run", notebooks=tmp_path)
 
 
@@ -319,7 +374,7 @@ def test_failures_are_one_line(tmp_path):
     for words in (["run", "--output", tmp_path], ["simulate", tmp_path, "--women", "1"]):
         done = call(*words)
         assert done.exit_code == 1
-        assert done.output.startswith("error: ") and "holds something else" in done.output
+        assert done.output.startswith("error: ") and "contains something other than a" in done.output
         assert len(done.output.splitlines()) == 1
 
 
@@ -348,31 +403,63 @@ def test_parse_value(text, value):
 
 
 def test_simulate_keeps_to_its_folder(monkeypatch, tmp_path):
-    from bac_utils.simulator import population as phantom
+    from bac_utils.simulator import cohort_files
 
-    monkeypatch.setattr(phantom, "simulate_cohort", lambda folder, *rest: folder / "views.csv")
+    monkeypatch.setattr(cohort_files, "simulate_cohort", lambda folder, *rest: folder / "views.csv")
     words = ["simulate", tmp_path / "out", "--women", 3, "--seed", 5]
     assert call(*words).exit_code == 0
-    assert call(*words).exit_code == 0  # the same again goes on
+    assert call(*words).exit_code == 0  # the same command resumes
     done = call(*words, "--spacing", 0.1)
     assert done.exit_code == 1
-    assert "another simulation" in done.output
+    assert "contains another simulation" in done.output
 
 
 def test_closing_words(tmp_path):
     (tmp_path / "manifest.json").write_text('{"asked": {"cohort": ""}}')
     cohort = {"women": 4, "bac_women": 1, "age_median": 59.0}
-    summary = {"cohort": cohort, "detection": None, "quantification": None, "timing": None}
+    summary = dict.fromkeys(SUMMARY_KEYS) | {"cohort": cohort}
     words = runner.closing_words(tmp_path, summary)
-    assert "Spearman rho" in words and "0.88" in words
+    assert "Spearman" in words and "0.88" in words  # the paper's
+    assert "1 (25.0%)" in words and "194 (13.0%)" in words  # BAC+ women of this run and of the paper
     assert str(tmp_path / "figures") in words
-    assert "Simulated" in words
+    assert "Simulated views" in words
+    (tmp_path / "manifest.json").write_text('{"asked": {"cohort": "views.csv"}}')
+    assert "Simulated views" not in runner.closing_words(tmp_path, summary)
 
 
-def test_pages_ask_no_other_host(tmp_path):
-    path = write_notebook(tmp_path / "01_x.ipynb", "print(1)")
-    execution._write_page(path)
-    page = path.with_suffix(".html").read_text(encoding="utf-8")
-    assert 'src="http' not in page
-    assert 'href="http' not in page
-    assert "cdn" not in page
+OUTPUTS = """import sys, time, warnings
+import ipywidgets
+from IPython.display import display
+from tqdm import tqdm, trange
+for _ in tqdm(range(3), desc="rendering", unit="woman"):
+    time.sleep(0.01)
+for _ in tqdm(iter("abc"), desc="reading", unit=" file", mininterval=0):
+    time.sleep(0.01)
+with tqdm(total=5e6, unit_scale=True, desc="loading", unit="B") as bar:
+    bar.update(2.5e6)
+for _ in trange(2, desc="outer"):
+    for _ in trange(2, desc="inner", leave=False):
+        time.sleep(0.01)
+warnings.warn("the scale was guessed at 50%| 1/2")
+print("a plain line", file=sys.stderr)
+display(ipywidgets.IntSlider(description="slide"))"""
+
+
+def test_executed_notebooks_and_pages_are_clean(tmp_path):
+    """Without widget state, progress bars and anything from other hosts; real warnings stay."""
+    path = write_notebook(tmp_path / "01_x.ipynb", OUTPUTS, "print('with $x^2$')")
+    with execution.kernel_environment(tmp_path / "kernels.log"):
+        execution.execute(path, {}, tmp_path / "pages", "01_x")
+    executed = nbformat.read(tmp_path / "pages" / "01_x.ipynb", as_version=4)
+    page = (tmp_path / "pages" / "01_x.html").read_text(encoding="utf-8")
+    assert "widgets" not in executed.metadata and "application/vnd.jupyter.widget-state+json" not in page
+    text = "".join(o.text for cell in executed.cells for o in cell.get("outputs", []) if o.get("name") == "stderr")
+    lines = text.splitlines()
+    assert len(lines) == 3 and lines[0].endswith("UserWarning: the scale was guessed at 50%| 1/2")
+    assert lines[1].strip().startswith("warnings.warn(") and lines[2] == "a plain line"
+    for word in ("rendering", "reading", "loading", "outer", "inner"):
+        assert not re.search(rf"{word}: +\d", page)
+    assert "the scale was guessed" in page
+    loaded = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)\s*=\s*[\"']?([^\"'\s>]+)", page)
+    assert not [address for address in loaded if re.match("(https?:)?//", address)]
+    assert not re.search(r"cdn|@import|url\([\"']?(https?:)?//|import\([\"']http", page)

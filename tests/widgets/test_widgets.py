@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,9 @@ import pytest
 from finished_run import make_run
 from PIL import Image
 
-from bac_utils.detection import detection_metrics
-from bac_utils.detector import RULES, kept_thresholds
+from bac_utils.detection import RULES, detection_metrics
+from bac_utils.detector import kept_thresholds, load_point, save_point
+from bac_utils.settings import PAPER_HEATMAP_THRESHOLD
 from bac_utils.statistics import wilson
 from bac_utils.views_table import check_views, read_views
 from bac_utils.widgets import CohortExplorer, ThresholdTuner, ViewStore, open_browser, open_tuner, svg
@@ -22,6 +24,7 @@ from bac_utils.widgets.canvas import STATIC, Picture, ViewCanvas, grey_levels, o
 from bac_utils.widgets.explorer import group_summary, women_with_burden
 from bac_utils.widgets.originals import Originals
 from bac_utils.widgets.reader_notes import LABELS, ReaderNotes
+from bac_utils.widgets.tuning import LengthTuner
 
 
 @pytest.fixture(scope="module")
@@ -57,40 +60,59 @@ def test_a_move_of_the_detection_threshold(tuner, store):
 
 
 def test_buttons_of_the_operating_points(tuner):
+    tuner.heat_threshold.value = 0.8
     for rule in RULES:
         tuner.rules[rule].click()
         assert tuner.threshold.value == tuner.points[rule].threshold
-    assert tuner.heat_threshold.value == 0.3  # the paper's button came last
+        assert tuner.heat_threshold.value == 0.8  # also after the paper's: its Th belongs to another heatmap
+    assert "0.3 belongs to Grad-CAM++ over its per-image maximum" in tuner.status.value
     tuner.curves._answer(None, {"type": "pick", "from": "youden", "to": "youden"}, [])
     assert tuner.threshold.value == tuner.points["youden"].threshold
     assert all(title in tuner.table.value for title in RULES.values())
 
 
-def test_a_move_of_the_heatmap_threshold(tuner, store):
-    from bac_utils.widgets.tuning import LengthTuner, measure_view
+def test_the_papers_button_sets_its_th_for_its_own_heatmap(tmp_path):
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False, form="per-image-maximum")
+    tuner = open_tuner(run, samples=10)
+    tuner.heat_threshold.value = 0.8
+    tuner.rules["paper"].click()
+    assert tuner.heat_threshold.value == PAPER_HEATMAP_THRESHOLD
+    tuner.keep.click()
+    kept = kept_thresholds(run)
+    assert (kept.rule, kept.heatmap_threshold, kept.heatmap) == ("paper", 0.3, "per-image-maximum")
 
+
+def test_a_move_of_the_heatmap_threshold(tuner, store):
     row = tuner.view.value
+    tuner.threshold.value = 0.4
+    shown = []
     for th in (0.2, 0.5):
         tuner.heat_threshold.value = th
-        found = measure_view(store.pixels(row), store.heat(row), th, store.spacing_mm(row))
-        assert f"<b class='bac-area'>{found['area']:.0f}</b> mm²" in tuner.measured.value
-        assert f"<b class='bac-length'>{found['length']:.0f}</b> mm" in tuner.measured.value
-        assert f"{LengthTuner(store, 'validation', 5).rho(th):.2f}" in tuner.rho.html
-        assert len(tuner.canvas.outlines[0]) == 1
+        found = store.measure(row, replace(store.point, threshold=0.4, heatmap_threshold=th))
+        assert f"<b class='bac-area'>{found.area_mm2:.1f}</b> mm²" in tuner.measured.value
+        assert f"<b class='bac-length'>{found.length_mm:.1f}</b> mm" in tuner.measured.value
+        assert f"{LengthTuner(store, 'validation', 5).rho(0.4, th)[0]:.2f}" in tuner.rho.html
+        assert f"{found.length_mm:.1f} mm" in tuner.canvas.texts[0]
+        shown.append(tuner.canvas.outlines[0])
+    assert shown[0] and shown[1]
     tuner.heat_threshold.value = 0.98
-    assert tuner.canvas.outlines == [[]]
+    assert tuner.canvas.outlines == [[]] and "no artery could be traced" in tuner.measured.value
+    tuner.threshold.value, tuner.heat_threshold.value = 1.0, 0.2
+    assert tuner.canvas.outlines == [[]] and "BAC−" in tuner.measured.value  # nothing is measured below the threshold
 
 
 def test_keep_writes_what_the_sliders_say(tuner, run):
     tuner.threshold.value, tuner.heat_threshold.value = 0.612, 0.44
     tuner.keep.click()
     kept = kept_thresholds(run)
-    assert (kept["threshold"], kept["heatmap_threshold"], kept["rule"]) == (0.612, 0.44, "by hand")
-    assert "kept in kept_thresholds.json" in tuner.status.value
+    assert (kept.threshold, kept.heatmap_threshold, kept.rule) == (0.612, 0.44, "by hand")
+    assert kept.heatmap == "local-logits"
+    assert "saved in kept_thresholds.json" in tuner.status.value
     tuner.rules["youden"].click()
     tuner.keep.click()
-    assert kept_thresholds(run)["rule"] == "youden"
-    assert ThresholdTuner(ViewStore(run), samples=20).threshold.value == tuner.threshold.value  # it begins with them
+    assert kept_thresholds(run).rule == "youden"
+    again = ThresholdTuner(ViewStore(run), samples=20)  # it begins with them
+    assert (again.threshold.value, again.heat_threshold.value) == (tuner.threshold.value, 0.44)
 
 
 def test_nothing_is_kept_while_a_held_out_set_is_shown(tuner, run):
@@ -106,7 +128,7 @@ def test_nothing_is_kept_while_a_held_out_set_is_shown(tuner, run):
     after = (run / "kept_thresholds.json").read_bytes() if (run / "kept_thresholds.json").is_file() else None
     assert after == before
     tuner.keep.click()
-    assert {"quantification", "test"} <= set(kept_thresholds(run)["sets_seen"])
+    assert {"quantification", "test"} <= set(kept_thresholds(run).sets_seen)
 
 
 def test_the_test_set_is_no_choosing_set(store):
@@ -118,8 +140,10 @@ def test_without_heatmaps(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
     (run / "heatmaps.npz").unlink()
     tuner, browser = open_tuner(run, samples=10), open_browser(run)
-    assert tuner.view.value is None and "no correlation" in tuner.rho.html
-    assert "no heatmap" in browser.canvas.views[0]["text"] and browser.canvas.outlines == [[]] * 4
+    assert tuner.view.value is None and "No set with heatmaps and known lengths" in tuner.rho.html
+    browser.split.value, browser.outcomes.value = "all", "TP"
+    assert "no heatmap was saved" in browser.canvas.texts[browser.canvas.selected]
+    assert browser.canvas.outlines == [[]] * 4
     tuner.heat_threshold.value = browser.heat_threshold.value = 0.5
     monkeypatch.setenv(HEADLESS, "1")
     assert all("image/png" in widget._repr_mimebundle_() for widget in (tuner, browser))
@@ -168,7 +192,8 @@ def test_filters(browser):
     for name in ("TP", "FP", "FN", "TN"):
         browser.outcomes.value = name
         assert browser.women == sorted(table.loc[table["outcome"] == name, "patient_id"].unique())
-        if browser.women:
+        for place in range(len(browser.women)):
+            browser.go(place)
             assert table.loc[browser._rows[browser.canvas.selected], "outcome"] == name
     browser.outcomes.value = "all"
     browser.ages.value = (60, 70)
@@ -176,18 +201,42 @@ def test_filters(browser):
     browser.ages.value = (browser.ages.min, browser.ages.max)
     browser.burden.value = (5, browser.burden.max)
     assert set(browser.women) == set(table.loc[table["burden"] >= 5, "patient_id"])
-    browser.burden.value = (browser.burden.max, browser.burden.max)
-    if not browser.women:
-        assert "No woman fits" in browser.where.value and browser.label.disabled
+    browser.outcomes.value, browser.burden.value = "TN", (browser.burden.max, browser.burden.max)
+    assert browser.women == [] and "No woman fits" in browser.where.value and browser.label.disabled
 
 
-def test_outline_follows_th(browser):
-    browser.split.value = "test"
-    browser.outcomes.value = "all"
-    browser.heat_threshold.value = 0.1
-    low = [len(sum(polygons, [])) for polygons in browser.canvas.outlines]
+def test_outline_and_length_follow_th(browser, store):
+    browser.split.value, browser.outcomes.value = "test", "TP"
+    place = browser.canvas.selected
+    row = browser._rows[place]
+    for th in (0.2, 0.4):
+        browser.heat_threshold.value = th
+        found = store.measure(row, replace(store.point, heatmap_threshold=th))
+        assert f"{found.length_mm:.1f} mm, {found.area_mm2:.1f} mm²" in browser.canvas.texts[place]
+        assert browser.canvas.outlines[place]
     browser.heat_threshold.value = 0.98
-    assert browser.canvas.outlines == [[]] * 4 and max(low) > 0
+    assert browser.canvas.outlines == [[]] * 4
+
+
+def test_a_th_between_the_steps_of_the_slider_is_kept(tmp_path):
+    """Tuner and browser open at the run's own operating point, so that they show the lengths of its tables."""
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    save_point(run, replace(load_point(run), threshold=0.4321, heatmap_threshold=0.333))
+    tuner, browser = open_tuner(run, samples=10), open_browser(run)
+    assert tuner.point == browser.point == load_point(run)
+
+
+def test_one_to_one_is_one_pixel_of_the_original(browser, store):
+    sent = []
+    browser.canvas.send = lambda message, buffers=None: sent.append(message)
+    browser.actual.click()
+    browser._worker.submit(lambda: None).result(10)
+    (message,) = sent
+    assert (message["type"], message["index"]) == ("actual", browser.canvas.selected)
+    # the run's images have pixels of 0.5 mm, and so have its prepared views
+    assert message["scale"] == pytest.approx(1, abs=0.02)
+    browser.whole.click()
+    assert sent[-1] == {"type": "reset"}
 
 
 def test_notes_go_to_the_file_at_once(browser, run):
@@ -240,8 +289,8 @@ def test_sharpening_sends_the_original(browser, store):
         assert x0 <= 10 and y0 <= 60 and x1 >= 40 and y1 >= 120
         tile = np.frombuffer(browser.canvas.tiles[index], "<u2").reshape(view["rows"], view["columns"])[y0:y1, x0:x1]
         inside = tile > 0
-        if grey.shape == tile.shape and inside.sum() > 100:  # the same spacing here, so the same pixels
-            assert np.corrcoef(grey[inside], tile[inside])[0, 1] > 0.9
+        assert grey.shape == tile.shape and inside.sum() > 100  # the same spacing here, so the same pixels
+        assert np.corrcoef(grey[inside], tile[inside])[0, 1] > 0.9
     assert browser.sharpen({"view": "another", "index": 0, "rect": [0, 0, 1, 1], "size": [1, 1]}) is None
     with pytest.raises(ValueError, match="rect: got"):
         Originals(store, 0.5).part(0, (-900, -900, -800, -800), (10, 10), False, (0, 1))
@@ -267,8 +316,8 @@ def test_mirrored_outlines():
     canvas.show([view | {"mirror": True, "outline": [square]}])
     assert canvas.outlines == [[[9.0, 1.0, 7.0, 1.0, 7.0, 2.0]]]
     assert (canvas.views[0]["aspect"], canvas.views[0]["row_mm"]) == (2.0, 2.0)
-    canvas.show_outlines([[square + 1]])
-    assert canvas.outlines == [[[8.0, 2.0, 6.0, 2.0, 6.0, 3.0]]]
+    canvas.update([[square + 1]], ["12 mm"])
+    assert canvas.outlines == [[[8.0, 2.0, 6.0, 2.0, 6.0, 3.0]]] and canvas.texts == ["12 mm"]
 
 
 @pytest.fixture
@@ -342,5 +391,5 @@ def test_the_scripts_come_with_the_package():
 
 
 def test_nothing_identifying_but_the_identifier(browser):
-    shown = json.dumps(browser.canvas.views) + browser.where.value + browser.noted.value
+    shown = json.dumps([browser.canvas.views, browser.canvas.texts]) + browser.where.value + browser.noted.value
     assert "images/" not in shown and ".png" not in shown

@@ -54,6 +54,7 @@ function render({ model, el }) {
   el.appendChild(root);
   let panels = [];
   let waiting = 0;
+  const initial = { centre: 1, width: 6 }; // the window of canvas.py
 
   const drawAll = () => panels.forEach(draw);
 
@@ -69,7 +70,6 @@ function render({ model, el }) {
       const canvas = document.createElement("canvas");
       canvas.dataset.view = view.key;
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `${view.title}. ${view.text}`);
       const frame = document.createElement("div");
       frame.className = "bac-view";
       frame.appendChild(canvas);
@@ -156,11 +156,14 @@ function render({ model, el }) {
       }
     }
     annotate(context, panel, ratio, sy);
+    canvas.setAttribute("aria-label", `${view.title}. ${textOf(panel)}`);
     canvas.dataset.zoom = panel.zoom.toFixed(2);
     canvas.dataset.sharp = panel.sharp && panel.zoom > 1 ? "1" : "0";
     canvas.dataset.polygons = String(polygons.length);
     panel.frame.classList.toggle("bac-selected", model.get("selected") === panel.index && panels.length > 1);
   }
+
+  const textOf = (panel) => model.get("texts")[panel.index] ?? "";
 
   function annotate(context, panel, ratio, sy) {
     const { view, canvas } = panel;
@@ -176,7 +179,7 @@ function render({ model, el }) {
     const side = view.mirror ? "left" : "right"; // away from the chest wall
     const x = view.mirror ? 8 * ratio : canvas.width - 8 * ratio;
     line(view.title, x, 18 * ratio, side);
-    view.text.split("\n").forEach((text, i) => line(text, x, (35 + 16 * i) * ratio, side));
+    textOf(panel).split("\n").forEach((text, i) => line(text, x, (35 + 16 * i) * ratio, side));
     if (view.missing) line(view.missing, canvas.width / 2, canvas.height / 2, "center");
     if (!view.row_mm) return;
     const perMm = sy / view.row_mm;
@@ -217,25 +220,46 @@ function render({ model, el }) {
     panel.y = Math.max(0, Math.min(panel.view.rows, panel.y));
   }
 
+  // Zoom a view about a point of its canvas; linked views follow about the corresponding point.
   function zoom(panel, factor, at) {
-    const before = geometry(panel);
     const [px, py] = at ?? [panel.canvas.width / 2, panel.canvas.height / 2];
-    const x = (px - before.left) / before.sx, y = (py - before.top) / before.sy;
-    panel.zoom *= factor;
-    panel.zoom = Math.max(1, Math.min(MAX_ZOOM, panel.zoom));
-    const after = geometry(panel);
-    panel.x = x - (px - panel.canvas.width / 2) / after.sx;
-    panel.y = y - (py - panel.canvas.height / 2) / after.sy;
-    keepInside(panel);
-    draw(panel);
+    for (const other of together(panel)) {
+      const across = other.view.mirror === panel.view.mirror ? px : other.canvas.width - px;
+      const before = geometry(other);
+      const x = (across - before.left) / before.sx, y = (py - before.top) / before.sy;
+      other.zoom = Math.max(1, Math.min(MAX_ZOOM, other.zoom * factor));
+      const after = geometry(other);
+      other.x = x - (across - other.canvas.width / 2) / after.sx;
+      other.y = y - (py - other.canvas.height / 2) / after.sy;
+      keepInside(other);
+      draw(other);
+    }
     ask();
   }
 
-  function reset(panel) {
-    panel.zoom = 1;
-    panel.asked = null;
-    keepInside(panel);
-    draw(panel);
+  const together = (panel) => (model.get("linked") ? panels : [panel]);
+
+  // Move a view by pixels of its canvas; linked mirror images move the other way.
+  function shift(panel, dx, dy) {
+    for (const other of together(panel)) {
+      const { sx, sy } = geometry(other);
+      other.x -= (other.view.mirror === panel.view.mirror ? dx : -dx) / sx;
+      other.y -= dy / sy;
+      keepInside(other);
+      draw(other);
+    }
+  }
+
+  function reset() {
+    for (const panel of panels) {
+      panel.zoom = 1;
+      panel.asked = null;
+      keepInside(panel);
+    }
+    model.set("centre", initial.centre);
+    model.set("width", initial.width);
+    model.save_changes();
+    drawAll();
   }
 
   function select(index) {
@@ -257,8 +281,11 @@ function render({ model, el }) {
       event.preventDefault();
       zoom(panel, Math.exp(-event.deltaY / 400), at(event));
     }, { passive: false });
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-    canvas.addEventListener("dblclick", () => reset(panel));
+    canvas.addEventListener("contextmenu", (event) => {
+      event.preventDefault();
+      event.stopPropagation(); // or JupyterLab opens its own menu
+    });
+    canvas.addEventListener("dblclick", reset);
     canvas.addEventListener("pointerdown", (event) => {
       root.focus({ preventScroll: true });
       select(panel.index);
@@ -272,11 +299,7 @@ function render({ model, el }) {
       drag.y = event.clientY;
       if (drag.right) { setWindow(dx / 60, dy / 60); return; }
       const ratio = window.devicePixelRatio || 1;
-      const { sx, sy } = geometry(panel);
-      panel.x -= (dx * ratio) / sx;
-      panel.y -= (dy * ratio) / sy;
-      keepInside(panel);
-      draw(panel);
+      shift(panel, dx * ratio, dy * ratio);
     });
     canvas.addEventListener("pointerup", () => { drag = null; ask(); });
     canvas.addEventListener("pointercancel", () => { drag = null; });
@@ -289,17 +312,15 @@ function render({ model, el }) {
   }
 
   const pan = (panel, dx, dy) => {
-    const { sx, sy } = geometry(panel);
-    panel.x += (dx * panel.canvas.width) / sx / 8;
-    panel.y += (dy * panel.canvas.height) / sy / 8;
-    keepInside(panel);
-    draw(panel);
+    shift(panel, (-dx * panel.canvas.width) / 8, (-dy * panel.canvas.height) / 8);
     ask();
   };
   const shown = () => panels[model.get("selected")] ?? panels[0];
   const here = {
     "+": () => zoom(shown(), 1.5), "=": () => zoom(shown(), 1.5), "-": () => zoom(shown(), 1 / 1.5),
-    "0": () => panels.forEach(reset),
+    "0": reset,
+    "l": () => { model.set("linked", !model.get("linked")); model.save_changes(); },
+    "r": () => model.send({ type: "actual" }),
     "a": () => pan(shown(), -1, 0), "d": () => pan(shown(), 1, 0), "w": () => pan(shown(), 0, -1), "s": () => pan(shown(), 0, 1),
     "[": () => setWindow(-0.25, 0), "]": () => setWindow(0.25, 0), ",": () => setWindow(0, -0.25), ".": () => setWindow(0, 0.25),
     "o": () => { model.set("show_outline", !model.get("show_outline")); model.save_changes(); },
@@ -316,17 +337,18 @@ function render({ model, el }) {
   });
 
   const watcher = new ResizeObserver(() => requestAnimationFrame(drawAll));
-  const onSharp = (message, buffers) => {
-    if (message?.type !== "sharp") return;
-    const panel = panels[message.index];
-    if (!panel || panel.view.key !== message.view) return;
+  const onMessage = (message, buffers) => {
+    if (message?.type === "reset") { reset(); return; }
+    const panel = panels[message?.index];
+    if (message?.type === "actual" && panel) { zoom(panel, message.scale / geometry(panel).sy); return; }
+    if (message?.type !== "sharp" || !panel || panel.view.key !== message.view) return;
     const [rows, columns] = message.size;
     panel.sharp = { rect: message.rect, rows, columns, grey: words(buffers[0]) };
     tone();
   };
-  model.on("msg:custom", onSharp);
+  model.on("msg:custom", onMessage);
   model.on("change:views", build);
-  const redraw = ["outlines", "opacity", "show_outline", "selected"].map((name) => `change:${name}`);
+  const redraw = ["outlines", "texts", "opacity", "show_outline", "selected"].map((name) => `change:${name}`);
   redraw.forEach((name) => model.on(name, drawAll));
   const retone = ["change:centre", "change:width"];
   retone.forEach((name) => model.on(name, tone));
@@ -334,7 +356,7 @@ function render({ model, el }) {
   return () => {
     watcher.disconnect();
     clearTimeout(waiting);
-    model.off("msg:custom", onSharp);
+    model.off("msg:custom", onMessage);
     model.off("change:views", build);
     redraw.forEach((name) => model.off(name, drawAll));
     retone.forEach((name) => model.off(name, tone));

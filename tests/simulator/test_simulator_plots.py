@@ -1,4 +1,4 @@
-"""Figures of the simulator: the numbers that they were given, at one scale, and no trace in anybody else's style."""
+"""Figures of the simulator: the numbers and scales shown, and no effect on the global style."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -24,13 +24,13 @@ def texts(figure):
     return " ".join(t.get_text() for t in figure.findobj(mpl.text.Text))
 
 
-def picture(rows, columns, spacing, title=""):
+def image(rows, columns, spacing, title=""):
     pixels = np.random.default_rng(rows).random((rows, columns)).astype(np.float32)
     return {"pixels": pixels, "spacing_mm": spacing, "title": title}
 
 
-def test_whole_views_have_one_scale():
-    rows = {"digital": [picture(960, 720, 0.25, "L CC")], "film": [picture(1200, 600, 0.1), picture(1100, 700, 0.1)]}
+def test_whole_views_have_the_same_scale():
+    rows = {"digital": [image(960, 720, 0.25, "L CC")], "film": [image(1200, 600, 0.1), image(1100, 700, 0.1)]}
     figure = simulator_plots.side_by_side(rows, "credit")
     figure.draw_without_rendering()
     boxes = [axes.get_window_extent() for axes in figure.axes if axes.images]
@@ -45,7 +45,7 @@ def test_whole_views_have_one_scale():
 def test_close_ups_outline_the_artery():
     artery = np.zeros((200, 200), bool)
     artery[90:110, 20:180] = True
-    figure = simulator_plots.close_ups([picture(200, 200, 0.2) | {"artery": artery}])
+    figure = simulator_plots.close_ups([image(200, 200, 0.2) | {"artery": artery}])
     plain, outlined = figure.axes
     assert not plain.collections
     (contour,) = outlined.collections
@@ -76,7 +76,7 @@ def test_exponents_show_every_view_and_the_published_ones():
             ("real film", "CC", 3.1),
             ("real film", "CC", 3.3),
             ("real film", "MLO", 3.0),
-            ("simulated tissue", "CC", 3.2),
+            ("simulated attenuation", "CC", 3.2),
         ],
         columns=["source", "view", "beta"],
     )
@@ -84,7 +84,7 @@ def test_exponents_show_every_view_and_the_published_ones():
     drawn = [y for line in figure.axes[0].lines if line.get_marker() in "o^" for y in line.get_ydata()]
     assert sorted(drawn) == [3.0, 3.1, 3.2, 3.3]
     assert "published CC: 3.17 ± 0.23" in texts(figure)
-    assert "simulated\ntissue" in texts(figure) and "digital" not in texts(figure)
+    assert "simulated\nattenuation" in texts(figure) and "digital" not in texts(figure)
 
 
 def test_grey_levels_are_shares():
@@ -98,10 +98,10 @@ def test_grey_levels_are_shares():
 
 def test_artery_sizes():
     views = pd.DataFrame({"view": ["CC", "MLO"] * 20, "length_mm": np.linspace(8, 120, 40)})
-    stretches = views.assign(calibre_mm=np.linspace(1, 2, 40), strength=np.linspace(0.4, 1, 40))
-    figure = simulator_plots.artery_distributions(views, stretches, 41)
+    segments = views.assign(calibre_mm=np.linspace(1, 2, 40), strength=np.linspace(0.4, 1, 40))
+    figure = simulator_plots.artery_distributions(views, segments, 41)
     assert [axes.get_xlabel() for axes in figure.axes] == [
-        "Calcified artery in a view (mm)",
+        "Length of calcified artery per view (mm)",
         "Calibre of the artery (mm)",
         "Strength of calcification (0 to 1)",
     ]

@@ -1,0 +1,37 @@
+"""Filter what native code writes directly to stderr."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+TENSORFLOW_NOTICES = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} .*\.cc:\d+\]")
+"""Lines that TensorFlow prints at every start, whatever its log level: about oneDNN, and that there is no GPU."""
+
+
+@contextmanager
+def without_lines(unwanted: re.Pattern[bytes]) -> Iterator[None]:
+    """Collect what is written to stderr, and pass it on at the end without unwanted lines.
+
+    Args:
+        unwanted: Matches the beginning of each line to drop.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            rest = b"".join(line for line in caught if not unwanted.match(line))
+            os.write(2, rest)
