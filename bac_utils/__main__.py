@@ -158,7 +158,7 @@ def run(
         from bac_utils.study.runner import check_parameters, closing_words, run_notebooks
 
         try:
-            check_parameters(preset, parameters)
+            check_parameters(preset, parameters, simulated=cohort is None)
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(str(error)) from None
         summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
@@ -228,7 +228,7 @@ def views(
     source: Annotated[Path, typer.Argument(help="Folder with the archive's tables.", exists=True, file_okay=False)],
     output: Annotated[Path, typer.Option(help="The views table; exclusions are written next to it.", dir_okay=False)],
     images: Annotated[
-        Path | None, typer.Option(help="Folder with the images, if it is another one.", exists=True, file_okay=False)
+        Path | None, typer.Option(help="Folder of the images, if different from SOURCE.", exists=True, file_okay=False)
     ] = None,
     labels: Annotated[
         Path | None,
@@ -278,7 +278,7 @@ def pretrain(
     output: Annotated[Path, typer.Option(help="File for the backbone's weights.", dir_okay=False)],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 1,
 ) -> None:
-    """Train the bundled backbone again, on patches of simulated views."""
+    """Train the bundled weights (backbone and detector) again, on simulated views."""
     with _one_line_errors():
         from bac_utils.pretraining.patches import Recipe
         from bac_utils.pretraining.pretrain import pretrain as make

@@ -7,7 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TENSORFLOW_NOTICES = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} .*\.cc:\d+\]")
+TENSORFLOW_NOTICES = re.compile(
+    rb"WARNING: All log messages before absl|To enable the following instructions"
+    rb"|[IW]\d{4} .*\.cc:\d+\]|E\d{4} .*cuda_platform\.cc:\d+\]"
+)
 """Lines that TensorFlow prints at every start, whatever its log level: about oneDNN, and that there is no GPU."""
 
 

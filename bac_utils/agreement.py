@@ -128,7 +128,7 @@ def length_agreement(measured: Sequence[float], true: Sequence[float]) -> dict:
         standard deviations (n - 1 degrees of freedom; Bland & Altman 1986).
 
     Raises:
-        ValueError: The numbers of lengths differ, there are none, one is not finite, or a reference length is 0 or less.
+        ValueError: The numbers of lengths differ, there are none, one is not finite, or a reference length is <= 0.
     """
     measured, true = np.asarray(measured, float), np.asarray(true, float)
     if measured.size != true.size:

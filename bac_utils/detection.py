@@ -108,7 +108,7 @@ def detection_metrics(labels: Sequence[int], scores: Sequence[float], threshold:
 
 
 def choose_threshold(labels: Sequence[int], scores: Sequence[float]) -> float:
-    """Choose the operating threshold with the largest F1 on a set, which must be the validation set.
+    """Choose the detection threshold with the largest F1 on a set, which must be the validation set.
 
     The paper does not state its threshold. Candidates are the midpoints between neighbouring scores, and the lowest
     score. Among equally good ones, the highest is taken; like the paper's results, it favours precision.

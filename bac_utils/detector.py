@@ -173,7 +173,7 @@ class Detector:
             from bac_utils.heatmaps import Explainer, default_form
             from bac_utils.model import load_model
 
-        network = load_model(self.path)
+            network = load_model(self.path)
         self.shape = tuple(int(n) for n in network.input_shape[1:3])
         self.point = replace(point, heatmap=point.heatmap or default_form(network))
         self._explain = Explainer(network, [self.point.heatmap])
@@ -372,6 +372,25 @@ def kept_thresholds(folder: str | os.PathLike, file: str | os.PathLike = "") -> 
     if not file and (not model.is_file() or file_digest(model) != read_json(path).get("model_sha256")):
         return None
     return point
+
+
+def kept_heatmap(
+    kept: OperatingPoint | None, form: str | None = None, threshold: float | None = None
+) -> tuple[str | None, float | None]:
+    """Return the form of heatmap and Th to use: the requested ones, and saved ones in place of those not requested.
+
+    Args:
+        kept: From `kept_thresholds`.
+        form: Requested form, or None.
+        threshold: Requested Th, or None.
+
+    Returns:
+        Form and Th, None where neither requested nor saved. A saved Th counts only for the form it was saved with.
+    """
+    form = form or (kept.heatmap if kept else None)
+    if threshold is None and kept and kept.heatmap == form:
+        threshold = kept.heatmap_threshold
+    return form, threshold
 
 
 def _read_point(path: Path, model: Path | None = None) -> OperatingPoint:

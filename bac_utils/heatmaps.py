@@ -2,11 +2,10 @@
 
 | form | definition | scale |
 | --- | --- | --- |
-| `local-logits` | probability of each local logit; the view's logit is pooled from the local logits | as in training |
-| `grad-cam++` | Grad-CAM++ of the last convolution, divided by its per-image maximum, times the score | the view's
-score | | `layer-cam` | the same with LayerCAM, also of the last convolution with twice the resolution | the view's
-score | | `per-image-maximum` | Grad-CAM++ divided by its per-image maximum, as in the paper | none: every view reaches
-1 |
+| `local-logits` | probability of each local logit; the view's logit is pooled from them | as in training |
+| `grad-cam++` | Grad-CAM++ of the last convolution over its per-image maximum, times the score | the view's score |
+| `layer-cam` | the same with LayerCAM, also of the last convolution of twice the resolution | the view's score |
+| `per-image-maximum` | Grad-CAM++ over its per-image maximum, as in the paper | none: every view reaches 1 |
 
 All forms except the paper's are averaged with those of the view's mirror image (flipped upside down). LayerCAM (Jiang
 et al., IEEE Transactions on Image Processing 30:5875, 2021) weights each pixel of a map by its positive gradient; the
@@ -32,6 +31,8 @@ from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps
 from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMAP_THRESHOLD
 
 FORMS = LOCAL_LOGITS, GRADCAM, LAYERCAM, PER_IMAGE = HEATMAPS
+NAMES = dict(zip(FORMS, ("Local logits", "Grad-CAM++ × score", "LayerCAM × score", "Paper's Grad-CAM++"), strict=True))
+"""Names of the forms in figures."""
 LOGITS_LAYER = "cells"
 """Name of the layer with the local logits (`model.build_model`), also in saved models."""
 THRESHOLDS = tuple(k / 10 for k in range(1, 10))

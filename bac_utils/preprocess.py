@@ -146,32 +146,30 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     )
 
 
-def to_original(map_: np.ndarray, prepared: Prepared, order: int = 1) -> np.ndarray:
-    """Resample a map of the prepared view, such as a heatmap, to the grid of the original image.
+def to_original(map_: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Resample a map of the prepared view, such as a heatmap, to the grid of the original image, linearly.
+
+    Where the map shrinks, areas are averaged.
 
     Args:
         map_: (h, w) of any size; it covers the whole prepared view.
         prepared: The view that the map belongs to.
-        order: 1 for linear interpolation (area averages where the map shrinks), 0 for the nearest value, for masks.
 
     Returns:
-        Array of the original's shape, 0 outside the breast's rectangle; float32, or the dtype of the map if `order` is
-        0.
+        float32, of the original's shape, 0 outside the breast's rectangle.
 
     Raises:
-        ValueError: `map_` is not two-dimensional or is empty, or `order` is neither 0 nor 1.
+        ValueError: `map_` is not two-dimensional or is empty.
     """
-    map_ = np.asarray(map_)
+    map_ = np.ascontiguousarray(map_, np.float32)
     if map_.ndim != 2 or map_.size == 0:
         raise ValueError(f"map_: got shape {map_.shape}, must be (rows, columns)")
-    if order not in (0, 1):
-        raise ValueError(f"order: got {order!r}, must be 0 or 1")
     r0, r1, c0, c1 = prepared.box
     top, bottom, left, right = prepared.inset
     matrix = prepared.pixels.shape
     if (top, bottom, left, right) != (0, matrix[0], 0, matrix[1]):
-        map_ = _resample(map_, matrix, order)[top:bottom, left:right]
-    part = _resample(map_, (r1 - r0, c1 - c0), order)
+        map_ = np.ascontiguousarray(_resize(map_, matrix)[top:bottom, left:right])
+    part = _resize(map_, (r1 - r0, c1 - c0))
     result = np.zeros(prepared.original_shape, part.dtype)
     result[r0:r1, c0:c1] = part[:, ::-1] if prepared.flipped else part
     return result
@@ -220,14 +218,6 @@ def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
     image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def _resample(map_: np.ndarray, shape: tuple[int, int], order: int) -> np.ndarray:
-    """Resize a map to `shape`: like `_resize` if `order` is 1, with the nearest value if it is 0."""
-    if order == 1:
-        return _resize(np.ascontiguousarray(map_, np.float32), shape)
-    centres = [((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, map_.shape, strict=True)]
-    return map_[np.ix_(*centres)]
 
 
 def _segment(pixels: np.ndarray) -> tuple[np.ndarray, bool, np.ndarray]:

@@ -11,6 +11,7 @@ from bac_utils.detector import (
     OperatingPoint,
     find_detector,
     keep_thresholds,
+    kept_heatmap,
     kept_thresholds,
     load_point,
     save_point,
@@ -106,6 +107,22 @@ def test_saved_thresholds_are_used_by_run_and_score(run):
     point = find_detector(run)[1]
     assert (point.threshold, point.heatmap_threshold, point.pixel_mm) == (0.625, 0.42, 0.5)
     assert path.name not in OWN_FILES  # thresholds chosen by hand are kept with --overwrite
+
+
+@pytest.mark.parametrize(
+    ("form", "threshold", "used"),
+    [
+        (None, None, ("local-logits", 0.8)),
+        ("local-logits", None, ("local-logits", 0.8)),
+        ("grad-cam++", None, ("grad-cam++", None)),  # a Th of 0.8 for local logits means nothing for Grad-CAM++
+        (None, 0.5, ("local-logits", 0.5)),
+        ("grad-cam++", 0.5, ("grad-cam++", 0.5)),
+    ],
+)
+def test_a_saved_th_counts_only_for_its_form(form, threshold, used):
+    saved = OperatingPoint(0.7, 0.8, "local-logits")
+    assert kept_heatmap(saved, form, threshold) == used
+    assert kept_heatmap(None, form, threshold) == (form, threshold)
 
 
 def test_saved_thresholds_belong_to_their_model(run, tmp_path):

@@ -14,7 +14,7 @@ from bac_utils._files import file_digest
 from bac_utils.agreement import correlate, length_agreement
 from bac_utils.detection import METRICS, counts_metrics
 from bac_utils.detector import BUNDLED, Detector, find_detector, keep_thresholds, load_point, save_point
-from bac_utils.heatmaps import Explainer, make_heatmaps
+from bac_utils.heatmaps import NAMES, Explainer, make_heatmaps
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import load_model, predict_scores
 from bac_utils.preprocess import prepare
@@ -208,7 +208,7 @@ def test_the_heatmap_is_chosen_on_the_validation_set(finished):
     assert found["heatmap"] in HEATMAPS
     assert round(10 * found["heatmap_threshold"], 9) in range(1, 10)
     page = (folder / "notebooks" / "04_quantification.ipynb").read_text(encoding="utf-8")
-    assert f"Heatmap: {found['heatmap']}, Th = {found['heatmap_threshold']:g} (validation)" in page
+    assert f"Heatmap: {NAMES[found['heatmap']]}, Th = {found['heatmap_threshold']:g} (validation)" in page
 
 
 def test_measures_of_breasts_and_women(finished):
@@ -368,12 +368,15 @@ def test_one_view_has_one_length(measured_run, tmp_path):
     for _, index in tuner.view.options:
         tuner.view.value = index
         shown[tuple(tuner._store.table.loc[index, keys])] = tuner.canvas.texts[0]
-    browser.split.value = "test"
+    browser.split.value, browsed = "test", {}
     for place in range(len(browser.women)):
         browser.go(place)
-        for index, text in zip(browser._rows, browser.canvas.texts, strict=True):
-            if index is not None:
-                assert text.splitlines()[-1] == shown[tuple(browser._table.loc[index, keys])].splitlines()[-1]
-    for key, row in scored[scored["bac_length_mm"] > 0].iterrows():
+        panels = zip(browser._rows, browser.canvas.texts, strict=True)
+        browsed |= {tuple(browser._table.loc[i, keys]): text for i, text in panels if i is not None}
+    with_length = scored[scored["bac_length_mm"] > 0]
+    assert set(browsed) == set(shown) >= set(with_length.index)
+    for key, text in browsed.items():
+        assert text.splitlines()[-1] == shown[key].splitlines()[-1]
+    for key, row in with_length.iterrows():
         expected = f"{row['bac_length_mm']:.1f} mm, {row['bac_area_mm2']:.1f} mm²"
         assert shown[key].splitlines()[-1] == expected

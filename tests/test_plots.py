@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bac_utils import cohort, plots
+from bac_utils import cohort, plots, view_plots
 from bac_utils.detection import detection_summary
 from bac_utils.settings import PUBLISHED
 
@@ -121,20 +121,20 @@ def test_score_boxes(predictions):
 def test_gallery_leaves_empty_places_empty():
     heat = np.linspace(0, 1, 96 * 64).reshape(96, 64)
     rows = [("TP (1)", [{"pixels": view(), "heatmaps": {"local logits": heat}, "title": "L MLO"}]), ("FN (0)", [])]
-    figure = plots.gallery(rows, columns=2)
+    figure = view_plots.gallery(rows, columns=2)
     assert len(figure.axes) == 8 + 1  # 8 panels and the colour bar of the heatmaps
     assert [len(axes.images) for axes in figure.axes[:8]] == [1, 2, 0, 0, 0, 0, 0, 0]
     assert figure.axes[8].get_xlabel() == "Heatmap"
     assert "FN (0)" in texts(figure)
     with pytest.raises(ValueError, match="rows: got no view"):
-        plots.gallery([("TP", [])])
+        view_plots.gallery([("TP", [])])
 
 
 def test_gallery_keeps_the_breast_in_shape():
-    figure = plots.gallery([("prepared", [{"pixels": view(), "aspect": 1.5}])], columns=1)
+    figure = view_plots.gallery([("prepared", [{"pixels": view(), "aspect": 1.5}])], columns=1)
     assert figure.axes[0].get_aspect() == 1.5
     table = pd.DataFrame({"spacing_row_mm": [0.3, np.nan], "spacing_column_mm": [0.2, np.nan]})
-    assert plots.view_aspects(table).tolist() == pytest.approx([1.5, 1.0])
+    assert view_plots.view_aspects(table).tolist() == pytest.approx([1.5, 1.0])
 
 
 def drawn_lines(axes):
@@ -159,17 +159,18 @@ def test_a_measured_length_is_drawn_with_the_line_of_equal_lengths():
 
 
 def test_bland_altman():
-    """Differences 2, -3, 10, -1: mean 2, variance 98 / 4 (statsmodels divides by n)."""
+    """Differences 2, -3, 10, -1: mean 2, variance 98 / 3."""
     table = pd.DataFrame({"measured": [12, 17, 50, 79], "true": [10, 20, 40, 80]}, index=[3, 5, 8, 9])
     figure = plots.bland_altman(table, "measured", "true", "length", "mm")
     axes = figure.axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[11, 2], [18.5, -3], [45, 10], [79.5, -1]]
     levels = sorted(float(line.get_ydata()[0]) for line in axes.lines)
-    spread = 1.96 * (98 / 4) ** 0.5
+    spread = 1.96 * (98 / 3) ** 0.5
     assert levels == pytest.approx([2 - spread, 2, 2 + spread])
     assert axes.get_xlabel() == "Mean of measured and reference length (mm)"
     assert axes.get_ylabel() == "Measured minus reference (mm)"
-    assert all(text.get_text().endswith(" mm") for text in axes.texts)
+    labels = {text.get_text() for text in axes.texts}
+    assert labels == {"mean difference: 2.0 mm", "-1.96 SD: -9.2 mm", "+1.96 SD: 13.2 mm"}
     low, high = axes.get_ylim()
     assert low < -3 and high > 10  # all points are visible
 
@@ -191,13 +192,13 @@ def test_outlined_views():
     region = np.zeros((96, 64), bool)
     region[20:40, 10:30] = True
     views = [{"pixels": view(), "region": r, "title": "41 mm"} for r in (region, ~region & False)]
-    figure = plots.outlined_views(views)
+    figure = view_plots.outlined_views(views)
     assert [len(axes.collections) for axes in figure.axes] == [1, 0]
 
 
 def test_save_closes_and_keeps_files_small(tmp_path):
     noise = [{"pixels": view(seed, (768, 384))} for seed in range(8)]
-    figure = plots.gallery([("noise", noise[:4]), ("noise", noise[4:])])
+    figure = view_plots.gallery([("noise", noise[:4]), ("noise", noise[4:])])
     figure.set_size_inches(2.3 * figure.get_size_inches())
     shown = plots.save(figure, tmp_path / "figures" / "noise.png")
     assert isinstance(shown, Figure)
@@ -210,7 +211,7 @@ def test_preparation_steps():
     mask = np.zeros((80, 60), bool)
     mask[10:70, :40] = True
     step = {"pixels": np.where(mask, 5.0, 0), "mask": mask, "box": (10, 70, 0, 40), "prepared": view()}
-    figure = plots.preparation_steps([step | {"aspect": 1.0, "title": "L MLO"}])
+    figure = view_plots.preparation_steps([step | {"aspect": 1.0, "title": "L MLO"}])
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0] == "L MLO: 80 × 60" and titles[2:] == ["crop: 60 × 40", "network's input: 96 × 64"]
     (box,) = figure.axes[1].patches

@@ -23,7 +23,7 @@ REASONS = MappingProxyType(
         "implant": "a breast implant is present or displaced",
         "partial_view": "part of a breast: one of several images of a large breast, or a crop",
         "other_view": "a view other than CC and MLO, or both breasts in one image",
-        "conflict": "two statements on the side, the view, the intent or the pixel layout contradict each other",
+        "conflict": "contradictory header values for side, view, presentation intent or pixel format",
         "unknown_side": "the side is not stated, and the task needs it",
         "unknown_view": "the view is not stated, and the task needs it",
         "no_breast": "no breast was found in the image",

@@ -51,23 +51,26 @@ _OTHER = "choose another --output, or start again with --overwrite"
 _BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort"}
 
 
-def check_parameters(preset_name: str, parameters: dict[str, Any], notebooks: Path = NOTEBOOKS) -> Settings:
+def check_parameters(
+    preset_name: str, parameters: dict[str, Any], notebooks: Path = NOTEBOOKS, simulated: bool = True
+) -> Settings:
     """Check the parameters of a run before any work.
 
     Args:
         preset_name: `demo` or `paper`.
         parameters: Values by name.
         notebooks: Folder of the notebooks `NN_topic.ipynb`.
+        simulated: Whether the cohort is simulated, so that the notebook on the simulator is run, too.
 
     Returns:
         The preset, changed by those parameters that are settings.
 
     Raises:
         TypeError: A value has the wrong type.
-        ValueError: No notebook has a parameter of that name, a value is out of range, or the preset is unknown.
+        ValueError: No notebook of the run has such a parameter, a value is out of range, or the preset is unknown.
         FileNotFoundError: There are no notebooks.
     """
-    known = set().union(*_declared(notebooks).values()) - set(_BY_OPTION)
+    known = set().union(*_declared(notebooks, simulated).values()) - set(_BY_OPTION)
     for name in parameters:
         if name in _BY_OPTION:
             raise ValueError(f"parameter {name!r}: use the option {_BY_OPTION[name]} instead")
@@ -144,7 +147,7 @@ def closing_words(folder: Path, summary: dict) -> str:
     return f"{table}\n{note}\n\n{places}"
 
 
-def _declared(notebooks: Path, simulated: bool = True) -> dict[Path, dict]:
+def _declared(notebooks: Path, simulated: bool) -> dict[Path, dict]:
     """Return the notebooks in order, each with its parameters; `simulated` includes the one on the simulator."""
     paths = sorted(path for path in notebooks.glob("[0-9][0-9]_*.ipynb") if simulated or path.stem != SIMULATOR)
     if not paths:
@@ -154,7 +157,7 @@ def _declared(notebooks: Path, simulated: bool = True) -> dict[Path, dict]:
 
 def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path) -> dict:
     """Check the settings of the run, and return them as stored in the manifest."""
-    settings = check_parameters(preset_name, parameters, notebooks)
+    settings = check_parameters(preset_name, parameters, notebooks, simulated=not cohort)
     if parameters.get("weights") not in (None, "imagenet", "bundled", "none"):
         weights = Path(settings.weights).resolve()  # the notebooks run in another folder
         if not h5py.is_hdf5(weights):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bac_utils import plots
+from bac_utils import plots, view_plots
 from bac_utils.detection import OUTCOMES, classify_outcomes
 from bac_utils.detector import OperatingPoint
 from bac_utils.intake.mammogram import Skip
@@ -319,7 +319,7 @@ def _figure(browser: ViewBrowser) -> Figure:
             continue
         pixels = browser._store.pixels(index)
         spacing = browser._store.spacing_mm(index) or (1, 1)
-        plots.show_view(axes, pixels, spacing[0] / spacing[1])
+        view_plots.show_view(axes, pixels, spacing[0] / spacing[1])
         for polygon in browser._measured(index)[0]:
             axes.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
         if side == "R":

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from bac_utils import plots
+from bac_utils import plots, view_plots
 from bac_utils.detection import MEANINGS, RULES, ThresholdChoice
 from bac_utils.statistics import with_interval
 from bac_utils.widgets import svg
@@ -139,7 +139,7 @@ def tuner_figure(
     rho.legend(loc="lower right", fontsize=9)
     shown.set_axis_off()
     if view is not None:
-        plots.show_view(shown, view["pixels"], view["aspect"])
+        view_plots.show_view(shown, view["pixels"], view["aspect"])
         for polygon in view["outline"]:
             shown.plot(*np.vstack([polygon, polygon[:1]]).T - 0.5, color=svg.ORANGE, lw=1)
         shown.set_title(view["title"], fontsize=9)

@@ -88,6 +88,12 @@ def test_good_parameters():
     assert settings.age_limits == (60, 70, 73)
 
 
+def test_a_parameter_of_the_simulator_is_refused_for_a_cohort():
+    assert runner.check_parameters("demo", {"sample_women": 2})
+    with pytest.raises(ValueError, match="parameter 'sample_women' is unknown, must be one of"):
+        runner.check_parameters("demo", {"sample_women": 2}, simulated=False)
+
+
 def test_bad_cohort_stops_before_work(tmp_path, notebooks):
     table = tmp_path / "views.csv"
     table.write_text("patient_id,age,laterality,view,image\n1,50,L,CC,a.dcm\n")
