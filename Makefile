@@ -24,12 +24,12 @@ help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments']"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
-setup: $(READY) ## Make .venv with the locked packages and this package (does nothing when that is done)
+setup: $(READY) ## Make .venv with the locked packages and this package (skipped if up to date)
 
-demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a finished run is made again)
+demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a finished run is repeated)
 	$(PY) -m bac_utils run --preset demo --output $(DEMO) $(if $(wildcard $(DEMO)/summary.json),--overwrite) $(ARGS)
 
-test: $(READY) ## Run the tests, in two processes (ARGS="-n 0": in one)
+test: $(READY) ## Run the tests in two processes (ARGS="-n 0": in one)
 	$(PY) -m pytest -q -n 2 --dist loadfile --durations=10 $(ARGS)
 
 test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headless Chromium (installs nothing)
@@ -39,7 +39,7 @@ test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headl
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-app: $(READY) ## Open the view browser in Voila, without code (NOTEBOOK=05_threshold_tuning: the tuner; RUN=folder)
+app: $(READY) ## Open the view browser as an app (NOTEBOOK=05_threshold_tuning: the tuner; RUN=folder: the run)
 	$(if $(RUN),BAC_UTILS_RUN="$(abspath $(RUN))") $(PY) -m voila notebooks/$(NOTEBOOK).ipynb --show_tracebacks=True $(ARGS)
 
 # All but the one with real films in it: nothing fetched goes into the repository.

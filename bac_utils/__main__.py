@@ -110,7 +110,9 @@ def _main(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder for views.csv, images/ and truth/ (masks).", file_okay=False)],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for views.csv, images/ and truth/ (masks).", file_okay=False)
+    ],
     women: Annotated[int, typer.Option(min=1, help="Number of women; each has four views.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same women.")] = 2023,
     spacing: Annotated[float, typer.Option(min=0.03, max=2.0, help="Pixel spacing in mm.")] = 0.15,
@@ -225,7 +227,9 @@ def views(
     archive: Annotated[
         str, typer.Argument(metavar="ARCHIVE", help="CBIS-DDSM, EMBED, VinDr-Mammo, RSNA or DICOM (any folder).")
     ],
-    source: Annotated[Path, typer.Argument(help="Folder with the archive's tables.", exists=True, file_okay=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder with the archive's tables.", exists=True, file_okay=False)
+    ],
     output: Annotated[Path, typer.Option(help="The views table; exclusions are written next to it.", dir_okay=False)],
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images, if different from SOURCE.", exists=True, file_okay=False)

@@ -1,7 +1,7 @@
 """A trained model with its operating point: the only place where views are classified, outlined and measured.
 
 `score`, notebook 04, the DICOM results and the widgets all use `OperatingPoint.measure`, so that a view has the same
-outline, length and area everywhere. The rule:
+outline, length and area everywhere. (A DICOM Segmentation adds a margin of `segmentation.MARGIN_MM`.) The rule:
 
 - A view is BAC+ if its score is at least the detection threshold.
 - A BAC- view has no outline, and its lengths and areas are 0.
@@ -26,7 +26,7 @@ from bac_utils.arteries.masks import grow
 from bac_utils.arteries.segmentation import MARGIN_MM, Lines
 from bac_utils.burden import guo_metrics, mask_area, relative_length, severity_class
 from bac_utils.preprocess import Prepared
-from bac_utils.quantify import bac_region, heatmap_area, measure_arteries, upsample_map
+from bac_utils.quantify import bac_region, measure_arteries, upsample_map
 from bac_utils.settings import HEATMAPS
 
 BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
@@ -92,7 +92,12 @@ class OperatingPoint:
 
         Returns:
             The finding.
+
+        Raises:
+            ValueError: The score is not in [0, 1], such as NaN.
         """
+        if not 0 <= score <= 1:
+            raise ValueError(f"score: got {score}, must be in [0, 1]")
         bac, pixels = int(score >= self.threshold), np.asarray(pixels)
         breast, empty = pixels != 0, np.zeros(pixels.shape, bool)
         if not bac:
@@ -223,15 +228,12 @@ class Detector:
             prepared: A view of `shape` and `pixel_mm`.
 
         Returns:
-            `score, bac, heatmap_area_mm2` (`heatmap_area_px` without a pixel spacing; `quantify.heatmap_area`). With a
-            pixel spacing also `bac_area_mm2, measured_length_mm, measured_width_mm, segments`,
+            `score, bac`. With a pixel spacing also `bac_area_mm2, measured_length_mm, measured_width_mm, segments`,
             `relative_length_mm_per_cm2` and `severity`, None if `Finding` has no measures, and Guo's sums
             (`burden.guo_metrics`, with the prefix `guo_`) of the heatmap, which do not depend on the operating point.
         """
-        found, spacing, point = self.look(prepared), prepared.spacing_mm, self.point
-        form, th = point.heatmap, point.heatmap_threshold
-        area, unit = heatmap_area(self.heat(prepared), form, found.bac, self.shape, th, spacing, prepared.mask)
-        row = {"score": found.score, "bac": found.bac, f"heatmap_area_{unit}": area}
+        found, spacing = self.look(prepared), prepared.spacing_mm
+        row = {"score": found.score, "bac": found.bac}
         if spacing is None:
             return row
         heat = upsample_map(self.heat(prepared), self.shape)
@@ -298,6 +300,24 @@ def load_point(folder: str | os.PathLike) -> OperatingPoint:
     return _read_point(path, Path(folder) / "model.keras")
 
 
+def with_earlier_heatmap(folder: str | os.PathLike, point: OperatingPoint) -> OperatingPoint:
+    """Return an operating point with the heatmap and Th that notebook 04 or 05 has chosen for the same model.
+
+    Args:
+        folder: The run's folder.
+        point: An operating point; it is returned unchanged if its heatmap is chosen already.
+    """
+    folder = Path(folder)
+    path, model = folder / POINT_FILE, folder / "model.keras"
+    if point.heatmap_chosen_on or not path.is_file() or read_json(path).get("model_sha256") != file_digest(model):
+        return point
+    before = _read_point(path)
+    if not before.heatmap_chosen_on:
+        return point
+    chosen = {name: getattr(before, name) for name in ("heatmap", "heatmap_threshold", "heatmap_chosen_on")}
+    return replace(point, **chosen)
+
+
 def save_point(folder: str | os.PathLike, point: OperatingPoint) -> None:
     """Write a run's operating point, with the digest of `model.keras`."""
     folder = Path(folder)
@@ -320,7 +340,7 @@ def keep_thresholds(
         heatmap_threshold: Th of the operating point's form of heatmap, in (0, 1).
         chosen_on: The set on which both were chosen, one of `CHOOSING_SETS`.
         rule: A key of `detection.RULES`, or `by hand`.
-        sets_seen: All sets whose results were shown during the choice.
+        sets_seen: All sets whose results were shown during the choice; those of earlier choices are added.
 
     Returns:
         Path of `kept_thresholds.json`. The same thresholds are saved in `operating_point.json`, which `score` reads.
@@ -332,14 +352,15 @@ def keep_thresholds(
     folder = Path(folder)
     if chosen_on not in CHOOSING_SETS:
         raise ValueError(f"chosen_on: got {chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
+    before = load_point(folder)
     point = replace(
-        load_point(folder),
+        before,
         threshold=float(threshold),
         heatmap_threshold=float(heatmap_threshold),
         chosen_on=chosen_on,
         rule=rule,
         heatmap_chosen_on=f"{chosen_on} (saved in notebook 05)",
-        sets_seen=tuple(sorted({chosen_on, *sets_seen})),
+        sets_seen=tuple(sorted({chosen_on, *sets_seen, *before.sets_seen})),
     )
     save_point(folder, point)
     write_json(folder / KEPT_FILE, read_json(folder / POINT_FILE))

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from bac_utils.backbones import CONVOLUTIONS
 from bac_utils.gradcam import GradCamPlusPlus, scale_maps
-from bac_utils.quantify import bac_area, heatmap_area
+from bac_utils.quantify import common_spacings, heatmap_area
 from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps
 from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMAP_THRESHOLD
 
@@ -198,11 +198,11 @@ def rho_by_threshold(explain: Explainer, pixels: Any, table: pd.DataFrame, thres
     lengths = table["bac_length_mm"].dropna() if "bac_length_mm" in table else pd.Series(dtype=float)
     if lengths.nunique() <= 2:
         return None
-    rows = []
-    for i in tqdm(lengths.index, desc="choosing a heatmap", unit="view"):
+    known = table.loc[lengths.index, ["spacing_row_mm", "spacing_column_mm"]]
+    spacings = [tuple(pair) if np.isfinite(pair).all() else None for pair in known.to_numpy(float)]
+    rows, spacings = [], common_spacings(spacings)
+    for i, spacing in tqdm(zip(lengths.index, spacings, strict=True), "choosing a heatmap", len(spacings), unit="view"):
         view = np.asarray(pixels[i], np.float32)
-        spacing = tuple(table.loc[i, ["spacing_row_mm", "spacing_column_mm"]])
-        spacing = spacing if np.isfinite(spacing).all() else None
         logits, heats = explain(view[None, ..., None])
         bac = expit(np.float64(logits[0])) >= threshold
         maps = ((form, heats[form][0], th) for form in explain.forms for th in THRESHOLDS)
@@ -268,23 +268,53 @@ def make_heatmaps(explain: Explainer, form: str, pixels: Any, rows: Sequence[int
     return np.concatenate(found[1:] or found)
 
 
-def paper_areas(model: keras.Model, pixels: np.ndarray, spacing_mm: Sequence[tuple[float, float] | None]) -> np.ndarray:
-    """Measure areas by the paper's recipe: heatmaps `per-image-maximum` above `PAPER_HEATMAP_THRESHOLD`.
+def measure_areas(
+    heats: Sequence[np.ndarray],
+    form: str,
+    threshold: float,
+    bac: Sequence[int],
+    pixels: Sequence[np.ndarray],
+    spacings_mm: Sequence[tuple[float, float] | None],
+) -> np.ndarray:
+    """Measure the areas of heatmaps above Th; see `quantify.heatmap_area`.
 
     Args:
-        model: (N, H, W, 1) -> (N, 1) logits.
-        pixels: Prepared views, (N, H, W), 0 outside the breast.
-        spacing_mm: (row, column) of each view; if one is None, all areas are in pixels.
+        heats: Heatmap of each view, (h, w) in [0, 1].
+        form: Their form, one of `FORMS`.
+        threshold: Th in (0, 1).
+        bac: Whether each view is classified as BAC+.
+        pixels: The prepared views, each (H, W), 0 outside the breast.
+        spacings_mm: (row, column) of each view; if one is None, all areas are in pixels.
 
     Returns:
         float64 (N,), mm2 or pixels.
     """
-    maps = make_heatmaps(Explainer(model, [PER_IMAGE]), PER_IMAGE, pixels, range(len(pixels)), batch_size=2)
-    spacing_mm = spacing_mm if all(spacing_mm) else [None] * len(pixels)
-    rows = zip(maps, pixels, spacing_mm, strict=True)
+    rows = zip(heats, bac, pixels, common_spacings(spacings_mm), strict=True)
     return np.array(
-        [bac_area(heat, view.shape, PAPER_HEATMAP_THRESHOLD, spacing, view != 0)[0] for heat, view, spacing in rows]
+        [heatmap_area(heat, form, called, view.shape, threshold, mm, view != 0)[0] for heat, called, view, mm in rows]
     )
+
+
+def paper_areas(
+    model: keras.Model,
+    bac: Sequence[int],
+    pixels: Sequence[np.ndarray],
+    spacings_mm: Sequence[tuple[float, float] | None],
+) -> np.ndarray:
+    """Measure areas by the paper's recipe: heatmaps `per-image-maximum` above `PAPER_HEATMAP_THRESHOLD`.
+
+    Args:
+        model: (N, H, W, 1) -> (N, 1) logits.
+        bac: As for `measure_areas`, as are `pixels` and `spacings_mm`.
+        pixels: See there.
+        spacings_mm: See there.
+
+    Returns:
+        float64 (N,), mm2 or pixels; 0 in BAC- views.
+    """
+    explain, views = Explainer(model, [PER_IMAGE]), np.stack(pixels)
+    heats = make_heatmaps(explain, PER_IMAGE, views, range(len(views)), batch_size=2)
+    return measure_areas(heats, PER_IMAGE, PAPER_HEATMAP_THRESHOLD, bac, pixels, spacings_mm)
 
 
 def remake_heatmaps(folder: Path, explain: Explainer, form: str, prepared: Any, batch_size: int) -> int:

@@ -5,6 +5,8 @@ matrix, the two differ, and they vary between breasts. At a fixed scale (`prepar
 apart from rounding to whole pixels; they are larger for a breast that had to be shrunk to fit.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
@@ -89,6 +91,11 @@ def bac_area(
     row, column = (1.0, 1.0) if spacing_mm is None else check_spacing(spacing_mm)
     pixels = int(bac_region(map01, shape, threshold, mask).sum())
     return pixels * row * column, "px" if spacing_mm is None else "mm2"
+
+
+def common_spacings(spacings_mm: Sequence[tuple[float, float] | None]) -> list[tuple[float, float] | None]:
+    """Return the spacings of views whose areas are compared: all None if one is, so that no pixels mix with mm2."""
+    return list(spacings_mm) if all(spacings_mm) else [None] * len(spacings_mm)
 
 
 def heatmap_area(

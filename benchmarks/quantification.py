@@ -1,6 +1,6 @@
 """How well are lengths measured on simulated women of a fresh seed, by `simulate` and `score` as they are installed?
 
-Simulates BAC+ women, scores their MLO views, and prints, beside the paper's own recipe, the rank correlation with the
+Simulates BAC+ women, scores their MLO views, and prints, beside the paper's recipe, the rank correlation with the
 true length, the error in mm, and how well the artery is located: the outline is that of the DICOM Segmentation, the
 neighbourhood what lies within 2 mm of the true mask of the artery.
 
@@ -35,12 +35,12 @@ NEAR_MM = 2.0
 
 
 def command(*words: str) -> None:
-    """Run a verb of the kit."""
+    """Run a command of the kit."""
     subprocess.run([sys.executable, "-m", "bac_utils", *words], check=True)
 
 
 def measure(folder: Path, given: argparse.Namespace) -> pd.DataFrame:
-    """Simulate and score; return a row an MLO view, as `score` writes it, with `true` (mm) and its `image`."""
+    """Simulate and score; return one row per MLO view, as `score` writes it, with `true` (mm) and its `image`."""
     options = [] if given.spacing is None else ["--spacing", str(given.spacing)]
     women = ["--women", str(given.women), "--seed", str(given.seed), "--prevalence", "1"]
     command("simulate", str(folder), *women, *options)
@@ -54,10 +54,10 @@ def measure(folder: Path, given: argparse.Namespace) -> pd.DataFrame:
 
 
 def compare(folder: Path, row: pd.Series, detector: Detector, paper: Explainer, outline: np.ndarray | None) -> dict:
-    """Measure a view by the paper's recipe, and compare its heatmap and outline with the truth."""
+    """Measure a view by the paper's recipe, and compare its heatmap and outline with the ground truth."""
     prepared = prepare(read_mammogram(row.file), detector.shape, detector.pixel_mm)
-    own = paper(prepared.pixels[None, ..., None])[1][PER_IMAGE][0]
-    area, _ = bac_area(own, detector.shape, PAPER_HEATMAP_THRESHOLD, prepared.spacing_mm, prepared.mask)
+    heat = paper(prepared.pixels[None, ..., None])[1][PER_IMAGE][0]
+    area, _ = bac_area(heat, detector.shape, PAPER_HEATMAP_THRESHOLD, prepared.spacing_mm, prepared.mask)
     found = {"paper": area * row.bac}
     if row.bac_true and row.bac:
         truth = cv2.imread(str(folder / "truth" / f"{Path(row.file).stem}.png"), cv2.IMREAD_GRAYSCALE) > 0
@@ -100,11 +100,12 @@ def main() -> None:
     print(f"AUC-ROC {roc_auc_score(bac, frame['score']):.3f}; found {(frame['bac'] == 1)[bac].sum()} of {bac.sum()}, "
           f"false {(frame['bac'] == 1)[~bac].sum()} of {(~bac).sum()}")  # fmt: skip
     for name, column in (("length", "bac_length_mm"), ("area", "bac_area_mm2"), ("paper's recipe, area", "paper")):
-        rho = [spearmanr(part[column], part["true"])[0] for part in (frame, frame[bac])]
+        rho = [spearmanr(part[column], part["true"], nan_policy="omit")[0] for part in (frame, frame[bac])]
         print(f"{name}: Spearman {rho[0]:.3f}, views with BAC {rho[1]:.3f}")
-    agreement = length_agreement(frame.loc[bac, "bac_length_mm"], frame.loc[bac, "true"])
+    known = frame[bac & frame["bac_length_mm"].notna()]
+    agreement = length_agreement(known["bac_length_mm"], known["true"])
     print(f"length: median absolute error {agreement['median_absolute_error_mm']:.1f} mm, "
-          f"{agreement['median_relative_error']:.1%}; bias {agreement['bias']:+.1%}")  # fmt: skip
+          f"{agreement['median_relative_error']:.1%}; bias {agreement['bias']:+.1%}, {len(known)} views")  # fmt: skip
     print(f"true positives: hottest pixel in the neighbourhood {frame['inside'].mean():.1%}, Dice of the outline "
           f"{frame['dice'].mean():.2f} (mean), {frame['dice'].median():.2f} (median)")  # fmt: skip
 

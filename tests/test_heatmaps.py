@@ -20,6 +20,8 @@ from bac_utils.heatmaps import (
     Explainer,
     choose_heatmap,
     default_form,
+    measure_areas,
+    rho_by_threshold,
     usable_forms,
 )
 from bac_utils.model import build_model
@@ -299,3 +301,36 @@ def test_a_form_that_the_model_does_not_support_is_named(curve):
         ValueError, match=r"heatmap: got 'layer-cam', must be one .* supports: local-logits, grad-cam\+\+"
     ):
         choose_heatmap(curve, "layer-cam", None, "local-logits")
+
+
+class GrowingHeatmaps:
+    """Heatmaps of 8 x 8 pixels: as many rows as the value of the view's pixels are 0.75, the others 0.05."""
+
+    forms = (LOCAL_LOGITS, PER_IMAGE)
+
+    def __call__(self, views):
+        heats = np.where(np.arange(8)[:, None] < views[0, 0, 0, 0], 0.75, 0.05) * np.ones((1, 8, 8))
+        return np.array([views[0, 0, 0, 0] - 4]), dict.fromkeys(self.forms, heats.astype(np.float32))
+
+
+def test_rho_by_hand():
+    """Areas grow with lengths; with a detection threshold of 0.5, per-image maxima count in views 4 to 6 only."""
+    pixels = np.ones((6, 8, 8)) * np.arange(1, 7)[:, None, None]
+    spacing = {"spacing_row_mm": 0.5, "spacing_column_mm": 0.5}
+    table = pd.DataFrame({"bac_length_mm": [3.0, 5, 6, 9, 12, 13]}).assign(**spacing)
+    curve = rho_by_threshold(GrowingHeatmaps(), pixels, table, 0.5)
+    assert curve.loc[0.5, LOCAL_LOGITS] == pytest.approx(1)
+    # areas 0, 0, 0, 4, 5, 6: ranks 2, 2, 2, 4, 5, 6 against 1 to 6
+    assert curve.loc[0.5, PER_IMAGE] == pytest.approx(np.corrcoef([2, 2, 2, 4, 5, 6], range(6))[0, 1])
+    assert curve.loc[0.9, LOCAL_LOGITS] == -1  # no area above 0.9: undefined
+    # without a spacing in some views, all areas are in pixels, and the ranks stay
+    table.loc[[0, 3], list(spacing)] = np.nan
+    assert rho_by_threshold(GrowingHeatmaps(), pixels, table, 0.5).equals(curve)
+
+
+def test_areas_have_one_unit():
+    pixels, heats = np.ones((2, 8, 8)), np.full((2, 4, 4), 0.6)
+    values = (heats, LOCAL_LOGITS, 0.5, [1, 0], pixels)
+    assert measure_areas(*values, [(0.5, 0.25)] * 2).tolist() == [8, 8]  # 64 pixels of 0.125 mm2
+    assert measure_areas(*values, [(0.5, 0.25), None]).tolist() == [64, 64]
+    assert measure_areas(heats, PER_IMAGE, *values[2:], [None] * 2).tolist() == [64, 0]  # BAC- counts as 0

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from bac_utils._files import write_json
+from bac_utils._files import file_digest, write_json
 from bac_utils._workers import worker_pool
 from bac_utils.dataset import untuned
 from bac_utils.pretraining.compositing import SyntheticLesions, add_lesions, draw_pair
@@ -97,6 +97,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         "heatmap_threshold": HEATMAP_THRESHOLD,
         "input_shape": list(recipe.view_shape),
         "pixel_mm": pixel_mm(recipe.view_shape),
+        "model_sha256": file_digest(output.with_name("detector.keras")),
         "made_with": asdict(recipe),
         "held_back": {
             "patch_auc_roc": patch_auc,

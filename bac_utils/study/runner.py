@@ -252,9 +252,10 @@ def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: d
     """Run the notebooks that are not finished; once one runs, all later ones run too."""
     done, resuming = manifest["notebooks"], True
     for number, (path, defaults) in enumerate(declared.items(), 1):
-        digest = file_digest(path)
+        digest, thresholds = file_digest(path), _thresholds_digest(folder, given) if "thresholds" in defaults else None
         label = f"[{number}/{len(declared)}] {path.stem}"
-        resuming = resuming and done.get(path.stem, {}).get("sha256") == digest
+        before = done.get(path.stem, {})
+        resuming = resuming and (before.get("sha256"), before.get("thresholds_sha256")) == (digest, thresholds)
         if resuming:
             print(f"{label}: done before", file=sys.stderr)
             continue
@@ -262,5 +263,14 @@ def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: d
             done.pop(later.stem, None)
         start = time.monotonic()
         execute(path, {k: v for k, v in given.items() if k in defaults}, folder / "notebooks", label)
-        done[path.stem] = {"sha256": digest, "seconds": round(time.monotonic() - start, 1)}
+        seconds = round(time.monotonic() - start, 1)
+        done[path.stem] = {"sha256": digest, "thresholds_sha256": thresholds, "seconds": seconds}
         write_json(folder / "manifest.json", manifest)
+
+
+def _thresholds_digest(folder: Path, given: dict) -> str | None:
+    """Return the digest of the saved thresholds that notebooks 03 and 04 use; if it changes, they run again."""
+    from bac_utils.detector import KEPT_FILE
+
+    path = Path(given.get("thresholds") or folder / KEPT_FILE)
+    return file_digest(path) if path.is_file() else None

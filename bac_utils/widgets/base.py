@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from bac_utils.run_folder import load_part
+from bac_utils.widgets.tuning import TH_GRID, TH_STEP
 
 HEADLESS = "BAC_UTILS_HEADLESS"
 """Environment variable that the command line sets for its kernels: figures in place of widgets."""
@@ -81,6 +82,12 @@ def slider(text: str, name: str, low: float, high: float, step: float, value: fl
     )  # fmt: skip
     made.add_class(name)
     return made
+
+
+def th_slider(th: float) -> Any:
+    """Return the slider of Th, with the steps of `tuning.TH_GRID`; it reaches to a Th beyond them."""
+    low, high = min(TH_GRID[0], th), max(TH_GRID[-1], th)
+    return slider("Heatmap threshold Th", "bac-th", low, high, TH_STEP, th, ".2f")
 
 
 def choice(text: str, name: str, options: Any, value: Any) -> ipywidgets.Dropdown:

@@ -15,15 +15,15 @@ from bac_utils import plots, view_plots
 from bac_utils.detection import OUTCOMES, classify_outcomes
 from bac_utils.detector import OperatingPoint
 from bac_utils.intake.mammogram import Skip
-from bac_utils.quantify import bac_area
+from bac_utils.quantify import bac_area, common_spacings
 from bac_utils.run_folder import load_part
 from bac_utils.widgets import svg
-from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row, slider
+from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row, slider, th_slider
 from bac_utils.widgets.canvas import ViewCanvas
 from bac_utils.widgets.originals import Originals
 from bac_utils.widgets.reader_notes import LABELS, NOTES_FILE, ReaderNotes
 from bac_utils.widgets.store import ViewStore, measures_text
-from bac_utils.widgets.tuning import TH_GRID, TH_STEP, outline
+from bac_utils.widgets.tuning import outline
 
 HANGING = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 """The hanging protocol, left to right: R and L back to back, chest walls in the middle."""
@@ -145,12 +145,14 @@ class ViewBrowser(Panel):
         if "bac_length_mm" in table and table["bac_length_mm"].notna().any():
             self._burden_label = "Calcified length per view (mm)"
             return table.assign(burden=table["bac_length_mm"])
-        self._burden_label = "Heatmap area per view (mm²)"
         table["burden"] = np.where(table["score"] < point.threshold, 0.0, np.nan)
-        for index in table.index[table["with_heat"] & (table["score"] >= point.threshold)]:
-            pixels, spacing = self._store.pixels(index), self._store.spacing_mm(index)
+        rows = table.index[table["with_heat"] & (table["score"] >= point.threshold)]
+        spacings = common_spacings([self._store.spacing_mm(index) for index in rows])
+        for index, spacing in zip(rows, spacings, strict=True):
+            pixels = self._store.pixels(index)
             area = bac_area(self._store.heat(index), pixels.shape, point.heatmap_threshold, spacing, pixels != 0)
             table.loc[index, "burden"] = area[0]
+        self._burden_label = f"Heatmap area per view ({'mm²' if all(spacings) else 'pixels'})"
         return table
 
     def _make_filters(self) -> None:
@@ -196,7 +198,7 @@ class ViewBrowser(Panel):
         self.linked.add_class("bac-linked")
         self.where = ipywidgets.HTML()
         self.where.add_class("bac-where")
-        self.heat_threshold = slider("Heatmap threshold Th", "bac-th", TH_GRID[0], TH_GRID[-1], TH_STEP, th, ".2f")
+        self.heat_threshold = th_slider(th)
         self.opacity = slider("Opacity of the heatmap", "bac-opacity", 0, 1, 0.05, 0.35, ".2f")
         self.centre = slider("Window centre (SD)", "bac-centre", -5, 10, 0.05, 1.0, ".2f")
         self.width = slider("Window width (SD)", "bac-width", 0.2, 20, 0.05, 6.0, ".2f")

@@ -6,6 +6,7 @@ in the run's cache; notebook 04 those of its subset, with their pixels.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,17 +132,25 @@ class ViewStore:
         return table.index[wanted & table["bac_length_mm"].notna()].tolist()
 
     def _subset(self) -> tuple[pd.DataFrame, np.ndarray] | None:
-        """Return notebook 04's views that are in none of the sets, and their spacings, once it has saved them."""
+        """Return notebook 04's views that are in none of the sets, and their spacings.
+
+        Returns:
+            None until notebook 04 has finished, or if it must be run again.
+        """
         table, pixels = self.folder / "quantification.csv", self.folder / "cache" / SUBSET_PIXELS
         heats = self.folder / HEATMAP_FILES["quantification"]
         if not (table.is_file() and pixels.is_file() and heats.is_file()):
             return None
-        check_parts(self.folder, "quantification")
+        try:
+            check_parts(self.folder, "quantification")
+        except (FileNotFoundError, ValueError):  # notebook 04 stopped, or an earlier one has been run again since
+            return None
         found = pd.read_csv(table, dtype={"patient_id": str})[[*KEYS, "split", "bac", "score"]]
         with np.load(heats) as saved:
-            spacing, names = saved["spacing_mm"], saved["patient_id"]
+            spacing, names, form = saved["spacing_mm"], saved["patient_id"], str(saved["form"])
         memory = open_memmap(pixels, mode="r")
-        if found["split"].isin(SETS).any() or not len(memory) == len(found) == len(names):
+        fits = form == self.point.heatmap and len(memory) == len(found) == len(names)
+        if found["split"].isin(SETS).any() or not fits:
             return None
         self._pixels.append(memory)
         return found, spacing
@@ -164,6 +173,8 @@ class ViewStore:
             if not path.is_file() or source >= len(self._pixels):
                 continue
             with np.load(path) as saved:
+                if source == 0:
+                    self._check_spacing(saved)
                 if str(saved["form"]) != self.point.heatmap:
                     told = f"{name} has heatmaps of the form {saved['form']}, the operating point {self.point.heatmap}"
                     raise ValueError(f"{self.folder}: {told}; run notebooks 03 and 04 again")
@@ -171,6 +182,13 @@ class ViewStore:
                 keys += [(*key, source) for key in zip(*(saved[k].tolist() for k in KEYS), strict=True)]
         index = pd.MultiIndex.from_tuples(keys, names=[*KEYS, "source"]) if keys else _EMPTY
         return heats, pd.Series(np.arange(len(heats), dtype=float), index)
+
+    def _check_spacing(self, saved: Any) -> None:
+        """Raise an error if the cache has been prepared again with another pixel size than the saved heatmaps."""
+        keys = pd.MultiIndex.from_arrays([saved[name] for name in KEYS])
+        places = pd.MultiIndex.from_frame(self.table[KEYS][: len(self._pixels[0])]).get_indexer(keys)
+        if not np.allclose(self._spacing[places], saved["spacing_mm"].astype(float), rtol=1e-3, equal_nan=True):
+            raise ValueError(f"{self.folder}: the views were prepared again after notebook 03; run 02 to 04 again")
 
 
 def measures_text(found: Finding | None) -> str:

@@ -15,7 +15,7 @@ from bac_utils.settings import PAPER_HEATMAP_THRESHOLD
 from bac_utils.statistics import with_interval
 from bac_utils.views_table import SETS
 from bac_utils.widgets import svg
-from bac_utils.widgets.base import Panel, button, choice, heading, row, slider
+from bac_utils.widgets.base import Panel, button, choice, heading, row, slider, th_slider
 from bac_utils.widgets.canvas import Picture, ViewCanvas
 from bac_utils.widgets.store import ViewStore, measures_text
 from bac_utils.widgets.tuner_charts import (
@@ -28,7 +28,7 @@ from bac_utils.widgets.tuner_charts import (
     rho_frame,
     tuner_figure,
 )
-from bac_utils.widgets.tuning import TH_GRID, TH_STEP, DetectionTuner, LengthTuner, outline
+from bac_utils.widgets.tuning import DetectionTuner, LengthTuner, outline
 
 
 class ThresholdTuner(Panel):
@@ -68,6 +68,7 @@ class ThresholdTuner(Panel):
         self._make_heatmap(store.point.heatmap_threshold)
         self._make_keep()
         super().__init__([*self._rows_of_detection(), *self._rows_of_heatmap(), row(self.keep, self.status)])
+        self._rule = self._matching_rule()
         self._show_detection()
         self.show_view()
         self._show_lengths()
@@ -91,7 +92,8 @@ class ThresholdTuner(Panel):
         keep_thresholds(self._store.folder, *values, self._chosen_on, self._rule or "by hand", sorted(self._seen))
         self._tell(
             f"saved in {KEPT_FILE}: detection threshold {values[0]:.3f} ({RULES.get(self._rule, 'set by hand')}), "
-            f"Th {values[1]:.2f}, chosen on the {self._chosen_on} set"
+            f"Th {values[1]:.2f}, chosen on the {self._chosen_on} set; "
+            "run notebooks 03 and 04 again to update their tables"
         )
 
     @property
@@ -104,6 +106,8 @@ class ThresholdTuner(Panel):
         """Show the chosen view with the outline of its calcified arteries."""
         index = self.view.value
         if index is None:
+            self.canvas.show([])
+            self.measured.value, self._outline = "No heatmaps were saved for this set.", []
             return
         what = self._store.table.loc[index]
         self._pixels = self._store.pixels(index)
@@ -149,7 +153,7 @@ class ThresholdTuner(Panel):
         self.threshold.observe(lambda _: self._move_threshold(), "value")
 
     def _make_heatmap(self, th: float) -> None:
-        self.heat_threshold = slider("Heatmap threshold Th", "bac-th", TH_GRID[0], TH_GRID[-1], TH_STEP, th, ".2f")
+        self.heat_threshold = th_slider(th)
         self.view = choice("View", "bac-view-choice", self._view_options(), None)
         self.view.value = self.view.options[0][1] if self.view.options else None
         known = ("validation", "quantification", "test")
@@ -195,10 +199,14 @@ class ThresholdTuner(Panel):
         ]
 
     def _move_threshold(self) -> None:
-        same = [rule for rule, point in self.points.items() if point.threshold == self.threshold.value]
-        self._rule = same[0] if same else None
+        self._rule = self._matching_rule()
         self._show_detection()
         self._show_measures()
+
+    def _matching_rule(self) -> str | None:
+        """Return the rule that gives the threshold of the slider, or None."""
+        same = [rule for rule, point in self.points.items() if point.threshold == self.threshold.value]
+        return same[0] if same else None
 
     def _move_th(self) -> None:
         self._show_measures()
@@ -212,7 +220,8 @@ class ThresholdTuner(Panel):
 
     def _change_set(self, name: str) -> None:
         self._seen.add(name)
-        self.view.options = self._view_options()
+        self.view.options = options = self._view_options()
+        self.view.value = options[0][1] if options else None
         self._show_detection()
         self._tell()
 

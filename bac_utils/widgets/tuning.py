@@ -8,7 +8,7 @@ import pandas as pd
 
 from bac_utils.agreement import correlate
 from bac_utils.detection import ScoreCurve
-from bac_utils.quantify import PER_IMAGE, bac_area
+from bac_utils.quantify import PER_IMAGE, bac_area, common_spacings
 from bac_utils.views_table import SETS
 from bac_utils.widgets.store import ViewStore
 
@@ -110,8 +110,7 @@ class LengthTuner:
     def _measure(self, thresholds: Sequence[float]) -> np.ndarray:
         """Return the areas above each Th, (views, Th); NaN for views without a heatmap."""
         store = self._store
-        spacings = [store.spacing_mm(row) for row in self.rows]
-        spacings = spacings if all(spacings) else [None] * len(spacings)
+        spacings = common_spacings([store.spacing_mm(row) for row in self.rows])
         areas = np.full((len(self.rows), len(thresholds)), np.nan)
         for place, (row, spacing) in enumerate(zip(self.rows, spacings, strict=True)):
             heat = store.heat(row)

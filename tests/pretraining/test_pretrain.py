@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bac_utils._files import file_digest
 from bac_utils.detector import find_detector
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import build_model
@@ -118,6 +119,7 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])
     point = json.loads((tmp_path / "detector.json").read_text())
     assert point["threshold"] == 0.5
+    assert point["model_sha256"] == file_digest(tmp_path / "detector.keras")
     assert (point["heatmap"], point["heatmap_threshold"]) == ("local-logits", pretraining.HEATMAP_THRESHOLD)
     assert point["held_back"] == measured
     assert point["made_with"]["patch"] == 32

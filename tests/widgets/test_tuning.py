@@ -9,6 +9,7 @@ import pytest
 from finished_run import make_run
 from scipy import stats
 
+from bac_utils.dataset import INDEX_FILE
 from bac_utils.detection import classify_outcomes, detection_metrics
 from bac_utils.detector import save_point
 from bac_utils.quantify import bac_area, heatmap_area
@@ -127,6 +128,28 @@ def test_heatmaps_of_another_form_are_refused(tmp_path):
     run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
     save_point(run, replace(ViewStore(run).point, heatmap="layer-cam"))
     with pytest.raises(ValueError, match="heatmaps.npz has heatmaps of the form local-logits, the .* layer-cam"):
+        ViewStore(run)
+
+
+@pytest.mark.parametrize("change", ["stopped", "outdated", "another form"])
+def test_views_of_an_unfinished_notebook_04_are_left_out(tmp_path, change):
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    assert "quantification" in set(ViewStore(run).table["split"])
+    if change == "stopped":
+        (run / "parts" / "quantification.json").unlink()
+    elif change == "outdated":
+        (run / "quantification.csv").write_text((run / "quantification.csv").read_text() + "\n")
+    else:
+        with np.load(run / "heatmaps_quantification.npz") as saved:
+            np.savez(run / "heatmaps_quantification.npz", **(dict(saved) | {"form": "layer-cam"}))
+    assert set(ViewStore(run).table["split"]) == {"train", "validation", "test"}
+
+
+def test_a_cache_of_another_pixel_size_is_refused(tmp_path):
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    index = run / "cache" / INDEX_FILE
+    index.write_text(index.read_text().replace("0.5", "0.6"))
+    with pytest.raises(ValueError, match="the views were prepared again after notebook 03; run 02 to 04 again"):
         ViewStore(run)
 
 

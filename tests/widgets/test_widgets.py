@@ -149,6 +149,26 @@ def test_without_heatmaps(tmp_path, monkeypatch):
     assert all("image/png" in widget._repr_mimebundle_() for widget in (tuner, browser))
 
 
+def test_a_set_without_heatmaps_shows_no_view(run):
+    tuner = open_tuner(run, samples=10)
+    assert tuner.canvas.views and tuner.measured.value
+    tuner.shown_set.value = "train"
+    assert tuner.view.value is None and tuner.canvas.views == [] and "No heatmaps" in tuner.measured.value
+    tuner.threshold.value = 0.3  # the view of the set before does not come back
+    assert tuner.canvas.views == []
+    tuner.shown_set.value = "validation"
+    assert tuner.canvas.views
+
+
+def test_moving_th_alone_leaves_the_rule_of_the_detection_threshold(tmp_path):
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    save_point(run, replace(load_point(run), threshold=open_tuner(run, samples=10).points["youden"].threshold))
+    tuner = open_tuner(run, samples=10)
+    tuner.heat_threshold.value = 0.5
+    tuner.keep_now()
+    assert kept_thresholds(run).rule == "youden"
+
+
 def test_the_view_of_the_tuner(tuner):
     label, row = tuner.view.options[-1]
     tuner.view.value = row
@@ -218,10 +238,11 @@ def test_outline_and_length_follow_th(browser, store):
     assert browser.canvas.outlines == [[]] * 4
 
 
-def test_a_th_between_the_steps_of_the_slider_is_kept(tmp_path):
+@pytest.mark.parametrize("th", [0.05, 0.333, 0.99])
+def test_a_th_beyond_or_between_the_steps_of_the_slider_is_kept(tmp_path, th):
     """Tuner and browser open at the run's own operating point, so that they show the lengths of its tables."""
     run = make_run(tmp_path / "run", women=12, shape=(64, 32))
-    save_point(run, replace(load_point(run), threshold=0.4321, heatmap_threshold=0.333))
+    save_point(run, replace(load_point(run), threshold=0.4321, heatmap_threshold=th))
     tuner, browser = open_tuner(run, samples=10), open_browser(run)
     assert tuner.point == browser.point == load_point(run)
 
