@@ -297,9 +297,14 @@ def test_without_lengths_and_spacing(finished, tmp_path):
         pytest.raises(NotebookError, match="views.csv in .* has changed"),
     ):
         execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
-    for name in ("cohort", "training", "detection"):  # as if the earlier notebooks had been run on this table
-        part = load_part(folder, name)
-        save_part(folder, name, **{key: value for key, value in part.items() if key != "digests"})
+
+    def accept_table():
+        """Make the parts of notebooks 01 to 03 look as if they had been run on the present table."""
+        for name in ("cohort", "training", "detection"):
+            part = load_part(folder, name)
+            save_part(folder, name, **{key: value for key, value in part.items() if key != "digests"})
+
+    accept_table()
     keep_thresholds(folder, 0.45, 0.4, "validation", "youden")
     form = load_point(folder).heatmap
     with (
@@ -321,6 +326,20 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     point = json.loads((folder / "operating_point.json").read_text(encoding="utf-8"))
     assert (point["threshold"], point["heatmap_threshold"], point["rule"]) == (0.45, 0.4, "youden")  # as saved
     assert summary["quantification"]["views"] == len(table)
+
+    # One view of known spacing has measures in mm; areas stay in pixels, so that they can be compared.
+    known = views["patient_id"].isin(table["patient_id"][:1]) & (views["laterality"] == table["laterality"][0])
+    views.drop(columns="image_path").assign(pixel_spacing_mm=np.where(known, 1.5, np.nan)).to_csv(
+        folder / "views.csv", index=False
+    )
+    accept_table()
+    with kernel_environment(tmp_path / "kernels.log"):
+        execute(NOTEBOOKS / "04_quantification.ipynb", values, folder / "notebooks", "04")
+    mixed = pd.read_csv(folder / "quantification.csv")
+    areas = ["heatmap_area_px", "paper_area_px"]
+    assert "heatmap_area_mm2" not in mixed and mixed[areas].notna().all(axis=None)
+    pd.testing.assert_frame_equal(mixed[areas][1:], table[areas][1:])  # the first view is prepared at its own scale
+    assert mixed.index[mixed["guo_mask_area_mm2"].notna()].tolist() == [0]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Widgets for JupyterLab and Voila: `open_tuner` and `open_browser` of a run's folder, and `CohortExplorer`."""
+"""Widgets for JupyterLab and Voila: `open_tuner` and `open_browser` for a run's folder, and `CohortExplorer`."""
 
 import os
 
@@ -21,10 +21,10 @@ __all__ = [
 
 
 def open_tuner(folder: str | os.PathLike, samples: int = 1000, seed: int = 0) -> ThresholdTuner:
-    """Return the threshold tuner of a run's folder; arguments and errors as `ViewStore` and `ThresholdTuner`."""
+    """Return the threshold tuner for a run's folder; arguments and errors as in `ViewStore` and `ThresholdTuner`."""
     return ThresholdTuner(ViewStore(folder), samples, seed)
 
 
 def open_browser(folder: str | os.PathLike) -> ViewBrowser:
-    """Return the view browser of a run's folder; arguments and errors as `ViewStore` and `ViewBrowser`."""
+    """Return the view browser for a run's folder; arguments and errors as in `ViewStore` and `ViewBrowser`."""
     return ViewBrowser(ViewStore(folder))

@@ -1,4 +1,4 @@
-"""What the widgets share: their style, and the static figure that represents them in headless runs."""
+"""Shared parts of the widgets: their style, and the static figure that replaces them in headless runs."""
 
 import base64
 import io
@@ -15,25 +15,26 @@ from bac_utils.run_folder import load_part
 from bac_utils.widgets.tuning import TH_GRID, TH_STEP
 
 HEADLESS = "BAC_UTILS_HEADLESS"
-"""Environment variable that the command line sets for its kernels: figures in place of widgets."""
+"""Environment variable that the command line sets for its kernels, so that they show figures instead of widgets."""
 WIDE = {"description_width": "200px"}
 LINE = {"width": "480px", "max_width": "100%"}
 
 
 RUN = "BAC_UTILS_RUN"
-"""Environment variable with the folder of the run that notebooks 05 and 06 show (`make app RUN=folder`)."""
+"""Environment variable with the folder of the run shown by notebooks 05 and 06 (`make app RUN=folder`)."""
 
 
 def chosen_run(output: str, preset: str, seed: int | None) -> dict[str, Any]:
-    """Return which run a notebook shows, as arguments of `run_folder.open_run`.
+    """Return the run that a notebook shows, as arguments of `run_folder.open_run`.
 
     Args:
-        output: The notebook's parameters, as are `preset` and `seed`.
-        preset: See above.
-        seed: See above.
+        output: Folder of the run in the notebook's parameters.
+        preset: Name of the preset in the notebook's parameters.
+        seed: Seed in the notebook's parameters.
 
     Returns:
-        `output, preset_name, seed`: those of the run that the environment names (`RUN`), or else the parameters.
+        `output, preset_name, seed` of the run named by the variable `BAC_UTILS_RUN`; without it, the notebook's
+        parameters.
     """
     folder = os.environ.get(RUN)
     if not folder:
@@ -43,15 +44,15 @@ def chosen_run(output: str, preset: str, seed: int | None) -> dict[str, Any]:
 
 
 def headless() -> bool:
-    """Return whether notebooks run without a user."""
+    """Return whether notebooks run headless, that is, without a user."""
     return os.environ.get(HEADLESS, "") not in ("", "0")
 
 
 class Panel(ipywidgets.VBox):
-    """A group of widgets with a static figure of its first state, which headless runs and stored pages show."""
+    """A group of widgets with a static figure of its initial state, which headless runs and stored pages show."""
 
     def figure(self) -> Figure:
-        """Return the figure, drawn from the widgets' present state."""
+        """Return a figure of the widgets' current state."""
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -67,7 +68,7 @@ class Panel(ipywidgets.VBox):
 
 
 def button(text: str, name: str, on_click: Callable[[], None], tooltip: str = "") -> ipywidgets.Button:
-    """Return a button that is as wide as its text, with a class by which a test finds it."""
+    """Return a button as wide as its text, with a class name for the tests."""
     made = ipywidgets.Button(description=text, tooltip=tooltip or text, layout={"width": "auto"})
     made.add_class(name)
     made.on_click(lambda _: on_click())
@@ -75,7 +76,7 @@ def button(text: str, name: str, on_click: Callable[[], None], tooltip: str = ""
 
 
 def slider(text: str, name: str, low: float, high: float, step: float, value: float, form: str) -> Any:
-    """Return a slider with a class by which a test finds it."""
+    """Return a slider with a class name for the tests."""
     made = ipywidgets.FloatSlider(
         value=value, min=low, max=high, step=step, description=text, readout_format=form, style=WIDE,
         layout=LINE,
@@ -85,20 +86,20 @@ def slider(text: str, name: str, low: float, high: float, step: float, value: fl
 
 
 def th_slider(th: float) -> Any:
-    """Return the slider of Th, with the steps of `tuning.TH_GRID`; it reaches to a Th beyond them."""
+    """Return the slider of Th, with the steps of `tuning.TH_GRID`; its range is extended to a Th outside the grid."""
     low, high = min(TH_GRID[0], th), max(TH_GRID[-1], th)
     return slider("Heatmap threshold Th", "bac-th", low, high, TH_STEP, th, ".2f")
 
 
 def choice(text: str, name: str, options: Any, value: Any) -> ipywidgets.Dropdown:
-    """Return a list to choose from, with a class by which a test finds it."""
+    """Return a dropdown list with a class name for the tests."""
     made = ipywidgets.Dropdown(options=options, value=value, description=text, style=WIDE, layout=LINE)
     made.add_class(name)
     return made
 
 
 def row(*children: Any) -> ipywidgets.HBox:
-    """Return widgets side by side, on several lines where the window is narrow."""
+    """Return widgets side by side; they wrap onto several lines in a narrow window."""
     return ipywidgets.HBox(children, layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "6px"})
 
 

@@ -1,4 +1,4 @@
-"""The view browser: a woman's four views in the hanging protocol, with heatmaps, filters and a reader's notes."""
+"""The view browser: the four views of a woman in the hanging protocol, with heatmaps, filters and reader's notes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,7 +26,7 @@ from bac_utils.widgets.store import ViewStore, measures_text
 from bac_utils.widgets.tuning import outline
 
 HANGING = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
-"""The hanging protocol, left to right: R and L back to back, chest walls in the middle."""
+"""The hanging protocol, from left to right: R and L back to back, with the chest walls in the middle."""
 KEYS_HELP = (
     "Keys while the views have the focus: → or n next woman, ← or p previous, Home first, End last; "
     "1 to 4 select a view; + and − zoom, w a s d pan, r shows 1:1, l links zoom and pan, 0 resets zoom and window; "
@@ -36,17 +36,17 @@ KEYS_HELP = (
 
 
 class ViewBrowser(Panel):
-    """One woman after the other; see `KEYS_HELP` for keys.
+    """Shows one woman at a time; `KEYS_HELP` lists the keys.
 
-    Views are outlined and measured as `score` does it, by `OperatingPoint.measure`.
+    Views are outlined and measured by `OperatingPoint.measure`, as in `score`.
 
     Attributes:
-        women: Identifiers of the women who pass the filters, in order.
-        place: Number of the woman who is shown, from 0.
+        women: Sorted identifiers of the women who pass the filters.
+        place: Index in `women` of the woman shown, from 0.
     """
 
     def __init__(self, store: ViewStore) -> None:
-        """Show the first woman of the test set; `store` holds the run's views."""
+        """Show the first woman of the test set; `store` contains the run's views."""
         self._store, self.notes = store, ReaderNotes(store.folder)
         th = store.point.heatmap_threshold
         self._originals = Originals(store, load_part(store.folder, "training").get("view_pixel_mm"))
@@ -66,7 +66,7 @@ class ViewBrowser(Panel):
         self.filter()
 
     def filter(self) -> None:
-        """Select the women who have a view that passes all filters, and show the first."""
+        """Select the women with at least one view that passes all filters, and show the first."""
         table = self._table
         fits = table["outcome"].isin(OUTCOMES if self.outcomes.value == "all" else [self.outcomes.value])
         fits |= (table["outcome"] == "") & (self.outcomes.value == "all")
@@ -80,12 +80,12 @@ class ViewBrowser(Panel):
         self.go(0)
 
     def go(self, place: int) -> None:
-        """Show the woman of this number; beyond the ends the first or the last."""
+        """Show the woman with this index; an index out of range is clipped to the first or last woman."""
         self.place = min(max(place, 0), max(len(self.women) - 1, 0))
         self._show()
 
     def press(self, key: str) -> None:
-        """Answer a key that the views passed on."""
+        """Handle a key press forwarded by the views."""
         places = {"ArrowRight": 1, "n": 1, "ArrowLeft": -1, "p": -1, "PageDown": 10, "PageUp": -10}
         if key in places:
             self.go(self.place + places[key])
@@ -93,7 +93,7 @@ class ViewBrowser(Panel):
             self.go(0 if key == "Home" else len(self.women) - 1)
 
     def write_note(self) -> None:
-        """Write the selected view's note and label to the file."""
+        """Write the note and label of the selected view to the file."""
         index = self._rows[self.canvas.selected]
         if index is None or self._filling:
             return
@@ -102,7 +102,7 @@ class ViewBrowser(Panel):
         self._tell(f"saved in {NOTES_FILE}, which holds {len(self.notes)} views")
 
     def sharpen(self, asked: dict) -> Any:
-        """Read the original of a zoomed view in the background and send what is visible; returns the future."""
+        """Read the original of a zoomed view in the background and send its visible part; return a future or None."""
         index = int(asked["index"])
         row_ = self._rows[index] if 0 <= index < len(self._rows) else None
         if row_ is None or str(row_) != asked["view"]:
@@ -111,7 +111,7 @@ class ViewBrowser(Panel):
         return self._worker.submit(self._send_sharp, row_, asked, view["mirror"], view["levels"])
 
     def show_actual_size(self, index: int) -> None:
-        """Show a view with one pixel of the screen per pixel of the original."""
+        """Show a view with one screen pixel per pixel of the original."""
         row_ = self._rows[index] if 0 <= index < len(self._rows) else None
         if row_ is not None:
             self._worker.submit(self._send_actual_size, index, row_)
@@ -119,11 +119,11 @@ class ViewBrowser(Panel):
     def _send_actual_size(self, index: int, row_: int) -> None:
         try:
             self.canvas.actual_size(index, self._originals.scale(row_))
-        except (Skip, ValueError, OSError):  # the original cannot be read: the view stays as it is
+        except (Skip, ValueError, OSError):  # the original cannot be read: the view does not change
             return
 
     def outcome_counts(self) -> dict[str, dict[str, int]]:
-        """Return by set how many views are TP, FP, FN and TN at the run's threshold."""
+        """Return the number of TP, FP, FN and TN views at the run's threshold, by set."""
         counts = self._table.groupby(["split", "outcome"]).size()
         return {name: {o: int(counts.get((name, o), 0)) for o in OUTCOMES} for name in self._table["split"].unique()}
 
@@ -134,12 +134,12 @@ class ViewBrowser(Panel):
     def _send_sharp(self, row_: int, asked: dict, mirror: bool, levels: list) -> None:
         try:
             grey, rect = self._originals.part(row_, asked["rect"], asked["size"], mirror, levels)
-        except (Skip, ValueError, OSError):  # the prepared view stays
+        except (Skip, ValueError, OSError):  # keep showing the prepared view
             return
         self.canvas.sharpen(asked | {"rect": rect}, grey)
 
     def _with_burden(self) -> pd.DataFrame:
-        """Return the views with their outcome and burden: the stated length in mm, or the heatmap's area above Th."""
+        """Return the views with outcome and burden: the length in the table (mm), or else the heatmap area above Th."""
         table, point = self._store.table.copy(), self._store.point
         table["outcome"] = classify_outcomes(table["bac"], table["score"], point.threshold)
         if "bac_length_mm" in table and table["bac_length_mm"].notna().any():
@@ -223,7 +223,7 @@ class ViewBrowser(Panel):
             widget.observe(lambda _: self.write_note(), "value")
 
     def _show(self) -> None:
-        """Show the present woman."""
+        """Show the current woman."""
         woman = self.women[self.place] if self.women else None
         mine = self._table[self._table["patient_id"] == woman]
         self._rows = [_only(mine, *view) for view in HANGING]
@@ -241,7 +241,7 @@ class ViewBrowser(Panel):
         self._fill_note()
 
     def _first(self, mine: pd.DataFrame) -> int:
-        """Return the first view that the outcome filter asks for, else the first that is there."""
+        """Return the position of the first view that passes the outcome filter, or else of the first available view."""
         wanted = [self.outcomes.value] if self.outcomes.value != "all" else []
         for fits in (lambda i: mine.loc[i, "outcome"] in wanted, lambda i: True):
             for number, index in enumerate(self._rows):
@@ -259,7 +259,7 @@ class ViewBrowser(Panel):
         return empty | found | {"spacing_mm": self._store.spacing_mm(index)}
 
     def _measured(self, index: int | None) -> tuple[list[np.ndarray], str]:
-        """Return the outline of a view at the present Th, and its text."""
+        """Return the outline of a view at the current Th, and its text."""
         if index is None:
             return [], ""
         what, found = self._table.loc[index], self._store.measure(index, self.point)
@@ -273,7 +273,7 @@ class ViewBrowser(Panel):
 
     @property
     def point(self) -> OperatingPoint:
-        """The run's operating point, with the Th of the slider."""
+        """The run's operating point with Th from the slider."""
         return replace(self._store.point, heatmap_threshold=self._th)
 
     @property
@@ -281,7 +281,7 @@ class ViewBrowser(Panel):
         return round(self.heat_threshold.value, 6)
 
     def _fill_note(self) -> None:
-        """Show what was said of the selected view."""
+        """Show the note and label of the selected view."""
         index = self._rows[self.canvas.selected] if self.canvas.selected < len(self._rows) else None
         self._filling = True
         try:
@@ -306,7 +306,7 @@ class ViewBrowser(Panel):
 
 
 def _only(mine: pd.DataFrame, side: str, position: str) -> int | None:
-    """Return the row of a woman's view, or None."""
+    """Return the row of the given view of a woman, or None if she has no such view."""
     found = mine.index[(mine["laterality"] == side) & (mine["view"] == position)]
     return int(found[0]) if len(found) else None
 

@@ -1,6 +1,6 @@
-"""Two widgets that are drawn in the browser: mammograms side by side, and a chart whose parts can be picked.
+"""Two widgets drawn in the browser: mammograms side by side, and a chart with selectable parts.
 
-Zoom, pan, window and opacity need no answer from Python. Python sends what is new: grey levels, heat, outlines.
+Zoom, pan, window and opacity are handled in the browser. Python sends new grey levels, heatmaps and outlines.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,23 +17,23 @@ from bac_utils._files import plain
 STATIC = Path(__file__).parent / "static"
 GREY_LEVELS = 65535
 COLOURS = (matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).round().astype(np.uint8).tobytes()
-"""Of heat 0 to 1: inferno, whose lightness rises all along, so that it reads without colours too."""
+"""Colours of heat 0 to 1: inferno, whose lightness increases monotonically, so that it is also legible in grey."""
 
 
 class Picture(anywidget.AnyWidget):
-    """HTML or SVG text; parts with a `data-key` can be picked by mouse, also from one to another, and by key."""
+    """HTML or SVG text whose parts with a `data-key` are selected by clicking, dragging or pressing a key."""
 
     _esm = STATIC / "picture.js"
     _css = STATIC / "picture.css"
     html = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, html: str = "", on_pick: Callable[[str, str, bool], None] | None = None, **kwargs: Any) -> None:
-        """Make a picture.
+        """Create a picture.
 
         Args:
-            html: What is shown.
-            on_pick: Called with the first and the last key of a pick, and whether it adds to what is picked.
-            **kwargs: Further traits.
+            html: HTML or SVG text to show.
+            on_pick: Called with the first and last key of a new selection, and whether to add it to the current one.
+            **kwargs: Other traits of the widget.
         """
         super().__init__(html=html, **kwargs)
         self._on_pick = on_pick
@@ -45,24 +45,24 @@ class Picture(anywidget.AnyWidget):
 
 
 class ViewCanvas(anywidget.AnyWidget):
-    """Mammograms in a row; see `view_canvas.js` for mouse and keys."""
+    """Mammograms in a row; `view_canvas.js` defines the mouse and keyboard actions."""
 
     _esm = STATIC / "view_canvas.js"
     _css = STATIC / "view_canvas.css"
     views = traitlets.List().tag(sync=True)
-    """What is shown, left to right: `key, title, rows, columns, aspect, row_mm, mirror, levels, tile, heat`."""
+    """Views from left to right, as dicts of `key, title, rows, columns, aspect, row_mm, mirror, levels, tile, heat`."""
     tiles = traitlets.List().tag(sync=True)
     heats = traitlets.List().tag(sync=True)
     texts = traitlets.List().tag(sync=True)
-    """For each view the lines of text in its upper corner, separated by line ends."""
+    """Text in the upper corner of each view, with lines separated by line breaks."""
     outlines = traitlets.List().tag(sync=True)
-    """For each view polygons as flat lists x, y, x, y, ... in pixels of the view as shown."""
+    """Polygons of each view as flat lists x, y, x, y, ... in pixels of the view as shown."""
     colours = traitlets.Bytes(COLOURS).tag(sync=True)
     selected = traitlets.Int(0).tag(sync=True)
     opacity = traitlets.Float(0.5).tag(sync=True)
     show_outline = traitlets.Bool(True).tag(sync=True)
     centre = traitlets.Float(1.0).tag(sync=True)
-    """Centre of the window, in deviations of the breast's grey levels above their mean."""
+    """Centre of the window, in standard deviations of the breast's grey levels above their mean."""
     width = traitlets.Float(6.0).tag(sync=True)
     """Width of the window, in the same unit."""
     linked = traitlets.Bool(False).tag(sync=True)
@@ -77,14 +77,14 @@ class ViewCanvas(anywidget.AnyWidget):
         on_actual_size: Callable[[int], None] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Make an empty row.
+        """Create a canvas without views.
 
         Args:
-            on_key: Called with a key that Python is to answer (`ArrowLeft`, `n`, ...).
-            on_sharpen: Called with `view` (its key), `index`, `rect` (x0, y0, x1, y1 in pixels of the view as shown)
-                and `size` (rows, columns) when the original's pixels are wanted; answer by `sharpen`.
-            on_actual_size: Called with the number of a view that is wanted 1:1; answer by `actual_size`.
-            **kwargs: Further traits.
+            on_key: Called with each key that Python handles (`ArrowLeft`, `n`, ...).
+            on_sharpen: Called with a request for pixels of the original: a dict of `view` (its key), `index`, `rect`
+                (x0, y0, x1, y1 in pixels of the view as shown) and `size` (rows, columns); reply with `sharpen`.
+            on_actual_size: Called with the index of the view to show at 1:1; reply with `actual_size`.
+            **kwargs: Other traits of the widget.
         """
         super().__init__(**kwargs)
         self._on_key, self._on_sharpen, self._on_actual_size = on_key, on_sharpen, on_actual_size
@@ -94,10 +94,10 @@ class ViewCanvas(anywidget.AnyWidget):
         """Show views.
 
         Args:
-            shown: Dicts of `key, title, text`, `pixels` (prepared view, (H, W), 0 outside; None: a place without a
-                view), `heat` ((h, w) in [0, 1], or None), `spacing_mm` ((row, column) or None), `mirror` (chest wall
-                at the right) and `outline` (polygons, (n, 2)).
-            selected: Number of the selected view.
+            shown: Dicts of `key, title, text`, `pixels` (prepared view, (H, W), 0 outside the breast; None if the view
+                does not exist), `heat` ((h, w) in [0, 1], or None), `spacing_mm` ((row, column) or None), `mirror`
+                (whether to show the chest wall on the right) and `outline` (polygons, (n, 2)).
+            selected: Index of the selected view.
         """
         views, tiles, heats = [], [], []
         for view in shown:
@@ -127,38 +127,38 @@ class ViewCanvas(anywidget.AnyWidget):
         """Replace outlines and texts.
 
         Args:
-            outlines: For each view polygons (n, 2), in pixels of the prepared view.
-            texts: For each view its lines of text.
+            outlines: Polygons (n, 2) of each view, in pixels of the prepared view.
+            texts: Text of each view, with lines separated by line breaks.
         """
         with self.hold_sync():
             self.outlines = [self._flat(polygons, view) for polygons, view in zip(outlines, self.views, strict=True)]
             self.texts = list(texts)
 
     def sharpen(self, asked: dict, grey: np.ndarray) -> None:
-        """Answer `on_sharpen`.
+        """Send the pixels requested by `on_sharpen`.
 
         Args:
-            asked: What it was called with.
-            grey: uint16 (rows, columns) of the rectangle, on the view's levels.
+            asked: The request; its `rect` is the rectangle that `grey` covers.
+            grey: Pixels of the rectangle, uint16 (rows, columns), on the view's levels.
         """
         message = {"type": "sharp", "size": list(grey.shape)} | {k: asked[k] for k in ("view", "index", "rect")}
         self.send(message, [np.ascontiguousarray(grey, "<u2").tobytes()])
 
     def actual_size(self, index: int, scale: float) -> None:
-        """Show a view 1:1: one pixel of the screen per pixel of the original.
+        """Show a view at 1:1: one screen pixel per pixel of the original.
 
         Args:
-            index: Number of the view.
+            index: Index of the view.
             scale: Rows of the original per row of the prepared view.
         """
         self.send({"type": "actual", "index": index, "scale": scale})
 
     def reset(self) -> None:
-        """Show all views whole, with the initial window."""
+        """Reset the zoom and window of all views."""
         self.send({"type": "reset"})
 
     def ask_actual_size(self) -> None:
-        """Ask for the selected view 1:1, as its key does."""
+        """Request the selected view at 1:1, like the key `r`."""
         if self._on_actual_size:
             self._on_actual_size(self.selected)
 
@@ -178,18 +178,19 @@ class ViewCanvas(anywidget.AnyWidget):
 
 
 def turned(image: np.ndarray, mirror: bool) -> np.ndarray:
-    """Return the image, left and right exchanged where it is to be shown as a mirror image."""
+    """Return the image, flipped horizontally if `mirror` is true."""
     return image[:, ::-1] if mirror else image
 
 
 def grey_levels(pixels: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """Bring a prepared view to 16 bit.
+    """Convert a prepared view to 16 bits.
 
     Args:
-        pixels: (H, W), mean 0 and deviation 1 inside the breast, 0 outside.
+        pixels: (H, W), mean 0 and standard deviation 1 inside the breast, 0 outside.
 
     Returns:
-        uint16 (H, W), black outside, and the values of 0 and of 65535, in deviations.
+        The view as uint16 (H, W), black outside the breast, and its levels: the pixel values (in standard deviations)
+        that correspond to 0 and 65535.
     """
     inside = pixels != 0
     if not inside.any():
@@ -200,6 +201,6 @@ def grey_levels(pixels: np.ndarray) -> tuple[np.ndarray, list[float]]:
 
 
 def on_levels(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Return values, in deviations, as uint16 of these levels; what lies outside gets the nearest."""
+    """Return values, in standard deviations, as uint16 on the levels of `grey_levels`; values outside are clipped."""
     low, high = levels
     return np.clip((values - low) / (high - low) * GREY_LEVELS, 0, GREY_LEVELS).astype("<u2")

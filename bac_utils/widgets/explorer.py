@@ -1,4 +1,4 @@
-"""The cohort explorer: ages, prevalence and burden of BAC by group, picked with the mouse or the keyboard."""
+"""The cohort explorer: age, prevalence and burden of BAC by group, with selection by mouse or keyboard."""
 
 from collections.abc import Sequence
 from html import escape
@@ -22,14 +22,14 @@ BURDEN = "length of calcified artery per woman (mm)"
 
 
 def women_with_burden(views: pd.DataFrame) -> pd.DataFrame:
-    """Reduce a views table to one row a woman, with her burden.
+    """Reduce a views table to one row per woman, with her burden.
 
     Args:
-        views: A checked views table, BAC+ and BAC- views.
+        views: A checked views table with BAC+ and BAC- views.
 
     Returns:
-        The columns of `cohort.women_table`, and `burden_mm`, the sum of `bac_length_mm` over her views; NaN where the
-        table does not state it for all of them.
+        The columns of `cohort.women_table`, and `burden_mm`, the sum of `bac_length_mm` over her views; NaN if the
+        length of any of her views is unknown.
     """
     women = women_table(views)
     if "bac_length_mm" not in views:
@@ -39,14 +39,15 @@ def women_with_burden(views: pd.DataFrame) -> pd.DataFrame:
 
 
 def group_summary(women: pd.DataFrame) -> dict:
-    """Count a group of women.
+    """Summarise a group of women.
 
     Args:
-        women: One row a woman: `age` (years), `bac` (0 or 1), `burden_mm` (NaN: unknown).
+        women: One row per woman: `age` (years), `bac` (0 or 1), `burden_mm` (NaN: unknown).
 
     Returns:
-        `women, bac_women`; `prevalence, prevalence_ci` (shares, Wilson), `age_median`, and of the BAC+ women whose
-        burden is known `burden_women`, `burden_median, burden_iqr` (mm); None where there is none.
+        The numbers `women, bac_women`; `prevalence, prevalence_ci` (proportions, Wilson interval) and `age_median`
+        (years); and for BAC+ women with a known burden their number `burden_women` and `burden_median, burden_iqr`
+        (mm). Statistics of an empty group are None.
     """
     total, with_bac = len(women), women[women["bac"] == 1]
     found = {"women": total, "bac_women": len(with_bac), "prevalence": None, "prevalence_ci": None, "age_median": None}
@@ -62,20 +63,20 @@ def group_summary(women: pd.DataFrame) -> dict:
 
 
 class CohortExplorer(Panel):
-    """Three charts of a cohort. A pick in the ages takes a range of ages, a pick in the others a group.
+    """Three charts of a cohort; the age chart selects an age range, and the other two select groups.
 
     Attributes:
-        ages: Slider of the range of ages, years, both ends included.
-        group: List of what women are grouped by.
-        picked: Names of the groups that are picked; empty: all.
+        ages: Slider of the age range, years, both ends included.
+        group: Dropdown list of the grouping variable.
+        picked: Names of the selected groups; all groups if empty.
     """
 
     def __init__(self, views: pd.DataFrame, limits: Sequence[int]) -> None:
         """Show the whole cohort.
 
         Args:
-            views: A checked views table, every label known.
-            limits: Upper ends of all age classes but the last, years.
+            views: A checked views table in which all labels are known.
+            limits: Upper limits of all age classes except the last, years.
         """
         self._women = women_with_burden(views)
         ages = self._women["age"]
@@ -109,7 +110,7 @@ class CohortExplorer(Panel):
         self._show()
 
     def chosen(self) -> pd.DataFrame:
-        """Return the women who are picked."""
+        """Return the selected women."""
         low, high = self.ages.value
         fits = self._women["age"].between(low, high)
         if self.picked:
@@ -117,7 +118,7 @@ class CohortExplorer(Panel):
         return self._women[fits]
 
     def pick_ages(self, first: str, last: str, add: bool) -> None:
-        """Take the ages from one bar of the histogram to another; `add` widens what is picked."""
+        """Select the ages between two bars of the histogram, both included; `add` extends the current range."""
         low, high = sorted((int(first), int(last)))
         high += BIN_YEARS - 1
         if add:
@@ -125,22 +126,22 @@ class CohortExplorer(Panel):
         self.ages.value = (max(low, self.ages.min), min(high, self.ages.max))
 
     def pick_group(self, first: str, last: str, add: bool) -> None:
-        """Take a group, or put it back; `add` keeps the others."""
+        """Select a group, or deselect it if it is selected; `add` keeps the other selected groups."""
         self.picked = (self.picked if add else self.picked & {last}) ^ {last}
         self._show()
 
     def clear(self) -> None:
-        """Take the whole cohort."""
+        """Select the whole cohort."""
         self.picked = set()
         self.ages.value = (self.ages.min, self.ages.max)
         self._show()
 
     def figure(self) -> Figure:
-        """Draw the three charts as they stand."""
+        """Draw the three charts in their current state."""
         return _figure(self)
 
     def by_group(self) -> dict[str, dict]:
-        """Return the summary of each group, of the women in the range of ages."""
+        """Return the summary of each group, for the women in the selected age range."""
         names, inside = self._groupings[self.group.value], self._women["age"].between(*self.ages.value)
         order = dict.fromkeys(sorted(names, key=_rank))
         return {name: group_summary(self._women[(names == name) & inside]) for name in order}
@@ -173,7 +174,7 @@ class CohortExplorer(Panel):
         self.told.value = f"<span role='status' aria-live='polite'>{'; '.join(words)}</span>"
 
     def _bins(self) -> list[tuple[int, int, int]]:
-        """Return first age, BAC- and BAC+ women of each bar."""
+        """Return the lowest age and the numbers of BAC- and BAC+ women for each bar."""
         start = BIN_YEARS * (self.ages.min // BIN_YEARS)
         bins = []
         for low in range(start, self.ages.max + 1, BIN_YEARS):
@@ -231,21 +232,21 @@ class CohortExplorer(Panel):
 
 
 def _sides(views: pd.DataFrame, women: pd.DataFrame) -> np.ndarray:
-    """Return for each woman where her BAC are: `none`, `left`, `right`, `both`."""
+    """Return the laterality of BAC of each woman: `none`, `left`, `right` or `both`."""
     found = views[views["bac"] == 1].groupby("patient_id")["laterality"].agg(lambda sides: "".join(sorted(set(sides))))
     words = {"L": "left", "R": "right", "LR": "both"}
     return women["patient_id"].map(found).map(words).fillna("none").to_numpy(str)
 
 
 def _rank(name: str) -> tuple:
-    """Order groups as one reads them: numbers by size, sets and sides in their order."""
+    """Return a sort key for group names: numbers by value, sets and lateralities in their usual order."""
     known = ["train", "validation", "test", "unused", "none", "left", "right", "both"]
     digits = "".join(c if c.isdigit() else " " for c in name).split()
     return (known.index(name) if name in known else -1, int(digits[0]) if digits else 0, name)
 
 
 def _round_up(value: float) -> float:
-    """Return the next number above of which a fifth is round: an axis with five steps."""
+    """Round an axis limit up so that the axis divides into five round steps."""
     value = max(float(value), 1e-9)
     power = 10.0 ** np.floor(np.log10(value / 5))
     return float(next(5 * s * power for s in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if 5 * s * power >= value * 0.999))

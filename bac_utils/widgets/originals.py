@@ -1,4 +1,4 @@
-"""The original pixels of a part of a prepared view, for zooming in beyond the network's matrix."""
+"""Original pixels for part of a prepared view, for zooming beyond the resolution of the network's matrix."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,39 +12,41 @@ from bac_utils.widgets.canvas import on_levels
 from bac_utils.widgets.store import ViewStore
 
 KEPT = 8
-"""Originals that stay in memory."""
+"""Number of originals kept in memory."""
 
 
 class Originals:
-    """Reads the files of a run's views; the last ones stay in memory."""
+    """Reads the image files of a run's views; the most recently used stay in memory."""
 
     def __init__(self, store: ViewStore, pixel_mm: float | None) -> None:
-        """Read nothing yet.
+        """Store the arguments; files are read on request.
 
         Args:
             store: The run's views.
-            pixel_mm: As they were prepared: side of a pixel, mm; None: stretched.
+            pixel_mm: Pixel size of the prepared views, mm; None if breasts are stretched to the matrix.
         """
         self._store, self._pixel_mm, self._read = store, pixel_mm, OrderedDict()
 
     def part(
         self, row: int, rect: Sequence[float], size: Sequence[int], mirror: bool, levels: Sequence[float]
     ) -> tuple[np.ndarray, list[float]]:
-        """Cut a rectangle out of the original.
+        """Crop a rectangle from the original.
 
         Args:
             row: The view's row in the store.
             rect: x0, y0, x1, y1 in pixels of the prepared view as shown.
-            size: Rows and columns of the place on the screen; the result has no more, and no more than the original.
-            mirror: Whether the view is shown as a mirror image of the prepared one.
-            levels: Values of 0 and of 65535, in deviations (`view_canvas.grey_levels`).
+            size: Rows and columns of the rectangle on the screen; an upper limit for the size of the result, which is
+                never larger than the rectangle in the original.
+            mirror: Whether the view is shown as a mirror image of the prepared view.
+            levels: Values that correspond to 0 and 65535, in standard deviations (`canvas.grey_levels`).
 
         Returns:
-            uint16 (rows, columns), and its rectangle: `rect`, widened to whole pixels of the original.
+            The pixels, uint16 (rows, columns), and the rectangle that they cover: `rect` clipped to the original and
+            extended to whole pixels of it.
 
         Raises:
-            Skip: The file cannot be used any more.
-            ValueError: The rectangle lies outside the breast's.
+            Skip: The file can no longer be used.
+            ValueError: The rectangle does not overlap the original.
         """
         pixels, box, inset, gain = self._original(row)
         columns = self._store.shape[1]
@@ -56,7 +58,7 @@ class Originals:
         r0, r1 = np.clip([np.floor(tall[0]), np.ceil(tall[1])], 0, pixels.shape[0]).astype(int)
         c0, c1 = np.clip([np.floor(wide[0]), np.ceil(wide[1])], 0, pixels.shape[1]).astype(int)
         if r1 <= r0 or c1 <= c0:
-            raise ValueError(f"rect: got {list(rect)}, must meet the image")
+            raise ValueError(f"rect: got {list(rect)}, must overlap the image")
         part = pixels[r0:r1, c0:c1]
         shape = min(int(size[0]), r1 - r0), min(int(size[1]), c1 - c0)
         part = cv2.resize(part, (max(shape[1], 1), max(shape[0], 1)), interpolation=cv2.INTER_AREA)
@@ -68,12 +70,12 @@ class Originals:
         return grey, [float(n) for n in (x0, y0, x1, y1)]
 
     def scale(self, row: int) -> float:
-        """Return the number of rows of a view's original per row of the prepared view; errors as `part`."""
+        """Return the number of rows of the original per row of the prepared view; errors as in `part`."""
         _, box, inset, _ = self._original(row)
         return (box[1] - box[0]) / (inset[1] - inset[0])
 
     def _original(self, row: int) -> tuple[np.ndarray, tuple, tuple, tuple[float, float]]:
-        """Return the pixels, chest wall at the left, the breast's rectangles there and in the matrix, and the gain."""
+        """Return pixels (chest wall on the left), the breast's rectangles there and in the matrix, gain and offset."""
         if row in self._read:
             self._read.move_to_end(row)
             return self._read[row]

@@ -1,4 +1,4 @@
-"""A reader's notes and corrected labels, one row a view, written to a CSV file at each change."""
+"""A reader's notes and corrected labels in a CSV file, one row per view, saved after each change."""
 
 import csv
 import os
@@ -15,20 +15,20 @@ COLUMNS = (*KEYS, "corrected_label", "note", "changed")
 
 
 class Note(NamedTuple):
-    """What a reader says of a view: a corrected label (one of `LABELS`, empty: none) and free text."""
+    """A reader's corrected label of a view (one of `LABELS`; empty if none) and a note in free text."""
 
     corrected_label: str = ""
     note: str = ""
 
 
 class ReaderNotes:
-    """The notes of a run's folder; the file is read again before each change, so that two readers may write."""
+    """The notes in a run's folder; the file is reread before each change, so that two readers can use it."""
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        """Read the notes that are there; `folder` is the run's.
+        """Read the existing notes, if any, from the run's folder.
 
         Raises:
-            ValueError: The file has other columns.
+            ValueError: A column is missing in the file.
         """
         self.path = Path(folder) / NOTES_FILE
         self._rows = self._load()
@@ -38,12 +38,12 @@ class ReaderNotes:
         return len(self._rows)
 
     def get(self, patient_id: str, laterality: str, view: str) -> Note:
-        """Return what was said of a view; empty where nothing was."""
+        """Return the note on a view, which is empty if there is none."""
         found = self._rows.get((patient_id, laterality, view))
         return Note(found["corrected_label"], found["note"]) if found else Note()
 
     def put(self, patient_id: str, laterality: str, view: str, corrected_label: str = "", note: str = "") -> None:
-        """Write a view's note and corrected label to the file; two empty ones take its row away.
+        """Write a view's note and corrected label to the file; if both are empty, its row is removed.
 
         Args:
             patient_id: As in the views table.
@@ -53,7 +53,7 @@ class ReaderNotes:
             note: Free text.
 
         Raises:
-            ValueError: The label is another one, or the file has other columns.
+            ValueError: The label is not in `LABELS`, or a column is missing in the file.
         """
         if corrected_label not in LABELS:
             raise ValueError(f"corrected_label: got {corrected_label!r}, must be one of {LABELS}")

@@ -1,6 +1,6 @@
-"""Pictures of the widgets as SVG and HTML text: written in a millisecond, so that they follow a slider.
+"""Charts of the widgets as SVG and HTML text, which takes about a millisecond to write and so keeps up with a slider.
 
-Colours are seaborn's colour-blind palette; whatever a colour says is said by a shape or a word as well.
+Colours are from seaborn's colour-blind palette. Shapes or words repeat the information that colours convey.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from html import escape
 import numpy as np
 
 BLUE, ORANGE, GREY = "#0173b2", "#de8f05", "#6b6b6b"
-SIZE, MARGIN = 230, (52, 12, 44, 26)  # of the square; left, right, bottom, top
+SIZE, MARGIN = 230, (52, 12, 44, 26)  # pixels: side of the plot area; left, right, bottom and top margins
 
 
 class Axes:
-    """A frame with linear axes, to which lines and points are added."""
+    """A chart with linear axes."""
 
     def __init__(
         self,
@@ -23,14 +23,14 @@ class Axes:
         size: tuple[int, int] = (SIZE, SIZE),
         ticks: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
     ) -> None:
-        """Make a frame.
+        """Draw the empty axes.
 
         Args:
-            title: Above it; also read aloud.
-            x: Label with unit, low end, high end.
-            y: The same of the vertical axis.
-            size: Width and height of the inside, pixels.
-            ticks: Values to be written at the axes; None: six even ones.
+            title: Title of the chart; also its label for screen readers.
+            x: Label with unit, lower limit and upper limit of the horizontal axis.
+            y: The same for the vertical axis.
+            size: Width and height of the plot area, pixels.
+            ticks: Tick values of the two axes; None for six evenly spaced ticks.
         """
         self._x, self._y, self._size = x, y, size
         left, right, bottom, top = MARGIN
@@ -42,14 +42,14 @@ class Axes:
         self._frame(ticks)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a value lies, pixels."""
+        """Return the position (x, y) of a point in pixels."""
         (_, x0, x1), (_, y0, y1), (width, height) = self._x, self._y, self._size
         return MARGIN[0] + (x - x0) / (x1 - x0) * width, MARGIN[3] + height - (y - y0) / (y1 - y0) * height
 
     def line(
         self, x: Sequence[float], y: Sequence[float], colour: str = BLUE, dash: str = "", width: float = 2
     ) -> None:
-        """Add a line; it breaks where a value is not finite."""
+        """Add a line, interrupted where a value is not finite."""
         pieces, pen = [], "M"
         for place in zip(x, y, strict=True):
             if not np.isfinite(place).all():
@@ -61,17 +61,8 @@ class Axes:
         path = "".join(pieces)
         self._parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{style}/>')
 
-    def band(self, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:
-        """Fill between two lines, where both are finite."""
-        known = np.isfinite(low) & np.isfinite(high)
-        places = list(zip(np.asarray(x)[known], np.asarray(low)[known], strict=True))
-        places += list(zip(np.asarray(x)[known][::-1], np.asarray(high)[known][::-1], strict=True))
-        if places:
-            path = " ".join("{:.1f},{:.1f}".format(*self.at(*place)) for place in places)
-            self._parts.append(f'<polygon points="{path}" fill="{BLUE}" opacity="0.18"/>')
-
     def spot(self, x: float, y: float, key: str, label: str) -> None:
-        """Add a small square that can be picked."""
+        """Add a small selectable square."""
         px, py = self.at(x, y)
         self._parts.append(
             f'<g data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(label)}">'
@@ -81,7 +72,7 @@ class Axes:
         )
 
     def bar(self, x0: float, x1: float, y: float, colour: str, low: float = 0, pattern: str = "") -> None:
-        """Add a bar from `low` to `y`; a pattern's name hatches it."""
+        """Add a bar from `low` to `y`, hatched if `pattern` names a hatching (see `define`)."""
         left, top = self.at(x0, y)
         right, bottom = self.at(x1, low)
         shape = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{max(bottom - top, 0):.1f}"'
@@ -90,7 +81,7 @@ class Axes:
             self._parts.append(f'<rect {shape} fill="url(#{pattern})"/>')
 
     def region(self, x0: float, x1: float, key: str, label: str, picked: bool) -> None:
-        """Add a full-height region that can be picked; a picked one has a frame."""
+        """Add a selectable region over the full height, with a frame if it is selected."""
         left, top = self.at(x0, self._y[2])
         right, bottom = self.at(x1, self._y[1])
         frame = f'stroke="#000" stroke-width="2" fill="{ORANGE}" fill-opacity="0.10"' if picked else 'fill-opacity="0"'
@@ -101,7 +92,7 @@ class Axes:
         )
 
     def whisker(self, x: float, low: float, high: float) -> None:
-        """Add an interval."""
+        """Add an error bar; nothing is added if an end is not finite."""
         if np.isfinite([low, high]).all():
             (px, bottom), (_, top) = self.at(x, low), self.at(x, high)
             self._parts.append(
@@ -110,19 +101,19 @@ class Axes:
             )
 
     def text(self, x: float, y: float, words: str, below: float = 0) -> None:
-        """Write words at a place; `below` moves them down by pixels."""
+        """Add centred text at a point, moved down by `below` pixels."""
         px, py = self.at(x, y)
         self._parts.append(f'<text x="{px:.1f}" y="{py + below:.1f}" text-anchor="middle">{escape(words)}</text>')
 
     def define(self, pattern: str) -> None:
-        """Define a hatching by its name."""
+        """Define a hatching pattern under a name."""
         self._parts.append(
             f'<defs><pattern id="{pattern}" width="6" height="6" patternUnits="userSpaceOnUse" '
             'patternTransform="rotate(45)"><path d="M0 0v6" stroke="#000" stroke-width="1.4"/></pattern></defs>'
         )
 
     def svg(self) -> str:
-        """Return the picture."""
+        """Return the chart as SVG text."""
         return "".join(self._parts) + "</svg>"
 
     def _frame(self, ticks: tuple) -> None:
@@ -147,11 +138,11 @@ class Axes:
 
 
 def confusion_table(counts: dict, caption: str) -> str:
-    """Write a confusion matrix as an HTML table; its cells have the classes `bac-tp`, `bac-fn`, ...
+    """Return a confusion matrix as an HTML table whose cells have the classes `bac-tp`, `bac-fn`, ...
 
     Args:
-        counts: `tp, fp, fn, tn`.
-        caption: Above the table.
+        counts: Numbers `tp, fp, fn, tn`.
+        caption: Caption of the table.
     """
     positive, negative = counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]
 

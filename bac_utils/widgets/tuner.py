@@ -1,4 +1,4 @@
-"""The threshold tuner: what the detection threshold and the heatmap threshold change, at once."""
+"""The threshold tuner: immediate effects of the detection threshold and the heatmap threshold."""
 
 import math
 from dataclasses import replace
@@ -32,27 +32,27 @@ from bac_utils.widgets.tuning import DetectionTuner, LengthTuner, outline
 
 
 class ThresholdTuner(Panel):
-    """Two sliders and what depends on them, operating points, and a button that saves the thresholds.
+    """Two threshold sliders, the results that depend on them, operating points, and a button to save the thresholds.
 
-    The chosen view is outlined and measured as `score` does it, by `OperatingPoint.measure`.
+    The selected view is outlined and measured by `OperatingPoint.measure`, as in `score`.
 
     Attributes:
-        points: The thresholds by rule, chosen on the set `chosen_on`.
+        points: The threshold of each rule, chosen on the set `chosen_on`.
         threshold: Slider of the detection threshold.
         heat_threshold: Slider of the heatmap threshold, Th.
     """
 
     def __init__(self, store: ViewStore, samples: int = 1000, seed: int = 0, chosen_on: str = CHOOSING_SETS[0]) -> None:
-        """Compute what the sliders need, and show the thresholds that the run has now.
+        """Compute the operating points and curves, and show the run's current thresholds.
 
         Args:
             store: The run's views.
-            samples: Resamples of women behind each interval.
-            seed: Seed of the draws.
-            chosen_on: The set to choose on, one of `detector.CHOOSING_SETS`.
+            samples: Number of bootstrap resamples of women for each interval.
+            seed: Seed of the bootstrap.
+            chosen_on: Set on which thresholds are chosen, one of `detector.CHOOSING_SETS`.
 
         Raises:
-            ValueError: `chosen_on` is another set, or does not hold both classes.
+            ValueError: `chosen_on` is not one of these sets, or does not contain both classes.
         """
         if chosen_on not in CHOOSING_SETS:
             raise ValueError(f"chosen_on: got {chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
@@ -74,7 +74,7 @@ class ThresholdTuner(Panel):
         self._show_lengths()
 
     def choose_rule(self, rule: str) -> None:
-        """Set the detection threshold by a rule. The paper's Th is set with it where its form of heatmap is shown."""
+        """Set the detection threshold by a rule; `paper` also sets the paper's Th if heatmaps have the paper's form."""
         self.threshold.value = self.points[rule].threshold
         self._rule, words = rule, ""
         if rule == "paper" and self._store.point.heatmap == PER_IMAGE:
@@ -98,12 +98,12 @@ class ThresholdTuner(Panel):
 
     @property
     def point(self) -> OperatingPoint:
-        """The operating point that the sliders stand for."""
+        """The operating point given by the sliders."""
         thresholds = {"threshold": max(self.threshold.value, np.nextafter(0, 1)), "heatmap_threshold": self._th}
         return replace(self._store.point, **thresholds)
 
     def show_view(self) -> None:
-        """Show the chosen view with the outline of its calcified arteries."""
+        """Show the selected view with the outline of its calcified arteries."""
         index = self.view.value
         if index is None:
             self.canvas.show([])
@@ -121,7 +121,7 @@ class ThresholdTuner(Panel):
         self._measure()
 
     def figure(self) -> Figure:
-        """Draw curves, rho over Th and the chosen view as they stand."""
+        """Draw the curves, rho against Th and the selected view in their current state."""
         view = None
         if self.view.value is not None:
             spacing = self._store.spacing_mm(self.view.value) or (1, 1)
@@ -204,7 +204,7 @@ class ThresholdTuner(Panel):
         self._show_measures()
 
     def _matching_rule(self) -> str | None:
-        """Return the rule that gives the threshold of the slider, or None."""
+        """Return the rule whose threshold is that of the slider, or None."""
         same = [rule for rule, point in self.points.items() if point.threshold == self.threshold.value]
         return same[0] if same else None
 
@@ -212,7 +212,7 @@ class ThresholdTuner(Panel):
         self._show_measures()
 
     def _show_measures(self) -> None:
-        """Show what both thresholds decide: the outline and measures of the view, and rho of area and length."""
+        """Show the results that depend on both thresholds: the view's outline and measurements, and rho."""
         if self.view.value is not None:
             self._measure()
         self._show_lengths()
@@ -252,7 +252,7 @@ class ThresholdTuner(Panel):
         self.measured.value = f"<b>{name}</b><br>{words}{known}"
 
     def lengths(self) -> LengthTuner | None:
-        """Return the areas and lengths of the chosen set, measured at the first call, or None."""
+        """Return the areas and lengths of the selected set, measured at the first call; None if no set is selected."""
         name = self.length_set.value
         if name is None:
             return None
@@ -276,7 +276,7 @@ class ThresholdTuner(Panel):
         )
 
     def _tell(self, words: str = "") -> None:
-        """Show a message, and whether the thresholds may be saved."""
+        """Show a message, and enable saving only if no set other than `chosen_on` is shown."""
         shown = {self.shown_set.value, self.length_set.value} - {None}
         others = sorted(shown - {self._chosen_on})
         self.keep.disabled = bool(others)
@@ -286,7 +286,7 @@ class ThresholdTuner(Panel):
 
 
 def measures_html(found: Finding | None) -> str:
-    """Return the measures of a view as HTML; the numbers have the classes `bac-length` and `bac-area`."""
+    """Return the measurements of a view as HTML; the numbers have the classes `bac-length` and `bac-area`."""
     if found is None or not found.traced:
         return measures_text(found)
     if not found.bac:

@@ -1,4 +1,4 @@
-"""What the threshold tuner draws: curves, tables and its static figure, from numbers that are known."""
+"""Charts of the threshold tuner: curves, tables and its static figure, from computed results."""
 
 import math
 from html import escape
@@ -14,12 +14,12 @@ from bac_utils.widgets import svg
 from bac_utils.widgets.tuning import TH_GRID, DetectionTuner, LengthTuner
 
 MARK = "<!--mark-->"
-"""Where a frame takes the mark of the present threshold."""
+"""Placeholder in a chart for the mark of the current threshold."""
 _SHOWN = (("sensitivity (recall)", "recall"), ("specificity", "specificity"), ("precision", "precision"), ("F1", "f1"))
 
 
 def curve_frames(detection: DetectionTuner, points: dict[str, ThresholdChoice], name: str) -> tuple[str, str]:
-    """Return the ROC and the PR curve of a set with the operating points, as SVG text with a `MARK`."""
+    """Return the ROC and precision-recall curves of a set with the operating points, as SVG text with a `MARK`."""
     curve = detection.curve(name)
     roc = svg.Axes(f"ROC, {name} set", ("false positive rate (1 − specificity)", 0, 1), ("sensitivity", 0, 1))
     roc.line([0, 1], [0, 1], svg.GREY, "3 4", 1)
@@ -36,7 +36,7 @@ def curve_frames(detection: DetectionTuner, points: dict[str, ThresholdChoice], 
 
 
 def marked_curves(frames: tuple[str, str], found: dict) -> str:
-    """Return both curves with the mark of a threshold; `found` holds its metrics (`DetectionTuner.at`)."""
+    """Return both curves with the mark of a threshold; `found` contains its metrics (`DetectionTuner.at`)."""
     precision = found["precision"] if found["tp"] + found["fp"] else math.nan
     places = (1 - found["specificity"], found["recall"]), (found["recall"], precision)
     left, _, _, top = svg.MARGIN
@@ -45,14 +45,14 @@ def marked_curves(frames: tuple[str, str], found: dict) -> str:
 
 
 def rho_frame(rho: np.ndarray) -> tuple[svg.Axes, str]:
-    """Return the axes of rho over `TH_GRID` and their chart, as SVG text with a `MARK`; rho below 0 is drawn at 0."""
+    """Return the axes and the SVG text, with a `MARK`, of rho against `TH_GRID`; rho below 0 is drawn at 0."""
     axes = svg.Axes("ρ of area and length over Th", ("heatmap threshold Th", 0, 1), ("Spearman's ρ", 0, 1), (300, 190))
     axes.line(TH_GRID, np.clip(rho, 0, 1))
     return axes, axes.svg().replace("</svg>", f"{MARK}</svg>")
 
 
 def metrics_table(found: dict) -> str:
-    """Return the metrics at a threshold as an HTML table; its cells have the classes `bac-recall`, ..."""
+    """Return the metrics at a threshold as an HTML table whose cells have the classes `bac-recall`, ..."""
     rows = (*_SHOWN, ("AUC-ROC", "auc_roc"), ("AUC-PR", "auc_pr"))
     inside = "".join(f"<tr><th>{title}</th><td class='bac-{key}'>{_share(found[key])}</td></tr>" for title, key in rows)
     return f"<table style='margin-top:8px'>{inside}</table>"
@@ -76,7 +76,7 @@ def points_table(points: dict[str, ThresholdChoice], chosen_on: str) -> str:
 
 
 def cross(x: float, y: float) -> str:
-    """Return the mark of the present threshold at a place in pixels; nothing where there is none."""
+    """Return the mark of the current threshold at a position in pixels; empty if a coordinate is not finite."""
     if not np.isfinite([x, y]).all():
         return ""
     return (
@@ -99,14 +99,14 @@ def tuner_figure(
     lengths: tuple[LengthTuner | None, str | None],
     view: dict | None,
 ) -> Figure:
-    """Draw what the tuner shows.
+    """Draw the static figure of the tuner.
 
     Args:
         detection: Curves of the sets.
         points: The operating points by rule.
         name: The set shown.
-        thresholds: Of the score, and Th.
-        lengths: Areas and lengths, and the name of their set; None where none is chosen.
+        thresholds: Detection threshold and Th.
+        lengths: Areas and lengths, and the name of their set; both None if no set is selected.
         view: `pixels`, `outline` (polygons), `aspect` (row spacing over column spacing) and `title` of a view, or None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a move of a slider changes, computed fast enough to follow it; there are no widgets here."""
+"""Computations of the threshold tuner, fast enough to keep up with a slider; independent of the widgets."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ from bac_utils.widgets.store import ViewStore
 
 TH_STEP = 0.02
 TH_GRID = np.round(np.arange(0.1, 1, TH_STEP), 2)
-"""Heatmap thresholds that a slider offers, 0.10 to 0.98."""
+"""Heatmap thresholds on the slider, 0.10 to 0.98."""
 
 
 class DetectionTuner:
-    """Counts and curves of each set at any threshold.
+    """Confusion counts and curves of each set at any threshold.
 
     Attributes:
-        sets: The sets that hold both classes.
+        sets: The sets that contain both classes.
     """
 
     def __init__(self, predictions: pd.DataFrame) -> None:
-        """Sort each set once.
+        """Sort the scores of each set once.
 
         Args:
             predictions: One row per view: `split, bac` (0 or 1), `score`.
@@ -45,7 +45,7 @@ class DetectionTuner:
         return {"tn": tn, "tp": tp, "fn": fn, "fp": fp, **curve.metrics(weights, threshold)}
 
     def curve(self, split: str) -> dict[str, np.ndarray]:
-        """Return `threshold` (k,), falling, with `recall`, `false_positive_rate` and `precision` there."""
+        """Return the decreasing `threshold` (k,) with `recall`, `false_positive_rate` and `precision` at each."""
         curve = self._curves[split]
         tp, fp = curve.cumulate(np.ones(len(curve.labels)))
         found = {"threshold": curve.cuts, "recall": tp / tp[-1]}
@@ -60,7 +60,7 @@ def outline(mask: np.ndarray) -> list[np.ndarray]:
 
     Returns:
         Closed polygons, float32 (n, 2): x and y of the centres of the mask's outermost pixels, in pixels of the
-        prepared view, where pixel (0, 0) reaches from 0 to 1. Holes have polygons of their own.
+        prepared view, where pixel (0, 0) extends from 0 to 1. Holes have separate polygons.
     """
     found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
     return [polygon[:, 0].astype(np.float32) + 0.5 for polygon in found]
@@ -72,31 +72,32 @@ def areas_by_threshold(
     spacing_mm: tuple[float, float] | None,
     thresholds: Sequence[float] = TH_GRID,
 ) -> np.ndarray:
-    """Return the area of a view's heatmap above each Th, float64, mm² or pixels."""
+    """Return the area of a view's heatmap above each Th, float64, in mm², or in pixels if the spacing is unknown."""
     mask, hottest = pixels != 0, heat.max()
     return np.array([bac_area(heat, mask.shape, th, spacing_mm, mask)[0] if th < hottest else 0.0 for th in thresholds])
 
 
 class LengthTuner:
-    """Spearman's rho of area and length over Th, for the measured views of a set.
+    """Spearman's rho of area and length as a function of Th, for the measured views of a set.
 
-    Areas are those of notebook 04 (`quantify.heatmap_area`): with the form `per-image-maximum`, and with no other,
-    views with a score below the detection threshold have an area of 0.
+    Areas are those of notebook 04 (`quantify.heatmap_area`): only with the form `per-image-maximum`, views with a score
+    below the detection threshold have an area of 0.
 
     Attributes:
         rows: The views' rows in the store.
-        areas: float64 (views, Th of `TH_GRID`), mm² or pixels, of the heatmaps above Th; NaN for views without one.
-        lengths: float64 (views,), mm.
+        areas: Areas of the heatmaps above each Th, float64 (views, `len(TH_GRID)`), mm² or pixels; NaN for views
+            without a heatmap.
+        lengths: Lengths in the table, float64 (views,), mm.
     """
 
     def __init__(self, store: ViewStore, split: str, samples: int = 200, seed: int = 0) -> None:
-        """Measure each view of the set at each Th; this takes some ms per view, so it is done once.
+        """Measure each view of the set once at each Th, which takes a few ms per view.
 
         Args:
             store: The run's views.
-            split: A set, or `quantification`.
-            samples: Resamples of women behind each interval.
-            seed: Seed of the resamples.
+            split: Name of a set, or `quantification`.
+            samples: Number of bootstrap resamples of women for each interval.
+            seed: Seed of the bootstrap.
         """
         self._store, self.rows = store, store.measured_rows(split)
         self._samples, self._seed = samples, seed
@@ -119,17 +120,17 @@ class LengthTuner:
         return areas
 
     def curve(self, threshold: float) -> np.ndarray:
-        """Return rho at each Th of `TH_GRID`, float64, for a detection threshold; NaN where it is undefined."""
+        """Return rho at each Th of `TH_GRID`, float64, for a detection threshold; NaN if undefined."""
         called = tuple(~self._gated | (self._scores >= threshold))
         if called not in self._curves:
             areas = pd.DataFrame(np.where(np.array(called)[:, None], self.areas, 0.0))
             known = areas.notna().all().to_numpy() & (len(areas) >= 3)
-            rho = areas.rank().corrwith(pd.Series(self.lengths).rank())  # NaN where all areas are equal
+            rho = areas.rank().corrwith(pd.Series(self.lengths).rank())  # NaN if all areas are equal
             self._curves[called] = np.where(known, rho.to_numpy(float), np.nan)
         return self._curves[called]
 
     def rho(self, threshold: float, th: float) -> tuple[float, float | None, float | None]:
-        """Return rho and its 95 % interval (bootstrap of women); rho is NaN where it is undefined.
+        """Return rho and its 95 % interval (bootstrap of women); NaN and None if rho is undefined.
 
         Args:
             threshold: Detection threshold.
@@ -142,12 +143,12 @@ class LengthTuner:
         return found["spearman_rho"], *found["spearman_ci"]
 
     def _areas(self, threshold: float, th: float) -> np.ndarray:
-        """Return the areas at one Th."""
+        """Return the areas of the views at one Th."""
         place = nearest(th)
         areas = self.areas[:, place] if abs(TH_GRID[place] - th) < 1e-9 else self._measure([th])[:, 0]
         return np.where(~self._gated | (self._scores >= threshold), areas, 0.0)
 
 
 def nearest(threshold: float) -> int:
-    """Return the place in `TH_GRID` of the Th that is nearest to `threshold`."""
+    """Return the index in `TH_GRID` of the Th nearest to `threshold`."""
     return int(np.abs(TH_GRID - threshold).argmin())

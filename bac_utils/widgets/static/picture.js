@@ -1,8 +1,8 @@
-// A picture (HTML or SVG text) whose parts with a data-key can be picked with the mouse or the keyboard.
+// HTML or SVG text; parts with a data-key are selectable with the mouse or the keyboard.
 function render({ model, el }) {
   const box = document.createElement("div");
   box.className = "bac-picture";
-  box.dataset.lmSuppressShortcuts = "true"; // keys are this widget's here, not the notebook's
+  box.dataset.lmSuppressShortcuts = "true"; // this widget handles the keys, not the notebook
   el.appendChild(box);
   let from = null;
   const show = () => {
@@ -17,7 +17,7 @@ function render({ model, el }) {
     const part = event.target.closest ? event.target.closest("[data-key]") : null;
     return part && box.contains(part) ? part.dataset.key : null;
   };
-  // From the part where the mouse goes down to the part where it comes up.
+  // A drag selects from the part where the button is pressed to the part where it is released.
   box.addEventListener("pointerdown", (event) => { from = keyOf(event); });
   box.addEventListener("pointerup", (event) => {
     const to = keyOf(event);

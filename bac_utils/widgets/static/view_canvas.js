@@ -1,6 +1,6 @@
-// Mammograms side by side: window, zoom, pan, heatmap and outline are drawn here, so that they follow the hand.
-// Python sends grey levels (16 bit), heat (8 bit) and outlines; when a view is zoomed it is asked for the
-// original pixels of what is visible.
+// Mammograms side by side. Window, zoom, pan, heatmap and outline are drawn here, without a delay.
+// Python sends grey levels (16 bits), heatmaps (8 bits) and outlines. When a view is zoomed, the original pixels of its
+// visible part are requested from Python.
 const MAX_ZOOM = 40;
 
 function bytesOf(sent) {
@@ -8,10 +8,10 @@ function bytesOf(sent) {
 }
 
 function words(sent) {
-  return new Uint16Array(bytesOf(sent).slice().buffer); // a copy, since the part of a message may lie at an odd byte
+  return new Uint16Array(bytesOf(sent).slice().buffer); // copied, because the data may start at an odd byte offset
 }
 
-// Grey levels through the window, onto a canvas of their own size.
+// Apply the window to grey levels and draw them on a canvas of the same size.
 function toned(grey, rows, columns, centre, width, levels, canvas) {
   canvas = canvas ?? document.createElement("canvas");
   canvas.width = columns;
@@ -19,7 +19,7 @@ function toned(grey, rows, columns, centre, width, levels, canvas) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
-  const [low, high] = levels; // of grey 0 and 65535, in deviations
+  const [low, high] = levels; // of grey levels 0 and 65535, in standard deviations
   const scale = (high - low) / 65535;
   const start = centre - width / 2;
   for (let i = 0; i < grey.length; i++) {
@@ -48,13 +48,13 @@ function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "bac-views";
   root.tabIndex = 0;
-  root.dataset.lmSuppressShortcuts = "true"; // keys are this widget's here, not the notebook's
+  root.dataset.lmSuppressShortcuts = "true"; // this widget handles the keys, not the notebook
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", model.get("label"));
   el.appendChild(root);
   let panels = [];
   let waiting = 0;
-  const initial = { centre: 1, width: 6 }; // the window of canvas.py
+  const initial = { centre: 1, width: 6 }; // the initial window in canvas.py
 
   const drawAll = () => panels.forEach(draw);
 
@@ -102,7 +102,7 @@ function render({ model, el }) {
     drawAll();
   }
 
-  // Canvas pixels a pixel of the prepared view, down and across, and where its corner lies.
+  // Canvas pixels per pixel of the prepared view (sx across, sy down), and the position of its upper left corner.
   function geometry(panel) {
     const { rows, columns, aspect } = panel.view;
     const { width, height } = panel.canvas;
@@ -176,7 +176,7 @@ function render({ model, el }) {
       context.strokeText(text, x, y);
       context.fillText(text, x, y);
     };
-    const side = view.mirror ? "left" : "right"; // away from the chest wall
+    const side = view.mirror ? "left" : "right"; // the side away from the chest wall
     const x = view.mirror ? 8 * ratio : canvas.width - 8 * ratio;
     line(view.title, x, 18 * ratio, side);
     textOf(panel).split("\n").forEach((text, i) => line(text, x, (35 + 16 * i) * ratio, side));
@@ -191,7 +191,7 @@ function render({ model, el }) {
     line(`${length} mm`, x0 + (length * perMm) / 2, y - 5 * ratio, "center");
   }
 
-  // Ask for the original's pixels once the hand rests.
+  // Request pixels of the originals 150 ms after the last zoom or pan.
   function ask() {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
@@ -220,7 +220,7 @@ function render({ model, el }) {
     panel.y = Math.max(0, Math.min(panel.view.rows, panel.y));
   }
 
-  // Zoom a view about a point of its canvas; linked views follow about the corresponding point.
+  // Zoom a view about a point on its canvas; linked views are zoomed about the corresponding point.
   function zoom(panel, factor, at) {
     const [px, py] = at ?? [panel.canvas.width / 2, panel.canvas.height / 2];
     for (const other of together(panel)) {
@@ -239,7 +239,7 @@ function render({ model, el }) {
 
   const together = (panel) => (model.get("linked") ? panels : [panel]);
 
-  // Move a view by pixels of its canvas; linked mirror images move the other way.
+  // Move a view by canvas pixels; linked views of the opposite orientation move the other way horizontally.
   function shift(panel, dx, dy) {
     for (const other of together(panel)) {
       const { sx, sy } = geometry(other);
@@ -283,7 +283,7 @@ function render({ model, el }) {
     }, { passive: false });
     canvas.addEventListener("contextmenu", (event) => {
       event.preventDefault();
-      event.stopPropagation(); // or JupyterLab opens its own menu
+      event.stopPropagation(); // otherwise JupyterLab opens its context menu
     });
     canvas.addEventListener("dblclick", reset);
     canvas.addEventListener("pointerdown", (event) => {
