@@ -30,6 +30,9 @@ from bac_utils.widgets.tuner_charts import (
 )
 from bac_utils.widgets.tuning import DetectionTuner, LengthTuner, outline
 
+STEP = 0.001
+"""Step of the slider of the detection threshold."""
+
 
 class ThresholdTuner(Panel):
     """Two threshold sliders, the results that depend on them, operating points, and a button to save the thresholds.
@@ -62,9 +65,9 @@ class ThresholdTuner(Panel):
         self.points = thresholds_by_rule(table[table["split"] == chosen_on], samples, seed)
         self._lengths = {}
         self._seen = {chosen_on}
-        self._rule = None
+        self._threshold = store.point.threshold
         self._parts = {}
-        self._make_detection(store.point.threshold)
+        self._make_detection(self._threshold)
         self._make_heatmap(store.point.heatmap_threshold)
         self._make_keep()
         super().__init__([*self._rows_of_detection(), *self._rows_of_heatmap(), row(self.keep, self.status)])
@@ -75,12 +78,15 @@ class ThresholdTuner(Panel):
 
     def choose_rule(self, rule: str) -> None:
         """Set the detection threshold by a rule; `paper` also sets the paper's Th if heatmaps have the paper's form."""
-        self.threshold.value = self.points[rule].threshold
+        self._threshold = self.points[rule].threshold
+        self.threshold.value = self._threshold
         self._rule, words = rule, ""
         if rule == "paper" and self._store.point.heatmap == PER_IMAGE:
             self.heat_threshold.value = PAPER_HEATMAP_THRESHOLD
         elif rule == "paper":
             words = f"Th stays: the paper's {PAPER_HEATMAP_THRESHOLD} belongs to Grad-CAM++ over its per-image maximum."
+        self._show_detection()
+        self._show_measures()
         self._tell(words)
 
     def keep_now(self) -> None:
@@ -99,7 +105,7 @@ class ThresholdTuner(Panel):
     @property
     def point(self) -> OperatingPoint:
         """The operating point given by the sliders."""
-        thresholds = {"threshold": max(self.threshold.value, np.nextafter(0, 1)), "heatmap_threshold": self._th}
+        thresholds = {"threshold": max(self._threshold, np.nextafter(0, 1)), "heatmap_threshold": self._th}
         return replace(self._store.point, **thresholds)
 
     def show_view(self) -> None:
@@ -127,7 +133,7 @@ class ThresholdTuner(Panel):
             spacing = self._store.spacing_mm(self.view.value) or (1, 1)
             view = {"pixels": self._pixels, "aspect": spacing[0] / spacing[1]}
             view |= {"title": self.view.label.split(",")[0], "outline": self._outline}
-        thresholds = self.threshold.value, self._th
+        thresholds = self._threshold, self._th
         lengths = self.lengths(), self.length_set.value
         return tuner_figure(self._detection, self.points, self.shown_set.value, thresholds, lengths, view)
 
@@ -138,7 +144,7 @@ class ThresholdTuner(Panel):
     def _make_detection(self, threshold: float) -> None:
         names = [(f"{n}{'' if n == self._chosen_on else ' (to look only)'}", n) for n in self._detection.sets]
         self.shown_set = choice("Set shown", "bac-set", names, self._chosen_on)
-        self.threshold = slider("Detection threshold (score)", "bac-threshold", 0, 1, 0.001, threshold, ".3f")
+        self.threshold = slider("Detection threshold (score)", "bac-threshold", 0, 1, STEP, threshold, ".3f")
         self.rules = {
             rule: button(title, f"bac-rule-{rule}", lambda rule=rule: self.choose_rule(rule), MEANINGS[rule])
             for rule, title in RULES.items()
@@ -199,14 +205,17 @@ class ThresholdTuner(Panel):
         ]
 
     def _move_threshold(self) -> None:
+        """Follow the slider, unless its value is the current threshold rounded to a step, as the browser returns it."""
+        if abs(self.threshold.value - self._threshold) <= STEP / 2:
+            return
+        self._threshold = self.threshold.value
         self._rule = self._matching_rule()
         self._show_detection()
         self._show_measures()
 
     def _matching_rule(self) -> str | None:
-        """Return the rule whose threshold is that of the slider, or None."""
-        same = [rule for rule, point in self.points.items() if point.threshold == self.threshold.value]
-        return same[0] if same else None
+        """Return the rule that gives the current threshold, or None."""
+        return next((rule for rule, point in self.points.items() if point.threshold == self._threshold), None)
 
     def _move_th(self) -> None:
         self._show_measures()
@@ -231,7 +240,7 @@ class ThresholdTuner(Panel):
         self._tell()
 
     def _show_detection(self) -> None:
-        name, threshold = self.shown_set.value, self.threshold.value
+        name, threshold = self.shown_set.value, self._threshold
         found = self._detection.at(name, threshold)
         if name not in self._parts:
             self._parts[name] = curve_frames(self._detection, self.points, name)
@@ -265,8 +274,8 @@ class ThresholdTuner(Panel):
         if tuner is None:
             self.rho.html = "No set with heatmaps and known lengths is chosen."
             return
-        axes, frame = rho_frame(tuner.curve(self.threshold.value))
-        rho, low, high = tuner.rho(self.threshold.value, self._th)
+        axes, frame = rho_frame(tuner.curve(self._threshold))
+        rho, low, high = tuner.rho(self._threshold, self._th)
         place = axes.at(self._th, max(rho, 0))
         words = with_interval(rho, [low, high])
         self.rho.html = (

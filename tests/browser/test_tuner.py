@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
+from bac_utils.detection import thresholds_by_rule
 from bac_utils.widgets import ViewStore
 
 NOTEBOOK = "05_threshold_tuning.ipynb"
@@ -102,7 +103,7 @@ def test_sliders_and_keep(tuner, root, shoot):
     expect(page.locator(".bac-status")).to_contain_text("saved in kept_thresholds.json")
     kept = json.loads((run / "kept_thresholds.json").read_text(encoding="utf-8"))
     point = json.loads((run / "operating_point.json").read_text(encoding="utf-8"))
-    assert kept["chosen_on"] == "validation" and kept["heatmap_threshold"] == 0.4
+    assert (kept["chosen_on"], kept["rule"], kept["heatmap_threshold"]) == ("validation", "sensitivity", 0.4)
     assert kept["threshold"] == pytest.approx(point["threshold"]) and point["heatmap_threshold"] == 0.4
     assert counts(validation, kept["threshold"]) == found
 
@@ -110,6 +111,7 @@ def test_sliders_and_keep(tuner, root, shoot):
 def test_the_papers_button_leaves_th(tuner, root):
     """The paper's Th belongs to another heatmap: the button must not move it, nor save another value than is shown."""
     page, run = tuner, root / "runs" / "demo"
+    set_slider(page, "bac-threshold", "0.900")
     set_slider(page, "bac-th", "0.80")
     page.locator(".bac-rule-paper").click()
     expect(page.locator(".bac-status")).to_contain_text("Th stays")
@@ -118,6 +120,8 @@ def test_the_papers_button_leaves_th(tuner, root):
     expect(page.locator(".bac-status")).to_contain_text("saved in kept_thresholds.json")
     kept = json.loads((run / "kept_thresholds.json").read_text(encoding="utf-8"))
     assert (kept["rule"], kept["heatmap_threshold"], kept["heatmap"]) == ("paper", 0.8, "local-logits")
+    exact = thresholds_by_rule(views(root, "validation"), 10, 0)["paper"].threshold
+    assert kept["threshold"] == exact  # and not rounded to a step of the slider
 
 
 def test_the_tuner_opens_before_notebook_04(open_lab, page):

@@ -71,6 +71,23 @@ def test_buttons_of_the_operating_points(tuner):
     assert all(title in tuner.table.value for title in RULES.values())
 
 
+def test_the_threshold_of_a_rule_is_kept_although_the_slider_rounds_it(tmp_path):
+    """A slider in a browser returns a value that Python has set, rounded to its step."""
+    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    tuner = open_tuner(run, samples=10)
+    tuner.threshold.value = 0.9
+    exact = tuner.points["youden"].threshold
+    tuner.choose_rule("youden")
+    tuner.threshold.value = round(exact, 3)
+    assert tuner.point.threshold == exact != round(exact, 3)
+    tuner.keep_now()
+    assert (kept_thresholds(run).threshold, kept_thresholds(run).rule) == (exact, "youden")
+    tuner.threshold.value = round(exact, 3) + 0.001  # a move by one step
+    assert tuner.point.threshold == tuner.threshold.value
+    tuner.keep_now()
+    assert kept_thresholds(run).rule == "by hand"
+
+
 def test_the_papers_button_sets_its_th_for_its_own_heatmap(tmp_path):
     run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False, form="per-image-maximum")
     tuner = open_tuner(run, samples=10)
