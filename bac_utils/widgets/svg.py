@@ -153,7 +153,8 @@ def confusion_table(counts: dict, caption: str) -> str:
         return f'<td style="background:{shade}">{inside}</td>'
 
     return (
-        f"<table><caption>{escape(caption)}</caption><tr><th>label</th><th>called BAC+</th><th>called BAC−</th></tr>"
+        f"<table><caption>{escape(caption)}</caption><tr><th>label</th><th>classified BAC+</th>"
+        "<th>classified BAC−</th></tr>"
         f"<tr><th>BAC+ ({positive})</th>{cell('tp', positive)}{cell('fn', positive)}</tr>"
         f"<tr><th>BAC− ({negative})</th>{cell('fp', negative)}{cell('tn', negative)}</tr></table>"
     )

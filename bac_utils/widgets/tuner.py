@@ -192,7 +192,8 @@ class ThresholdTuner(Panel):
         ]  # fmt: skip
 
     def _rows_of_heatmap(self) -> list:
-        right = ipywidgets.VBox([self.measured, self.length_set, self.rho])
+        beside = {"flex": "1 1 0", "min_width": "420px"}  # the rest of the line, beside the view
+        right = ipywidgets.VBox([self.measured, self.length_set, self.rho], layout=beside)
         return [heading("Heatmap"), self.heat_threshold, self.view, row(self.canvas, right)]
 
     def _view_options(self) -> list[tuple[str, int]]:
