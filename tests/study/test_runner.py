@@ -196,20 +196,24 @@ def test_a_file_cannot_be_the_output(tmp_path, notebooks):
         runner.run_notebooks(tmp_path / "run", overwrite=True, notebooks=notebooks)
 
 
-def test_notebooks_run_again_when_the_saved_thresholds_change(tmp_path, notebooks):
-    """A run stops after notebook 02; then thresholds are saved in notebook 05, which 02 here uses."""
-    run, given = tmp_path / "run", PARAMETERS + 'thresholds = ""\n'
-    write_notebook(notebooks / "02_second.ipynb", "print('detection')", parameters=given)
-    write_notebook(notebooks / "03_third.ipynb", "raise KeyError('stop')")
-    with pytest.raises(NotebookError):
-        runner.run_notebooks(run, notebooks=notebooks)
-    first = json.loads((run / "manifest.json").read_text())["notebooks"]
-    (run / "kept_thresholds.json").write_text("{}")
-    with pytest.raises(NotebookError):
-        runner.run_notebooks(run, notebooks=notebooks)
-    second = json.loads((run / "manifest.json").read_text())["notebooks"]
-    assert second["01_first"] == first["01_first"]
-    assert second["02_second"]["thresholds_sha256"] != first["02_second"]["thresholds_sha256"]
+def test_notebooks_run_again_when_the_saved_thresholds_change(tmp_path, notebooks, monkeypatch):
+    """A run stops in notebook 03; then thresholds are saved in notebook 05, on which 02 here depends."""
+    write_notebook(notebooks / "02_second.ipynb", "", parameters=PARAMETERS + 'thresholds = ""\n')
+    write_notebook(notebooks / "03_third.ipynb", "")
+    executed = []
+
+    def stop_in_the_third(path, *_):
+        executed.append(path.stem)
+        if path.stem == "03_third":
+            raise NotebookError("stop")
+
+    monkeypatch.setattr(runner, "execute", stop_in_the_third)
+    for thresholds in (None, "{}", "{}"):
+        if thresholds:
+            (tmp_path / "run" / "kept_thresholds.json").write_text(thresholds)
+        with pytest.raises(NotebookError):
+            runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    assert executed == ["01_first", "02_second", "03_third", "02_second", "03_third", "03_third"]
 
 
 def test_fail_resume_finish_refuse_overwrite(tmp_path, notebooks):
