@@ -27,7 +27,7 @@ METRIC_NAMES = {
 """Metrics of `detection_metrics` after the four counts, in its order, with their names in tables."""
 METRICS = tuple(METRIC_NAMES)
 OUTCOMES = ("TP", "FP", "FN", "TN")
-_COUNTS = ("tn", "tp", "fn", "fp")
+COUNTS = ("tn", "tp", "fn", "fp")
 LEAST_SENSITIVITY, LEAST_SPECIFICITY = 0.90, 0.95
 _PAPER = PUBLISHED["detection"]["validation"]
 PAPER_SPECIFICITY = _PAPER["tn"] / (_PAPER["tn"] + _PAPER["fp"])
@@ -219,9 +219,9 @@ def detection_table(detection: dict[str, dict], published: dict[str, dict] | Non
     columns = {}
     for name, ours in detection.items():
         paper = published and published.get(name)
-        sides = {name: ours} | ({f"{name}, paper": counts_metrics(*map(paper.get, _COUNTS)) | paper} if paper else {})
+        sides = {name: ours} | ({f"{name}, paper": counts_metrics(*map(paper.get, COUNTS)) | paper} if paper else {})
         for title, found in sides.items():
-            columns[title] = {count.upper(): str(found[count]) for count in _COUNTS}
+            columns[title] = {count.upper(): str(found[count]) for count in COUNTS}
             columns[title] |= {
                 label: with_interval(found[metric], found.get(f"{metric}_ci")) for metric, label in METRIC_NAMES.items()
             }

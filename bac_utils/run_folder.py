@@ -17,7 +17,7 @@ import pandas as pd
 
 from bac_utils import __version__
 from bac_utils._files import file_digest, read_json, write_json, written_whole
-from bac_utils.detection import METRIC_NAMES
+from bac_utils.detection import COUNTS, METRIC_NAMES
 from bac_utils.settings import PUBLISHED, Settings, preset
 from bac_utils.statistics import with_interval
 from bac_utils.views_table import SETS, read_views
@@ -30,7 +30,6 @@ PRODUCTS = {
 }
 """The parts of a run in order, each with its notebook and the file that later notebooks read."""
 SUMMARY_KEYS = ("cohort", "splits", "threshold", "detection", "detection_by_woman", "quantification", "timing")
-_COUNTS = ("tn", "tp", "fn", "fp")
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",
 )  # fmt: skip
@@ -195,7 +194,7 @@ def write_summary(folder: Path) -> dict:
     summary = {"preset": joined["preset"], "seed": joined["seed"], "versions": versions()}
     summary |= {key: joined.get(key) for key in SUMMARY_KEYS}
     summary["cohort"] = _only(_COHORT, joined["cohort"])
-    shown = (*_COUNTS, *METRIC_NAMES, *(f"{name}_ci" for name in METRIC_NAMES))
+    shown = (*COUNTS, *METRIC_NAMES, *(f"{name}_ci" for name in METRIC_NAMES))
     for key in ("detection", "detection_by_woman"):
         if summary[key]:
             summary[key] = {name: _only(shown, metrics) for name, metrics in joined[key].items()}

@@ -173,7 +173,7 @@ class ThresholdTuner(Panel):
         self.measured.add_class("bac-measured")
         self.rho = Picture()
         self.rho.add_class("bac-rho")
-        self.heat_threshold.observe(lambda _: self._move_th(), "value")
+        self.heat_threshold.observe(lambda _: self._show_measures(), "value")
         self.view.observe(lambda _: self.show_view(), "value")
         self.length_set.observe(lambda _: self._change_lengths(), "value")
 
@@ -217,9 +217,6 @@ class ThresholdTuner(Panel):
     def _matching_rule(self) -> str | None:
         """Return the rule that gives the current threshold, or None."""
         return next((rule for rule, point in self.points.items() if point.threshold == self._threshold), None)
-
-    def _move_th(self) -> None:
-        self._show_measures()
 
     def _show_measures(self) -> None:
         """Show the results that depend on both thresholds: the view's outline and measurements, and rho."""
