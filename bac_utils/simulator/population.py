@@ -27,9 +27,11 @@ COHORT, TRAINING, MEASURED = 0, 1, 3
 cohort, of the pretraining and of the quantification set never coincide, whatever the user's seed."""
 FOUR_VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 """The views of an exam: (laterality, view)."""
-AGE_KNOTS = ((45, 0.0), (52, 0.25), (59, 0.50), (61, 0.529), (68, 0.75), (71, 0.814), (74, 0.910), (88, 1.0))
-"""(age in years, cumulative fraction of the women): the paper's quartiles (52, 59, 68) and the class sizes implied by
-its BAC+ quartiles and prevalences."""
+AGE_KNOTS = (
+    (44.5, 0.0), (52, 0.25), (59, 0.50), (60.5, 0.529), (68, 0.75), (70.5, 0.814), (73.5, 0.910), (87.5, 1.0),
+)  # fmt: skip
+"""(age in years, cumulative fraction of the women) before rounding to whole years: the paper's quartiles (52, 59, 68),
+its range (45 to 87), and the class sizes implied by its BAC+ quartiles and prevalences."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _draw_women(number: int, seed: int, prevalence: float | None, stream: int) -
     rng = np.random.default_rng([stream, seed])
     knots = np.array(AGE_KNOTS)
     ranks = (np.arange(number) + rng.random(number)) / number
-    ages = np.floor(np.interp(ranks, knots[:, 1], knots[:, 0])).astype(int)
+    ages = np.clip(np.rint(np.interp(ranks, knots[:, 1], knots[:, 0])).astype(int), *PUBLISHED["age_range"])
     classes = np.searchsorted(PAPER.age_limits, ages)
     shares = np.array(PUBLISHED["prevalence_by_age_class"])
     shares = shares[classes] if prevalence is None else _scale_odds(shares[classes], prevalence)
