@@ -1,12 +1,21 @@
 """Agreement of measured areas and lengths with reference lengths."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bac_utils.statistics import bootstrap_women, check_numbers, describe, with_interval
+from bac_utils.statistics import (
+    LEAST_WOMEN,
+    TOO_FEW,
+    check_numbers,
+    correlation_interval,
+    describe,
+    resample_women,
+    with_interval,
+)
 
 _EVANS = ((0.2, "very weak"), (0.4, "weak"), (0.6, "moderate"), (0.8, "strong"))
 
@@ -21,19 +30,21 @@ def correlate(
     """Correlate the estimated BAC area (or another measure) with the reference length, as the paper does.
 
     The coefficient is Pearson's r if both variables are normally distributed (Lilliefors), else Spearman's rho. The p
-    values assume that views are independent; the interval does not.
+    values assume that views are independent; the interval (`statistics.correlation_interval`) does not.
 
     Args:
         area: Finite numbers, one per view.
         length: Finite numbers, one per view.
-        groups: The woman of each view, for the bootstrap; by default, each view belongs to another woman.
+        groups: The woman of each view; by default, each view belongs to another woman.
         samples: Number of resamples.
         seed: Seed of the resamples.
 
     Returns:
         `n, method` (`pearson` or `spearman`), `coefficient, p` of this method, `evans` (its wording), `spearman_rho,
-        spearman_ci` ([low, high], bootstrap over women), `spearman_p`. With fewer than 3 views, or a constant variable,
-        the method is spearman and the numbers are None.
+        spearman_ci` ([low, high]), `spearman_p`. With fewer than `LEAST_WOMEN` women or different lengths, there are
+        too few for the p values, the wording and the interval, which are None. With fewer than 3 views, or a constant
+        variable, the method is spearman and all numbers are None. p values are at least 2 / m! for m women (at most
+        170, for float64), the smallest p of a two-sided permutation test of women.
 
     Raises:
         ValueError: The variables differ in length, are empty, or contain a value that is not finite.
@@ -42,19 +53,26 @@ def correlate(
     groups = np.arange(area.size) if groups is None else np.asarray(groups)
     if not area.size == length.size == groups.size:
         raise ValueError(f"length: got {length.size} values and {groups.size} groups, must be {area.size} each")
-    rho = p = None
-    interval = [None, None]
-    if area.size >= 3 and np.ptp(area) > 0 and np.ptp(length) > 0:
-        rho, p = (float(x) for x in stats.spearmanr(area, length))
-        ranks = [np.unique(x, return_inverse=True)[1] for x in (area, length)]
-        frame = pd.DataFrame({"patient_id": groups})
-        interval = list(bootstrap_women(frame, lambda w: _weighted_spearman(*ranks, w), samples, seed))
-    result = {"n": int(area.size), "method": "spearman", "coefficient": rho, "p": p}
-    if rho is not None and all(describe(x)["normal"] for x in (area, length)):
+    numbers = {"coefficient": None, "p": None, "evans": None, "spearman_rho": None, "spearman_ci": [None, None]}
+    result = {"n": int(area.size), "method": "spearman"} | numbers | {"spearman_p": None}
+    if area.size < 3 or not (np.ptp(area) > 0 and np.ptp(length) > 0):
+        return result
+    rho, p = (float(x) for x in stats.spearmanr(area, length))
+    result |= {"coefficient": rho, "p": p, "spearman_rho": rho, "spearman_p": p}
+    if all(describe(x)["normal"] for x in (area, length)):
         r, p_pearson = (float(x) for x in stats.pearsonr(area, length))
         result |= {"method": "pearson", "coefficient": r, "p": p_pearson}
-    evans_text = None if rho is None else evans(result["coefficient"])
-    return result | {"evans": evans_text, "spearman_rho": rho, "spearman_ci": interval, "spearman_p": p}
+    women, group = np.unique(groups, return_inverse=True)
+    if min(len(women), len(np.unique(length))) < LEAST_WOMEN:
+        return result | {"p": None, "spearman_p": None}
+    least_p = 2 / math.factorial(min(len(women), 170))
+    ranks = [np.unique(x, return_inverse=True)[1] for x in (area, length)]
+    frame = pd.DataFrame({"patient_id": groups})
+    draws = resample_women(frame, lambda w: _weighted_spearman(*ranks, w), samples, seed)
+    return result | {
+        "p": max(result["p"], least_p), "evans": evans(result["coefficient"]),
+        "spearman_ci": correlation_interval(rho, draws, np.bincount(group)), "spearman_p": max(p, least_p),
+    }  # fmt: skip
 
 
 def correlate_measures(table: pd.DataFrame, measures: dict[str, str], samples: int, seed: int) -> dict[str, dict]:
@@ -86,14 +104,14 @@ def correlation_table(correlations: dict[str, dict]) -> pd.DataFrame:
     """Format the results of `correlate_measures` as a table of text, one row per result."""
     rows = {}
     for name, found in correlations.items():
-        p = "-" if found["p"] is None else "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}"
+        p = TOO_FEW if found["p"] is None else "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}"
         rows[name] = {
             "views": str(found["n"]),
             "Spearman's rho [95 %]": with_interval(found["spearman_rho"], found["spearman_ci"]),
             "method": found["method"],
             "coefficient": with_interval(found["coefficient"], None),
             "p": p,
-            "Evans": found["evans"] or "-",
+            "Evans": found["evans"] or TOO_FEW,
         }
     return pd.DataFrame(rows).T
 

@@ -11,7 +11,17 @@ import numpy as np
 import pandas as pd
 
 from bac_utils.settings import PUBLISHED
-from bac_utils.statistics import bootstrap_women, check_numbers, percentile_interval, resample_women, with_interval
+from bac_utils.statistics import (
+    LEAST_WOMEN,
+    auc_interval,
+    auc_variance,
+    bootstrap_women,
+    check_numbers,
+    effective_size,
+    share_interval,
+    weights_of_women,
+    with_interval,
+)
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -164,20 +174,30 @@ def classify_outcomes(bac: Sequence[float], score: Sequence[float], threshold: f
 def detection_intervals(
     predictions: pd.DataFrame, threshold: float, samples: int, seed: int
 ) -> dict[str, list[float | None]]:
-    """Compute 95 % intervals of all detection metrics of one set from a bootstrap over women.
+    """Compute 95 % intervals of all detection metrics of one set.
+
+    The views of a woman are not independent. Each interval is that of independent views, with the effective number of
+    views (`statistics.effective_size`) from a bootstrap over women:
+
+    - accuracy, precision, NPV, recall and specificity: `share_interval`;
+    - F1 = 2 J / (1 + J): the limits of the share J = TP / (TP + FP + FN), transformed;
+    - balanced accuracy: from the limits of recall and specificity (MOVER; Zou & Donner, Stat Med 27:1693, 2008), as if
+      these were independent;
+    - AUC-ROC: `auc_interval`;
+    - AUC-PR: Wilson's interval of a share of the BAC+ views. Boyd, Eng & Page (ECML PKDD 2013) also treat it as a share
+      of the positives, with the logit interval.
 
     Args:
-        predictions: One row per view of one set: `patient_id, bac, score`.
+        predictions: One row per view (or per woman) of one set: `patient_id, bac, score`.
         threshold: Scores of at least this are classified as BAC+.
         samples: Number of resamples.
         seed: Seed of the resamples.
 
     Returns:
-        `{metric: [low, high]}` for each of `METRICS`; [None, None] if it is undefined in at least half of the
-        resamples.
+        `{metric: [low, high]}` for each of `METRICS`. [None, None] with fewer than `LEAST_WOMEN` BAC+ or BAC- women
+        (recall: BAC+, specificity: BAC-), or if the metric is undefined.
     """
-    draws = _detection_draws(predictions, threshold, samples, seed)
-    return {name: percentile_interval(draws[:, k]) for k, name in enumerate(METRICS)}
+    return _intervals(predictions, threshold, _detection_draws(predictions, threshold, samples, seed))
 
 
 def detection_summary(predictions: pd.DataFrame, threshold: float, samples: int, seed: int) -> dict[str, dict]:
@@ -201,7 +221,7 @@ def detection_summary(predictions: pd.DataFrame, threshold: float, samples: int,
             continue
         draws = _detection_draws(part, threshold, samples, seed)
         summary[split] = detection_metrics(part["bac"], part["score"], threshold)
-        summary[split] |= {f"{name}_ci": percentile_interval(draws[:, k]) for k, name in enumerate(METRICS)}
+        summary[split] |= {f"{name}_ci": ci for name, ci in _intervals(part, threshold, draws).items()}
         summary[split]["undefined_resamples"] = int(np.isnan(draws[:, METRICS.index("auc_roc")]).sum())
     return summary
 
@@ -250,9 +270,10 @@ class ScoreCurve:
         self.cuts = falling[self.ends]
 
     def cumulate(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the true and false positives, (k,), with each distinct score as the threshold, in decreasing order."""
-        weights = weights[self.order]
-        return np.cumsum(weights * self.labels)[self.ends], np.cumsum(weights * (1 - self.labels))[self.ends]
+        """Return true and false positives, (..., k), with each distinct score as threshold, for weights (..., N)."""
+        weights = weights[..., self.order]
+        tps, fps = (np.cumsum(weights * labels, axis=-1) for labels in (self.labels, 1 - self.labels))
+        return tps[..., self.ends], fps[..., self.ends]
 
     def counts(self, weights: np.ndarray, threshold: float) -> tuple[float, float, float, float]:
         """Return TN, TP, FN, FP if scores of at least `threshold` are positive."""
@@ -272,16 +293,72 @@ class ScoreCurve:
             result["auc_pr"] = float(steps @ (tps / np.maximum(tps + fps, 1)) / tps[-1])
         return result
 
+    def metrics_of_resamples(self, weights: np.ndarray, threshold: float) -> np.ndarray:
+        """Return `METRICS` for each row of weights, (samples, N), as float64 (samples, 9), NaN where undefined."""
+        tps, fps = self.cumulate(weights)
+        called = self.cuts >= threshold
+        tp, fp = (counts[:, called].max(axis=1, initial=0) for counts in (tps, fps))
+        bac, others = tps[:, -1], fps[:, -1]
+        steps, below = np.diff(tps, prepend=0), np.diff(fps, prepend=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            accuracy, npv = (tp + others - fp) / (bac + others), (others - fp) / (bac + others - tp - fp)
+            precision, recall, specificity = tp / (tp + fp), tp / bac, 1 - fp / others
+            f1 = np.where(bac > 0, 2 * tp / (tp + fp + bac), np.nan)
+            auc_roc = (below * (tps - steps / 2)).sum(axis=1) / (bac * others)
+            auc_pr = (steps * tps / np.maximum(tps + fps, 1)).sum(axis=1) / np.where(others > 0, bac, np.nan)
+            balanced = (recall + specificity) / 2
+        return np.stack([accuracy, balanced, precision, npv, recall, specificity, f1, auc_roc, auc_pr], axis=1)
+
 
 def _detection_draws(predictions: pd.DataFrame, threshold: float, samples: int, seed: int) -> np.ndarray:
-    """Return `METRICS` for each resample, float64 (samples, 9), NaN where undefined."""
+    """Return `METRICS` for each resample, (samples, 9), NaN where undefined (also precision, if no view is called)."""
     curve = ScoreCurve(predictions["bac"], predictions["score"])
+    parts = weights_of_women(predictions, samples, seed)
+    return np.concatenate([curve.metrics_of_resamples(weights, threshold) for weights in parts])
 
-    def statistic(weights: np.ndarray) -> list[float | None]:
-        metrics = curve.metrics(weights, threshold)
-        return [metrics[name] for name in METRICS]
 
-    return resample_women(predictions, statistic, samples, seed)
+def _intervals(predictions: pd.DataFrame, threshold: float, draws: np.ndarray) -> dict[str, list[float | None]]:
+    """Return the intervals of `detection_intervals`, given the metrics of resamples, (samples, 9)."""
+    codes, _ = pd.factorize(predictions["patient_id"])
+    bac, called = predictions["bac"].to_numpy() == 1, predictions["score"].to_numpy() >= threshold
+    denominators = {
+        "accuracy": bac | ~bac, "precision": called, "npv": ~called, "recall": bac, "specificity": ~bac,
+        "f1": bac | called, "auc_roc": bac, "auc_pr": bac,
+    }  # fmt: skip
+    rows = {name: np.bincount(codes, views) for name, views in denominators.items()}
+    women = {"recall": int((rows["recall"] > 0).sum()), "specificity": int((rows["recall"] == 0).sum())}
+    values = detection_metrics(bac, predictions["score"], threshold)
+    found: dict[str, list[float | None]] = {name: [None, None] for name in METRICS}
+    for name in denominators:
+        needed = [women[name]] if name in women else women.values()
+        if min(needed) < LEAST_WOMEN or not rows[name].any():
+            continue
+        value, drawn = values[name], draws[:, METRICS.index(name)]
+        if name == "auc_roc":
+            found[name] = _auc_roc_interval(value, drawn, rows["recall"], rows["specificity"])
+            continue
+        if name == "f1":
+            value, drawn = value / (2 - value), drawn / (2 - drawn)
+        size = effective_size(value * (1 - value), drawn, rows[name])
+        limits = share_interval(value, size, ("wilson",)) if name == "auc_pr" else share_interval(value, size)
+        found[name] = [2 * limit / (1 + limit) for limit in limits] if name == "f1" else limits
+    if min(women.values()) >= LEAST_WOMEN:
+        errors = np.array([np.subtract(found[name], values[name]) for name in ("recall", "specificity")])
+        low, high = values["balanced_accuracy"] + np.hypot(*errors) / 2 * [-1, 1]
+        found["balanced_accuracy"] = [float(low), float(high)]
+    return found
+
+
+def _auc_roc_interval(auc: float, draws: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> list[float]:
+    """Return the interval of the AUC-ROC, given draws and the numbers of BAC+ and BAC- views of each woman.
+
+    The effective number of BAC+ views follows from the variance for independent views, that of BAC- views from the same
+    design effect, but at least Kish's size.
+    """
+    bac, others = positives.sum(), negatives.sum()
+    size = effective_size(auc_variance(auc, bac, others) * bac, draws, positives)
+    least = others**2 / (negatives**2).sum()
+    return auc_interval(auc, size, max(others * size / bac, least))
 
 
 @dataclass(frozen=True)
@@ -293,7 +370,7 @@ class ThresholdChoice:
         threshold: Scores of at least this are classified as BAC+.
         threshold_ci: [low, high], 95 %, from applying the rule to resamples of women; None if undefined.
         metrics: Result of `detection_metrics`.
-        intervals: `{metric: [low, high]}`, 95 %, at the fixed threshold, from resamples of women.
+        intervals: Result of `detection_intervals`, at the fixed threshold.
     """
 
     rule: str

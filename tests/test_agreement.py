@@ -8,8 +8,16 @@ import pytest
 from resamples import naive_resamples
 from scipy import stats
 
-from bac_utils.agreement import correlate, correlate_measures, error_by_class, evans, length_agreement
+from bac_utils.agreement import (
+    correlate,
+    correlate_measures,
+    correlation_table,
+    error_by_class,
+    evans,
+    length_agreement,
+)
 from bac_utils.settings import PUBLISHED
+from bac_utils.statistics import correlation_interval
 
 
 def test_correlate_picks_the_method_by_normality():
@@ -34,14 +42,14 @@ def test_correlate_resamples_women():
     length[:8] = 0  # ties, like the views without BAC
     area = length + rng.normal(0, 10, 30)
     frame = pd.DataFrame({"patient_id": groups, "area": area, "length": length})
-    rho = [stats.spearmanr(r["area"], r["length"])[0] for r in naive_resamples(frame, 80, 9)]
+    rho = np.array([stats.spearmanr(r["area"], r["length"])[0] for r in naive_resamples(frame, 80, 9)])
     result = correlate(area, length, groups, 80, 9)
-    assert result["spearman_ci"] == pytest.approx(np.percentile(rho, [2.5, 97.5]).tolist())
+    assert result["spearman_ci"] == pytest.approx(correlation_interval(result["spearman_rho"], rho, np.full(15, 2)))
     assert (result["n"], result["spearman_rho"]) == (30, pytest.approx(stats.spearmanr(area, length)[0]))
 
 
 def test_correlate_what_has_no_correlation():
-    for area, length in (([1, 2], [3, 4]), ([1, 1, 1, 1], [1, 2, 3, 4])):
+    for area, length in (([1, 2], [3, 4]), ([1, 1, 1, 1, 1], [1, 2, 3, 4, 5])):
         result = correlate(area, length, samples=10)
         assert result["spearman_rho"] is result["spearman_p"] is result["evans"] is None
         assert result["spearman_ci"] == [None, None]
@@ -49,6 +57,32 @@ def test_correlate_what_has_no_correlation():
         correlate([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="area: got 1 values that are not finite"):
         correlate([1, 2, np.nan], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("length", "women"),
+    [([0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 3]), ([0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5])],
+    ids=["four women", "four different lengths"],
+)
+def test_a_correlation_of_too_few(length, women):
+    result = correlate(np.arange(6), length, women, samples=10)
+    assert result["spearman_rho"] == pytest.approx(stats.spearmanr(np.arange(6), length)[0])
+    assert result["p"] is result["spearman_p"] is result["evans"] is None
+    assert result["spearman_ci"] == [None, None]
+    row = correlation_table({"area": result}).loc["area"]
+    assert row["Spearman's rho [95 %]"] == f"{result['spearman_rho']:.2f} [too few]"
+    assert row["p"] == row["Evans"] == "too few"
+
+
+def test_a_perfect_order_has_an_interval_and_a_p_value_above_zero():
+    result = correlate(np.arange(6), np.arange(6.0) ** 2, samples=20)
+    assert result["spearman_rho"] == pytest.approx(1)
+    low, high = result["spearman_ci"]
+    assert low < 0.95 and high == pytest.approx(1)
+    assert result["spearman_p"] == pytest.approx(2 / 720)  # two of the 6! orders of women are perfect
+    many = correlate(np.arange(400), np.arange(400), samples=20)
+    assert 0 < many["spearman_p"] < 1e-300
+    assert correlation_table({"area": many}).loc["area", "p"] == "< 0.001"
 
 
 @pytest.mark.parametrize(
@@ -103,12 +137,12 @@ def test_lengths_that_cannot_be_compared_are_refused(measured, true, words):
 
 
 def test_measures_are_correlated_over_all_views_and_those_with_bac():
-    table = pd.DataFrame({"patient_id": list("aabbcd"), "bac": [0, 1, 1, 1, 1, 0]})
-    table["bac_length_mm"] = [0, 10, 20, 30, 40, np.nan]  # the last view has no length
-    table["area"] = [50, 1, 2, np.nan, 3, 4]
+    table = pd.DataFrame({"patient_id": list("aabcdefg"), "bac": [0, 1, 1, 1, 1, 1, 1, 0]})
+    table["bac_length_mm"] = [0, 10, 20, 30, 40, 50, 60, np.nan]  # the last view has no length
+    table["area"] = [50, 1, 2, np.nan, 3, 4, 5, 4]
     found = correlate_measures(table, {"area": "area", "width": "width_mm"}, samples=20, seed=0)
-    assert {name: result["n"] for name, result in found.items()} == {"area": 4, "area, views with BAC": 3}
-    assert found["area"]["spearman_rho"] == pytest.approx(-0.2)  # ranks 4, 1, 2, 3 against 1, 2, 3, 4
+    assert {name: result["n"] for name, result in found.items()} == {"area": 6, "area, views with BAC": 5}
+    assert found["area"]["spearman_rho"] == pytest.approx(1 - 6 * 30 / 210)  # ranks 6, 1, ..., 5: d = 5, -1, ..., -1
     assert found["area, views with BAC"]["spearman_rho"] == pytest.approx(1)
     assert correlate_measures(table.drop(columns="bac_length_mm"), {"area": "area"}, 20, 0) == {}
 

@@ -1,4 +1,4 @@
-"""Detection metrics against scikit-learn, hand calculations and the paper; intervals against copied rows."""
+"""Detection metrics against scikit-learn, hand calculations and the paper; intervals against other formulas."""
 
 import json
 import time
@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from resamples import naive_resamples
+from scipy import stats
 from sklearn import metrics
 
 from bac_utils.detection import (
     METRICS,
     RULES,
     ScoreCurve,
+    _detection_draws,
     by_woman,
     choose_threshold,
     counts_metrics,
@@ -24,7 +26,7 @@ from bac_utils.detection import (
     thresholds_by_rule,
 )
 from bac_utils.settings import PUBLISHED
-from bac_utils.statistics import bootstrap_women
+from bac_utils.statistics import auc_interval, bootstrap_women, share_interval
 
 
 def predictions(women, seed=0, split="test", decimals=2):
@@ -141,13 +143,85 @@ def test_by_woman_takes_the_highest_view():
 def test_weights_equal_copies():
     frame = predictions(25, seed=2).sample(frac=1, random_state=1)
     draws = [detection_metrics(r["bac"], r["score"], 0.5) for r in naive_resamples(frame, 60, 11)]
-    auc = [metrics.roc_auc_score(r["bac"], r["score"]) for r in naive_resamples(frame, 60, 11)]
-    intervals = detection_intervals(frame, 0.5, 60, 11)
-    assert list(intervals) == list(METRICS)
+    found = _detection_draws(frame, 0.5, 60, 11)
+    assert found == pytest.approx(np.array([[d[name] for name in METRICS] for d in draws]))
+    one_class = _detection_draws(frame.assign(bac=0), 2, 3, 1)[0]
+    undefined = {name for name, value in zip(METRICS, one_class, strict=True) if np.isnan(value)}
+    assert undefined == set(METRICS) - {"accuracy", "npv", "specificity"}
+
+
+def test_intervals_by_woman_are_those_of_independent_rows():
+    # Recall is 3 of 5, specificity 7 of 8; of 40 pairs, all but 2 + 1 = 3 are in the right order.
+    frame = pd.DataFrame({"patient_id": np.arange(13), "bac": [1] * 5 + [0] * 8})
+    frame["score"] = [0.9, 0.8, 0.7, 0.4, 0.35, 0.6, 0.38, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1]
+    found = detection_intervals(frame, 0.5, 40, 1)
+    assert list(found) == list(METRICS)
+    for name, share, rows in (
+        ("recall", 3 / 5, 5), ("specificity", 7 / 8, 8), ("accuracy", 10 / 13, 13), ("precision", 3 / 4, 4),
+        ("npv", 7 / 9, 9),
+    ):  # fmt: skip
+        assert found[name] == pytest.approx(share_interval(share, rows))
+    assert found["f1"] == pytest.approx([2 * j / (1 + j) for j in share_interval(3 / 6, 6)])  # TP 3, FP 1, FN 2
+    assert found["auc_roc"] == pytest.approx(auc_interval(37 / 40, 5, 8))
+    precision = metrics.average_precision_score(frame["bac"], frame["score"])
+    assert found["auc_pr"] == pytest.approx(share_interval(precision, 5, ("wilson",)))
+    (recall, _), (specificity, _) = found["recall"], found["specificity"]
+    below = np.hypot(3 / 5 - recall, 7 / 8 - specificity) / 2
+    assert found["balanced_accuracy"][0] == pytest.approx((3 / 5 + 7 / 8) / 2 - below)
+
+
+def test_equal_views_of_a_woman_count_once():
+    one = predictions(60, seed=5).groupby("patient_id", as_index=False).agg(bac=("bac", "max"), score=("score", "max"))
+    four = one.loc[one.index.repeat(4)]
+    few, many = (detection_intervals(frame, 0.5, 2000, 1) for frame in (one, four))
+    for name in METRICS[:-1]:  # the AUC-PR may be more precise than a share of the BAC+ women
+        assert many[name] == pytest.approx(few[name], abs=0.02)
+
+
+@pytest.mark.parametrize("auc", [0.7, 0.9])
+def test_the_variance_of_an_auc_is_obuchowski_s(auc):
+    """The bootstrap over women estimates the variance of Obuchowski (Biometrics 53:567, 1997)."""
+    rng = np.random.default_rng(8)
+    shared, own = rng.normal(size=(80, 1)), rng.normal(size=(80, 4))
+    bac = (np.arange(80) % 2 == 0)[:, None] & (np.arange(4) < 3)
+    score = 0.8 * shared + 0.6 * own + np.sqrt(2) * stats.norm.ppf(auc) * bac
+    x, y = score[bac], score[~bac]
+    wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    place = np.broadcast_to(np.arange(80)[:, None], bac.shape)
+    of_bac = np.bincount(place[bac], wins.mean(1) - wins.mean(), 80) / len(x)
+    of_others = np.bincount(place[~bac], wins.mean(0) - wins.mean(), 80) / len(y)
+    expected = 40 / 39 * of_bac @ of_bac + 80 / 79 * (of_others @ of_others + 2 * of_bac @ of_others)
+    frame = pd.DataFrame({"patient_id": place.ravel(), "bac": bac.ravel().astype(int), "score": score.ravel()})
+    draws = _detection_draws(frame, 0.5, 4000, 0)[:, METRICS.index("auc_roc")]
+    assert draws.var() * 40 / 39 == pytest.approx(expected, rel=0.1)
+
+
+def test_perfect_separation_leaves_the_intervals_a_width():
+    frame = pd.DataFrame({"patient_id": np.repeat(np.arange(12), 4), "bac": np.repeat([1] * 5 + [0] * 7, 4)})
+    for name, (low, high) in detection_intervals(frame.assign(score=frame["bac"]), 0.5, 30, 1).items():
+        assert low < 0.9 and high == 1, name
+
+
+def test_three_women_are_too_few():
+    frame = predictions(40, seed=3)
+    women = frame.groupby("patient_id")["bac"].transform("max")
+    three = frame["patient_id"].isin(frame.loc[women == 1, "patient_id"].unique()[:3])
+    summary = detection_summary(frame[three | (women == 0)], 0.5, 30, 1)
     for name in METRICS:
-        expected = np.percentile([d[name] for d in draws], [2.5, 97.5])
-        assert intervals[name] == pytest.approx(expected.tolist())
-    assert intervals["auc_roc"] == pytest.approx(np.percentile(auc, [2.5, 97.5]).tolist())
+        assert (summary["test"][f"{name}_ci"][0] is None) == (name != "specificity")
+    table = detection_table(summary)
+    assert table.loc["AUC-ROC", "test"].endswith(" [too few]")
+    assert "too few" not in table.loc["specificity", "test"]
+    few_negatives = frame[(women == 1) | frame["patient_id"].isin(frame.loc[women == 0, "patient_id"].unique()[:4])]
+    found = detection_intervals(few_negatives, 0.5, 30, 1)
+    assert found["recall"][0] is not None
+    assert found["specificity"] == found["auc_roc"] == [None, None]
+
+
+def test_no_view_is_called():
+    found = detection_intervals(predictions(60), 2, 30, 1)
+    assert found["precision"] == [None, None]
+    assert found["recall"][0] == 0 < found["recall"][1]
 
 
 def test_bootstrap_is_seeded_and_checks_its_input():
@@ -166,11 +240,11 @@ def test_undefined_resamples_are_dropped_and_counted():
     frame["score"] = [0.9, 0.1, 0.2, 0.95, 0.3, 0.4]
     result = detection_summary(frame, 0.5, 500, 3)["test"]
     assert result["undefined_resamples"] == pytest.approx(500 * (5 / 6) ** 6, rel=0.15)
-    assert 0 <= result["auc_roc_ci"][0] <= result["auc_roc"] <= result["auc_roc_ci"][1] <= 1
+    assert result["auc_roc_ci"] == [None, None]
     one_class = detection_summary(frame.assign(bac=0), 0.5, 50, 3)["test"]
     assert one_class["auc_roc_ci"] == [None, None]
     assert one_class["auc_roc"] is None
-    assert one_class["accuracy_ci"][0] is not None
+    assert one_class["specificity_ci"][0] is not None
 
 
 def test_detection_summary_of_the_sets():
@@ -181,8 +255,7 @@ def test_detection_summary_of_the_sets():
     positive = part["score"] >= 0.5
     assert (found["tp"], found["fp"]) == ((positive & (part["bac"] == 1)).sum(), (positive & (part["bac"] == 0)).sum())
     assert found["auc_roc"] == pytest.approx(metrics.roc_auc_score(part["bac"], part["score"]))
-    draws = [metrics.average_precision_score(r["bac"], r["score"]) for r in naive_resamples(part, 30, 1)]
-    assert found["auc_pr_ci"] == pytest.approx(np.percentile(draws, [2.5, 97.5]).tolist())
+    assert {name: found[f"{name}_ci"] for name in METRICS} == detection_intervals(part, 0.5, 30, 1)
 
 
 def test_bootstrap_is_fast():

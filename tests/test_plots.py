@@ -37,7 +37,7 @@ def predictions():
         for i in range(number):
             bac = int(i % 5 == 0)
             score = float(np.clip(rng.normal(0.25 + 0.5 * bac, 0.18), 0, 1))
-            rows.append((f"{name}{i // 4}", name, bac, score))
+            rows.append((f"{name}{i}", name, bac, score))
     return pd.DataFrame(rows, columns=["patient_id", "split", "bac", "score"])
 
 
@@ -83,6 +83,15 @@ def test_loss_curves_mark_the_kept_epoch():
     started = plots.loss_curves(history, 0.6)
     assert "before training" in texts(started)
     assert set(started.axes[1].lines[-1].get_ydata()) == {0.6}
+
+
+def test_sweep_curve_marks_the_chosen_number():
+    table = pd.DataFrame({"trainable_convolutions": [0, 5, 13], "val_auc_pr": [0.5, 0.8, 0.8]})
+    figure = plots.sweep_curve(table)
+    curve, mark = figure.axes[0].lines
+    assert curve.get_xydata().tolist() == [[0, 0.5], [5, 0.8], [13, 0.8]]
+    assert set(mark.get_xdata()) == {5}
+    assert "chosen: 5" in texts(figure)
 
 
 def test_roc_pr_curves(predictions, detection):

@@ -7,9 +7,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from bac_utils.cohort import cohort_summary, prevalence_by_class
-from bac_utils.statistics import bootstrap_women, describe, mann_whitney, trend_test, wilson, with_interval
+from bac_utils.statistics import (
+    LEAST_P,
+    auc_interval,
+    auc_variance,
+    bootstrap_women,
+    correlation_interval,
+    describe,
+    effective_size,
+    mann_whitney,
+    resample_women,
+    share_interval,
+    trend_test,
+    wilson,
+    with_interval,
+)
 
 
 def test_describe_a_normal_and_a_skewed_variable():
@@ -104,7 +119,7 @@ def test_trend_without_contrast():
 
 def test_cohort_summary_is_ready_for_json():
     women = pd.DataFrame({"age": [50.0, 52, 62, 66, 90], "bac": [0, 0, 0, 1, 1]})
-    women = women.assign(views=4, bac_views=[0, 0, 0, 2, 3])
+    women = women.assign(patient_id=list("abcde"), views=4, bac_views=[0, 0, 0, 2, 3])
     summary = json.loads(json.dumps(cohort_summary(women, (60, 70, 73)), allow_nan=False))
     assert summary["prevalence_by_age_class"] == [0, 0.5, None, 1]
     assert (summary["women"], summary["views"], summary["bac_women"], summary["bac_views"]) == (5, 20, 2, 5)
@@ -132,12 +147,109 @@ def test_an_interval_of_a_minority_of_resamples_is_none():
     assert bootstrap_women(frame, lambda w: None if w[0] else 1.0, 500, 1) == (None, None)
 
 
+def weighted_share(hits):
+    return lambda w: np.average(hits, weights=w)
+
+
+def test_effective_size_is_the_number_of_rows_without_clusters():
+    hits = np.repeat([0.0, 1.0], 20)
+    draws = resample_women(pd.DataFrame({"patient_id": np.arange(40)}), weighted_share(hits), 50, 0)
+    assert effective_size(0.25, draws, np.ones(40)) == 40
+
+
+def test_effective_size_is_the_number_of_women_with_equal_rows():
+    hits = np.repeat([0.0, 1.0] * 20, 4)
+    frame = pd.DataFrame({"patient_id": np.repeat(np.arange(40), 4)})
+    draws = resample_women(frame, weighted_share(hits), 4000, 0)
+    assert effective_size(0.25, draws, np.full(40, 4)) == pytest.approx(40, rel=0.05)
+    assert effective_size(0.0, np.ones(9), np.array([4, 1, 0, 1])) == 2  # no spread: 6^2 / (16 + 1 + 1)
+
+
+def test_effective_size_follows_from_the_variance_between_women():
+    # Rao & Scott 1992, by hand: shares 4/4, 3/4, 1/4, 0/4 twice; p = 1/2, residuals 2, 1, -1, -2, so that the variance
+    # is 8/7 * 20 / 32^2 and the size 1/4 / variance = 11.2, of 32 rows of 8 women.
+    hits = np.tile([1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0.0], 2)
+    frame = pd.DataFrame({"patient_id": np.repeat(np.arange(8), 4)})
+    draws = resample_women(frame, weighted_share(hits), 4000, 0)
+    assert effective_size(0.25, draws, np.full(8, 4)) == pytest.approx(11.2, rel=0.06)
+
+
+def test_share_interval_is_the_wider_of_wilson_and_jeffreys():
+    for share, size in ((0.5, 10), (0.9, 10), (0.25, 37.5)):
+        (wilson_low, wilson_high), (jeffreys_low, jeffreys_high) = (
+            proportion_confint(share * size, size, method=method) for method in ("wilson", "jeffreys")
+        )
+        found = share_interval(share, size)
+        assert found == pytest.approx([min(wilson_low, jeffreys_low), max(wilson_high, jeffreys_high)])
+    assert share_interval(81 / 263, 263, ("wilson",)) == pytest.approx([0.2553, 0.3662], abs=5e-5)  # Newcombe 1998
+    # 1 of 5: Jeffreys's lower limit is the lower one, and none of 5 and 5 of 5 end at 0 and 1
+    assert share_interval(0.2, 5)[0] == pytest.approx(stats.beta.ppf(0.025, 1.5, 4.5))
+    assert share_interval(1, 5) == pytest.approx([5 / (5 + 1.959964**2), 1])
+    assert share_interval(0, 5) == pytest.approx([0, 1.959964**2 / (5 + 1.959964**2)])
+
+
+def test_auc_variance_is_that_of_hanley_and_mcneil_in_equal_groups():
+    auc, n = 0.8, 12
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    expected = (auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / n**2
+    assert auc_variance(auc, n, n) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("auc", "positives", "negatives"), [(0.85, 5, 33), (0.5, 12.5, 80), (0.99, 50, 335)])
+def test_auc_interval_solves_the_score_equation(auc, positives, negatives):
+    for limit in auc_interval(auc, positives, negatives):
+        distance = abs(auc - limit) / np.sqrt(auc_variance(limit, positives, negatives))
+        assert distance == pytest.approx(1.959964, rel=1e-4)
+
+
+def test_auc_interval_of_separated_classes_has_a_width():
+    # With one positive and one negative, V = A (1 - A), as of a share of 1: Wilson's interval is 1 / (1 + z^2) to 1.
+    assert auc_interval(1, 1, 1) == pytest.approx([1 / (1 + 1.959964**2), 1], abs=1e-6)
+    low, high = auc_interval(1, 5, 33)
+    assert 0.5 < low < 0.9 and high == 1
+    assert auc_interval(0, 5, 33) == pytest.approx([0, 1 - low], abs=1e-6)
+
+
+def test_correlation_interval_without_clusters():
+    # n = 30 women with one view each: z = atanh(0.6), variance (1 + 0.18) / 27
+    half = 1.959964 * np.sqrt(1.18 / 27)
+    found = correlation_interval(0.6, np.linspace(0.4, 0.8, 50), np.ones(30))
+    assert found == pytest.approx(list(np.tanh(np.arctanh(0.6) + [-half, half])), abs=1e-6)
+
+
+def test_correlation_interval_of_equal_views_is_that_of_women():
+    spread = np.tanh(np.arctanh(0.6) + np.linspace(-2, 2, 50))  # as wide as for few women: the size is limited to 30
+    assert correlation_interval(0.6, spread, np.full(30, 4)) == correlation_interval(0.6, spread, np.ones(30))
+
+
+def test_correlation_interval_of_one_woman_with_most_views():
+    # Kish's size of 10, 1, 1, 1, 1 views is 14^2 / 104 = 1.9, too few for Fisher's z
+    low, high = correlation_interval(0.6, np.full(9, 0.6), np.array([10, 1, 1, 1, 1]))
+    half = 1.959964 * np.sqrt(1.18)
+    assert [low, high] == pytest.approx(list(np.tanh(np.arctanh(0.6) + [-half, half])), abs=1e-6)
+
+
+def test_correlation_interval_of_a_perfect_order():
+    low, high = correlation_interval(1, np.ones(20), np.ones(6))
+    assert low < 0.95 and high == 1
+    assert correlation_interval(-1, -np.ones(20), np.ones(6)) == [-1, -low]
+
+
+def test_p_values_are_never_zero():
+    far = np.arange(2000.0)
+    assert mann_whitney(far, far + 1e6)["p"] >= LEAST_P > 0
+    assert trend_test([0, 40000], [40000, 40000])["p"] >= LEAST_P
+
+
 @pytest.mark.parametrize(
     ("value", "interval", "text"),
     [
         (0.954, [0.91, 0.987], "0.95 [0.91, 0.99]"),
         (0.954, None, "0.95"),
-        (0.954, [None, None], "0.95"),
+        (0.954, [None, None], "0.95 [too few]"),
+        (0.954, [0.9, math.nan], "0.95 [too few]"),
+        (None, [None, None], "too few"),
+        (None, None, "-"),
         (None, [0.1, 0.2], "-"),
         (math.nan, None, "-"),
     ],

@@ -70,7 +70,7 @@ def points_table(points: dict[str, ThresholdChoice], chosen_on: str) -> str:
             f"<tr title='{escape(MEANINGS[rule])}'><th style='text-align:left'>{RULES[rule]}</th>{inside}</tr>"
         )
     head = "".join(f"<th style='padding:2px 8px'>{t}</th>" for t in ("threshold", *(t for t, _ in _SHOWN)))
-    words = f"Operating points on the {chosen_on} set [95 % interval, bootstrap of women]"
+    words = f"Operating points on the {chosen_on} set [95 % interval]"
     caption = f"<caption style='text-align:left'>{words}</caption>"
     return f"<table style='line-height:1.4'>{caption}<tr><th></th>{head}</tr>{''.join(lines)}</table>"
 

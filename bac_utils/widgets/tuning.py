@@ -130,7 +130,7 @@ class LengthTuner:
         return self._curves[called]
 
     def rho(self, threshold: float, th: float) -> tuple[float, float | None, float | None]:
-        """Return rho and its 95 % interval (bootstrap of women); NaN and None if rho is undefined.
+        """Return rho and its 95 % interval; NaN and None if rho is undefined.
 
         Args:
             threshold: Detection threshold.
