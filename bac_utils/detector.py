@@ -25,6 +25,7 @@ from bac_utils.arteries.centerlines import Vessels
 from bac_utils.arteries.masks import grow
 from bac_utils.arteries.segmentation import MARGIN_MM, Lines
 from bac_utils.burden import guo_metrics, mask_area, relative_length, severity_class
+from bac_utils.heatmap_choice import LengthCheck, read_check
 from bac_utils.preprocess import Prepared
 from bac_utils.quantify import bac_region, measure_arteries, upsample_map
 from bac_utils.settings import HEATMAPS
@@ -49,6 +50,7 @@ class OperatingPoint:
         rule: The rule by which it was chosen.
         heatmap_chosen_on: What the form and Th were chosen on.
         sets_seen: Sets whose results were shown while thresholds were chosen by hand.
+        lengths_checked: How well lengths were measured on the validation set; None if unchecked.
 
     Raises:
         ValueError: A field is out of range.
@@ -62,6 +64,7 @@ class OperatingPoint:
     rule: str = ""
     heatmap_chosen_on: str = ""
     sets_seen: tuple[str, ...] = ()
+    lengths_checked: LengthCheck | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -72,6 +75,7 @@ class OperatingPoint:
         if self.pixel_mm is not None:
             _check("pixel_mm", self.pixel_mm, 10.0, "a positive number of mm, or null")
         object.__setattr__(self, "sets_seen", tuple(self.sets_seen))
+        object.__setattr__(self, "lengths_checked", read_check(self.lengths_checked))
 
     def measure(
         self,
@@ -166,8 +170,8 @@ class Detector:
         """Load a model.
 
         Args:
-            model: A .keras file or a run's folder; the bundled model by default. Its operating point is in the same
-                folder, in `NAME.json` or `operating_point.json`.
+            model: A .keras file or a run's folder; the bundled one by default and for `detector`. Its operating point
+                is in the same folder, in `NAME.json` or `operating_point.json`.
 
         Raises:
             FileNotFoundError: The model or its operating point is missing.
@@ -269,7 +273,7 @@ class Detector:
 
 def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, OperatingPoint]:
     """Find a model file and its operating point; arguments and errors as for `Detector`."""
-    path = BUNDLED if model is None else Path(model)
+    path = BUNDLED if model in (None, "detector") else Path(model)
     path = path / "model.keras" if path.is_dir() else path
     if path.suffix != ".keras" or not path.is_file():
         raise FileNotFoundError(f"model: got {path}, must be a .keras file or a finished run's folder")
@@ -305,7 +309,8 @@ def with_earlier_heatmap(folder: str | os.PathLike, point: OperatingPoint) -> Op
 
     Args:
         folder: The run's folder.
-        point: An operating point; it is returned unchanged if its heatmap is chosen already.
+        point: An operating point; it is returned unchanged if its heatmap is chosen already. Lengths count as unchecked
+            if its detection threshold differs from the earlier one.
     """
     folder = Path(folder)
     path, model = folder / POINT_FILE, folder / "model.keras"
@@ -315,7 +320,8 @@ def with_earlier_heatmap(folder: str | os.PathLike, point: OperatingPoint) -> Op
     if not before.heatmap_chosen_on:
         return point
     chosen = {name: getattr(before, name) for name in ("heatmap", "heatmap_threshold", "heatmap_chosen_on")}
-    return replace(point, **chosen)
+    checked = before.lengths_checked if point.threshold == before.threshold else None
+    return replace(point, **chosen, lengths_checked=checked)
 
 
 def save_point(folder: str | os.PathLike, point: OperatingPoint) -> None:
@@ -344,6 +350,7 @@ def keep_thresholds(
 
     Returns:
         Path of `kept_thresholds.json`. The same thresholds are saved in `operating_point.json`, which `score` reads.
+        Lengths count as unchecked unless both thresholds are those that were checked.
 
     Raises:
         FileNotFoundError: The folder has no operating point.
@@ -353,6 +360,7 @@ def keep_thresholds(
     if chosen_on not in CHOOSING_SETS:
         raise ValueError(f"chosen_on: got {chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
     before = load_point(folder)
+    same = (before.threshold, before.heatmap_threshold) == (threshold, heatmap_threshold)
     point = replace(
         before,
         threshold=float(threshold),
@@ -361,6 +369,7 @@ def keep_thresholds(
         rule=rule,
         heatmap_chosen_on=f"{chosen_on} (saved in notebook 05)",
         sets_seen=tuple(sorted({chosen_on, *sets_seen, *before.sets_seen})),
+        lengths_checked=before.lengths_checked if same else None,
     )
     save_point(folder, point)
     write_json(folder / KEPT_FILE, read_json(folder / POINT_FILE))
@@ -390,9 +399,9 @@ def kept_thresholds(folder: str | os.PathLike, file: str | os.PathLike = "") -> 
     if point.chosen_on not in CHOOSING_SETS:
         raise ValueError(f"{path}: chosen_on: got {point.chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
     model = Path(folder) / "model.keras"
-    if not file and (not model.is_file() or file_digest(model) != read_json(path).get("model_sha256")):
-        return None
-    return point
+    if model.is_file() and file_digest(model) == read_json(path).get("model_sha256"):
+        return point
+    return replace(point, lengths_checked=None) if file else None
 
 
 def kept_heatmap(

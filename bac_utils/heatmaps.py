@@ -1,4 +1,4 @@
-"""Heatmaps, which show in [0, 1] where a model sees BAC in a view: making them, choosing a form and its threshold Th.
+"""Heatmaps, which show in [0, 1] where a model sees BAC in a view: their forms, and making them.
 
 | form | definition | scale |
 | --- | --- | --- |
@@ -35,8 +35,6 @@ NAMES = dict(zip(FORMS, ("Local logits", "Grad-CAM++ × score", "LayerCAM × sco
 """Names of the forms in figures."""
 LOGITS_LAYER = "cells"
 """Name of the layer with the local logits (`model.build_model`), also in saved models."""
-THRESHOLDS = tuple(k / 10 for k in range(1, 10))
-"""Values of Th to choose from."""
 
 
 class Explainer:
@@ -178,74 +176,14 @@ def _signature(model: keras.Model) -> tf.TensorSpec:
 
 
 def default_threshold(form: str) -> float:
-    """Return the Th of a form of heatmap if no lengths are known to choose it by."""
+    """Return the Th of a form of heatmap if too few lengths are known to choose it by (`heatmap_choice`)."""
     return DEFAULT_HEATMAP_THRESHOLD if form == LOCAL_LOGITS else PAPER_HEATMAP_THRESHOLD
 
 
-def rho_by_threshold(explain: Explainer, pixels: Any, table: pd.DataFrame, threshold: float) -> pd.DataFrame | None:
-    """Correlate area and length on the views on which the form of heatmap and its Th are chosen.
-
-    Args:
-        explain: Makes the heatmaps of all forms to choose from.
-        pixels: Prepared views by the table's index, each (H, W).
-        table: One row per view: `bac_length_mm, spacing_row_mm, spacing_column_mm`.
-        threshold: Detection threshold of the score.
-
-    Returns:
-        Spearman's rho, one row per Th of `THRESHOLDS` (the index) and one column per form; -1 where it is undefined.
-        None if fewer than three different lengths are known.
-    """
-    lengths = table["bac_length_mm"].dropna() if "bac_length_mm" in table else pd.Series(dtype=float)
-    if lengths.nunique() <= 2:
-        return None
-    known = table.loc[lengths.index, ["spacing_row_mm", "spacing_column_mm"]]
-    spacings = [tuple(pair) if np.isfinite(pair).all() else None for pair in known.to_numpy(float)]
-    rows, spacings = [], common_spacings(spacings)
-    for i, spacing in tqdm(zip(lengths.index, spacings, strict=True), "choosing a heatmap", len(spacings), unit="view"):
-        view = np.asarray(pixels[i], np.float32)
-        logits, heats = explain(view[None, ..., None])
-        bac = expit(np.float64(logits[0])) >= threshold
-        maps = ((form, heats[form][0], th) for form in explain.forms for th in THRESHOLDS)
-        rows.append([heatmap_area(heat, form, bac, view.shape, th, spacing, view != 0)[0] for form, heat, th in maps])
-    areas = pd.DataFrame(rows, lengths.index)
-    varied = areas.loc[:, areas.nunique() > 1]
-    rho = varied.corrwith(lengths, method="spearman").reindex(areas.columns).fillna(-1.0)
-    return pd.DataFrame(rho.to_numpy().reshape(len(explain.forms), -1).T, THRESHOLDS, explain.forms)
-
-
-def choose_heatmap(
-    curve: pd.DataFrame | None, form: str | None, threshold: float | None, default: str
-) -> tuple[str, float, str]:
-    """Choose the form of heatmap and its Th: the pair with the largest rho.
-
-    Args:
-        curve: From `rho_by_threshold`; None if lengths are not known.
-        form: Requested form, or None.
-        threshold: Requested Th, or None. It need not be in the curve.
-        default: Form to use without a curve, with the Th of `default_threshold`.
-
-    Returns:
-        Form, Th, and what they were chosen on: `given`, `validation` or `default`. Among equal pairs, the first form
-        and the Th closest to 0.5 are taken.
-
-    Raises:
-        ValueError: The requested form is not in the curve.
-    """
-    if form is not None and curve is not None and form not in curve:
-        raise ValueError(f"heatmap: got {form!r}, must be one that the model supports: {', '.join(curve)}")
-    if form is not None and threshold is not None:
-        return form, threshold, "given"
-    if curve is None:
-        form = form or default
-        return form, default_threshold(form) if threshold is None else threshold, "default"
-    part = curve[[form]] if form else curve
-    if threshold is not None:
-        nearest = min(part.index, key=lambda th: abs(th - threshold))
-        return str(part.loc[nearest].idxmax()), threshold, "validation"
-    best = float(part.max().max())
-    form = next(name for name in part if part[name].max() == best)
-    equal = part.index[part[form] == best]
-    return str(form), float(min(equal, key=lambda th: abs(th - 0.5))), "validation"
+def default_heatmap(model: keras.Model) -> tuple[str, float]:
+    """Return the form of heatmap and the Th of a model if too few lengths are known to choose them by."""
+    form = default_form(model)
+    return form, default_threshold(form)
 
 
 def make_heatmaps(explain: Explainer, form: str, pixels: Any, rows: Sequence[int], batch_size: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The rule for the measures of a view, and reading and writing of operating points."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from bac_utils.detector import (
     save_point,
     with_earlier_heatmap,
 )
+from bac_utils.heatmap_choice import LengthCheck
 from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked
 
 POINT = OperatingPoint(0.5, 0.4, "local-logits", 0.5)
+CHECK = LengthCheck(38, 10, 12.5, -0.2, 7, 85.0)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_without_a_spacing_there_is_a_region_and_no_mm(artery):
     [
         ("threshold", float("nan")), ("threshold", float("inf")), ("threshold", None), ("threshold", [0.5]),
         ("threshold", 7), ("threshold", True), ("heatmap_threshold", 1.0), ("heatmap_threshold", "0.3"),
-        ("heatmap", "cells"), ("pixel_mm", 0), ("pixel_mm", "stretch"),
+        ("heatmap", "cells"), ("pixel_mm", 0), ("pixel_mm", "stretch"), ("lengths_checked", {"views": 3}),
     ],
 )  # fmt: skip
 def test_operating_points_are_checked(tmp_path, field, value):
@@ -91,6 +94,22 @@ def test_a_point_of_another_model_is_refused(tmp_path):
         load_point(tmp_path)
     with pytest.raises(FileNotFoundError, match="run notebook 03 first"):
         load_point(tmp_path / "elsewhere")
+
+
+def test_the_check_of_lengths_is_saved(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    point = replace(POINT, lengths_checked=CHECK)
+    save_point(tmp_path, point)
+    path = tmp_path / "operating_point.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["lengths_checked"] == {
+        "views": 38, "women": 10, "median_absolute_error_mm": 12.5, "bias": -0.2, "off_by_factor_two": 7,
+        "bac_minus_mm": 85.0,
+    }  # fmt: skip
+    assert load_point(tmp_path) == find_detector(tmp_path)[1] == point
+    del values["lengths_checked"]  # a file of an earlier version
+    path.write_text(json.dumps(values))
+    assert load_point(tmp_path) == POINT and POINT.lengths_checked is None
 
 
 @pytest.fixture
@@ -125,6 +144,23 @@ def test_a_second_run_of_notebook_03_leaves_the_choice_of_notebook_04(run):
     assert with_earlier_heatmap(run, chosen) == chosen
     (run / "model.keras").write_bytes(b"another model")
     assert with_earlier_heatmap(run, fresh) == fresh
+
+
+def test_the_check_of_lengths_counts_for_the_thresholds_that_were_checked(run, tmp_path):
+    save_point(run, replace(load_point(run), lengths_checked=CHECK, heatmap_chosen_on="validation"))
+    fresh = OperatingPoint(0.5, 0.7, "local-logits")
+    assert with_earlier_heatmap(run, fresh).lengths_checked == CHECK
+    assert with_earlier_heatmap(run, replace(fresh, threshold=0.6)).lengths_checked is None
+    path = keep_thresholds(run, 0.5, 0.3, "validation")  # unchanged
+    assert kept_thresholds(run).lengths_checked == load_point(run).lengths_checked == CHECK
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.keras").write_bytes(b"another model")
+    assert kept_thresholds(tmp_path / "other", path).lengths_checked is None
+    keep_thresholds(run, 0.5, 0.32, "validation")
+    assert kept_thresholds(run).lengths_checked is load_point(run).lengths_checked is None
+    save_point(run, replace(load_point(run), lengths_checked=CHECK))
+    keep_thresholds(run, 0.4, 0.32, "validation")
+    assert load_point(run).lengths_checked is None
 
 
 @pytest.mark.parametrize("score", [np.nan, -0.1, 1.1])

@@ -1,10 +1,9 @@
-"""Heatmaps of every form against the same numbers computed in NumPy, and the choice of form and Th."""
+"""Heatmaps of every form against the same numbers computed in NumPy, and their areas."""
 
 from types import SimpleNamespace
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 from keras import layers
 from scipy.special import expit
@@ -18,14 +17,11 @@ from bac_utils.heatmaps import (
     LOCAL_LOGITS,
     PER_IMAGE,
     Explainer,
-    choose_heatmap,
     default_form,
     measure_areas,
-    rho_by_threshold,
     usable_forms,
 )
 from bac_utils.model import build_model
-from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, PAPER_HEATMAP_THRESHOLD
 
 ROUNDING = 2**-11  # heatmaps are rounded to float16
 
@@ -242,90 +238,6 @@ def test_bad_arguments_are_named(detector, network):
             Explainer(detector, [form])(np.zeros((1, 64, 30, 1)))
         with pytest.raises(ValueError, match=r"views: got shape \(0, 64, 32, 1\)"):
             Explainer(detector, [form])(np.zeros((0, 64, 32, 1)))
-
-
-@pytest.fixture
-def curve():
-    return pd.DataFrame(
-        {"local-logits": [0.5, 0.8, 0.9, 0.7], "grad-cam++": [0.85, 0.6, 0.2, 0.1]}, index=[0.1, 0.3, 0.5, 0.7]
-    )
-
-
-@pytest.mark.parametrize(
-    ("form", "threshold", "expected"),
-    [
-        (None, None, ("local-logits", 0.5, "validation")),
-        ("grad-cam++", None, ("grad-cam++", 0.1, "validation")),
-        (None, 0.1, ("grad-cam++", 0.1, "validation")),
-        (None, 0.12, ("grad-cam++", 0.12, "validation")),  # the row of 0.1 decides, the requested Th is kept
-        (None, 0.95, ("local-logits", 0.95, "validation")),
-        ("grad-cam++", 0.62, ("grad-cam++", 0.62, "given")),
-    ],
-)
-def test_requested_values_are_kept_and_the_others_chosen(curve, form, threshold, expected):
-    assert choose_heatmap(curve, form, threshold, "local-logits") == expected
-
-
-@pytest.mark.parametrize(
-    ("form", "threshold", "default", "expected"),
-    [
-        (None, None, "local-logits", ("local-logits", DEFAULT_HEATMAP_THRESHOLD, "default")),
-        (None, None, "grad-cam++", ("grad-cam++", PAPER_HEATMAP_THRESHOLD, "default")),
-        ("per-image-maximum", None, "local-logits", ("per-image-maximum", PAPER_HEATMAP_THRESHOLD, "default")),
-        (None, 0.4, "local-logits", ("local-logits", 0.4, "default")),
-        ("local-logits", 0.4, "grad-cam++", ("local-logits", 0.4, "given")),
-    ],
-)
-def test_without_lengths_there_are_defaults(form, threshold, default, expected):
-    assert choose_heatmap(None, form, threshold, default) == expected
-
-
-def test_of_equal_pairs_the_first_form_and_the_middle_threshold_win():
-    curve = pd.DataFrame({"b": [0.9, 0.1, 0.9, 0.9], "a": [0.9, 0.9, 0.9, 0.9]}, index=[0.1, 0.5, 0.7, 0.9])
-    assert choose_heatmap(curve, None, None, "a") == ("b", 0.7, "validation")
-    assert choose_heatmap(curve, "a", None, "b") == ("a", 0.5, "validation")
-
-
-def test_equal_rho_everywhere_gives_the_middle_threshold(curve):
-    """Constant areas have no rho; it is set to -1."""
-    assert choose_heatmap(curve * 0 - 1, None, None, "local-logits") == ("local-logits", 0.5, "validation")
-
-
-def test_the_choice_can_be_written_as_json(curve):
-    form, threshold, chosen_on = choose_heatmap(curve, None, None, "local-logits")
-    assert (type(form), type(threshold), type(chosen_on)) == (str, float, str)
-
-
-def test_a_form_that_the_model_does_not_support_is_named(curve):
-    with pytest.raises(
-        ValueError, match=r"heatmap: got 'layer-cam', must be one .* supports: local-logits, grad-cam\+\+"
-    ):
-        choose_heatmap(curve, "layer-cam", None, "local-logits")
-
-
-class GrowingHeatmaps:
-    """Heatmaps of 8 x 8 pixels: as many rows as the value of the view's pixels are 0.75, the others 0.05."""
-
-    forms = (LOCAL_LOGITS, PER_IMAGE)
-
-    def __call__(self, views):
-        heats = np.where(np.arange(8)[:, None] < views[0, 0, 0, 0], 0.75, 0.05) * np.ones((1, 8, 8))
-        return np.array([views[0, 0, 0, 0] - 4]), dict.fromkeys(self.forms, heats.astype(np.float32))
-
-
-def test_rho_by_hand():
-    """Areas grow with lengths; with a detection threshold of 0.5, per-image maxima count in views 4 to 6 only."""
-    pixels = np.ones((6, 8, 8)) * np.arange(1, 7)[:, None, None]
-    spacing = {"spacing_row_mm": 0.5, "spacing_column_mm": 0.5}
-    table = pd.DataFrame({"bac_length_mm": [3.0, 5, 6, 9, 12, 13]}).assign(**spacing)
-    curve = rho_by_threshold(GrowingHeatmaps(), pixels, table, 0.5)
-    assert curve.loc[0.5, LOCAL_LOGITS] == pytest.approx(1)
-    # areas 0, 0, 0, 4, 5, 6: ranks 2, 2, 2, 4, 5, 6 against 1 to 6
-    assert curve.loc[0.5, PER_IMAGE] == pytest.approx(np.corrcoef([2, 2, 2, 4, 5, 6], range(6))[0, 1])
-    assert curve.loc[0.9, LOCAL_LOGITS] == -1  # no area above 0.9: undefined
-    # without a spacing in some views, all areas are in pixels, and the ranks stay
-    table.loc[[0, 3], list(spacing)] = np.nan
-    assert rho_by_threshold(GrowingHeatmaps(), pixels, table, 0.5).equals(curve)
 
 
 def test_areas_have_one_unit():

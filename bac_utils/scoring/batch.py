@@ -15,7 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from bac_utils._files import file_digest, walk_files, write_json
-from bac_utils.detector import Detector, find_detector
+from bac_utils.detector import BUNDLED, Detector, find_detector
+from bac_utils.heatmap_choice import length_warning
 from bac_utils.intake.pseudonyms import pseudonym
 from bac_utils.scoring.dicom_results_folder import ResultFolder
 from bac_utils.scoring.journal import COLUMNS, finished_files, known_instances, name_digest
@@ -34,7 +35,8 @@ def score_files(
     """Score files and folders into a CSV file, one row per file; a stopped call can be resumed.
 
     Copies of an image (the same SOP instance with the same pixels) are scored once; later copies are skipped as
-    `duplicate`.
+    `duplicate`. A line on stderr warns if lengths are unchecked, or wrong in the model's validation set; see
+    `heatmap_choice`.
 
     Args:
         paths: Files and folders of mammograms, read in the order of `_files.walk_files`. A file that cannot be used
@@ -91,6 +93,8 @@ def score_files(
     todo = (f for f in files() if name_digest(_name(f)) not in done)
     counts = Counter({"done before": before} if before else {})
     detector = Detector(model) if before < number else None
+    if before < number and path.resolve() != BUNDLED.resolve() and (words := length_warning(point.lengths_checked)):
+        tqdm.write(f"warning: {words}", file=sys.stderr)  # lengths of the bundled detector: docs/evidence.md
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, origin)
     results = None if dicom is None else ResultFolder(dicom, {"model_sha256": origin["model_sha256"]} | used)

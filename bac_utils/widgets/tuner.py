@@ -99,7 +99,7 @@ class ThresholdTuner(Panel):
         self._tell(
             f"saved in {KEPT_FILE}: detection threshold {values[0]:.3f} ({RULES.get(self._rule, 'set by hand')}), "
             f"Th {values[1]:.2f}, chosen on the {self._chosen_on} set; "
-            "run notebooks 03 and 04 again to update their tables"
+            "run notebooks 03 and 04 again to update their tables and to check the lengths"
         )
 
     @property
@@ -279,7 +279,7 @@ class ThresholdTuner(Panel):
         self.rho.html = (
             f"ρ = <b class='bac-rho-value'>{escape(words)}</b> of the heatmap's area above Th and the length, "
             f"{len(tuner.rows)} MLO views of BAC+ women, {escape(self.length_set.value)} set "
-            "(95 % interval, bootstrap of women)<br>" + frame.replace(MARK, cross(*place))
+            "(95 % interval)<br>" + frame.replace(MARK, cross(*place))
         )
 
     def _tell(self, words: str = "") -> None:

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -319,6 +320,32 @@ def test_a_table_with_another_heatmap_is_not_resumed(tmp_path, junk, model):
     other = write_model(tmp_path / "other", model, heatmap="per-image-maximum")
     with pytest.raises(ValueError, match="made with another model or operating point"):
         score_files([junk / "notes.txt"], tmp_path / "scores.csv", other)
+
+
+CHECK = {"views": 38, "women": 10, "median_absolute_error_mm": 12.5, "bias": -0.2}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (None, "warning: lengths are unchecked at this operating point"),
+        (
+            (7, 85.0),
+            "warning: at this operating point, 7 of 38 validation lengths are off by more than a factor of two",
+        ),
+        ((0, 0.0), None),
+    ],
+)
+def test_a_warning_about_lengths_comes_once(tmp_path, views, model, capsys, wrong, words):
+    own = tmp_path / "model.keras"
+    shutil.copy(model, own)
+    check = None if wrong is None else CHECK | dict(zip(("off_by_factor_two", "bac_minus_mm"), wrong, strict=True))
+    (tmp_path / "operating_point.json").write_text(json.dumps(POINT | {"lengths_checked": check}))
+    score_files([views], tmp_path / "scores.csv", own)
+    lines = [line for line in re.split("[\r\n]+", capsys.readouterr().err) if "warning" in line]
+    assert len(lines) == (words is not None) and all(line.startswith(words) for line in lines)
+    score_files([views], tmp_path / "scores.csv", own)
+    assert "warning" not in capsys.readouterr().err  # nothing is scored
 
 
 def test_a_stopped_batch_is_resumed(tmp_path, junk, model, monkeypatch):
