@@ -150,21 +150,32 @@ def run(
             help="A parameter of any notebook, such as -p epochs 12; may be repeated.",
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Cross-validate: each woman of the cohort is tested in one of this number of folds.", min=2),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
 ) -> None:
     """Run all notebooks in order into one folder; a stopped run is resumed."""
     folder = output or Path("runs") / preset
+    if folds is not None and cohort is None:
+        raise typer.BadParameter("--folds: needs --cohort; `simulate` writes one of simulated women")
     pairs = [pair.partition("=") for pair in parameter or []]
     parameters = {name: parse_value(value) for name, _, value in pairs}
     with _one_line_errors():
-        from bac_utils.study.runner import check_parameters, closing_words, run_notebooks
+        from bac_utils.study import cross_validation
+        from bac_utils.study.runner import check_parameters, closing_words, run_folds, run_notebooks
 
         try:
             check_parameters(preset, parameters, simulated=cohort is None)
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(str(error)) from None
-        summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
-        typer.echo(closing_words(folder, summary))
+        if folds is None:
+            summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
+            typer.echo(closing_words(folder, summary))
+        else:
+            summary = run_folds(folder, folds, preset, cohort, parameters, overwrite)
+            typer.echo(cross_validation.closing_words(folder, summary))
 
 
 @app.command()
@@ -243,9 +254,7 @@ def views(
     ages: Annotated[
         Path | None, typer.Option(help="Table with patient_id and age.", exists=True, dir_okay=False)
     ] = None,
-    without_age: Annotated[
-        bool, typer.Option("--without-age", help="Keep views without an age; `run` rejects such a table.")
-    ] = False,
+    without_age: Annotated[bool, typer.Option("--without-age", help="Keep views without an age.")] = False,
     key_file: Annotated[
         Path | None,
         typer.Option(help="DICOM: key, 16 bytes or more; PatientID becomes a keyed hash.", exists=True, dir_okay=False),
@@ -281,13 +290,19 @@ def views(
 def pretrain(
     output: Annotated[Path, typer.Option(help="File for the backbone's weights.", dir_okay=False)],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 1,
+    structures_only: Annotated[
+        bool, typer.Option("--structures-only", help="Train only structures.weights.h5, from which the demo starts.")
+    ] = False,
 ) -> None:
-    """Train the bundled weights (backbone and detector) again, on simulated views."""
+    """Train the bundled weights (structures, backbone and detector) again, on simulated views."""
     with _one_line_errors():
         from bac_utils.pretraining.patches import Recipe
+        from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
         from bac_utils.pretraining.pretrain import pretrain as make
 
-        make(output, Recipe(seed=seed))
+        pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
+        if not structures_only:
+            make(output, Recipe(seed=seed))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The rules are those of Mobini et al., European Radiology 33:6746 (2023), "the paper".
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,22 +11,31 @@ import pandas as pd
 
 from bac_utils.settings import Settings
 from bac_utils.statistics import describe, finite_or_none, mann_whitney, trend_test, wilson
-from bac_utils.views_table import SPLITS
+from bac_utils.views_table import SETS
+
+NEEDED_BY = {
+    "train": "notebook 02 needs them to train the network",
+    "validation": "notebook 02 needs them to choose the epoch, notebook 03 the threshold",
+    "test": "notebook 03 needs them to test the network",
+}
+UNKNOWN_AGE = -1
+"""The age class of women without an age."""
 
 
-def include_women(views: pd.DataFrame, minimum_age: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def include_women(views: pd.DataFrame, minimum_age: float, all_views: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Include women by the paper's criteria, and count the others by reason.
 
-    Each excluded woman counts under the first reason that applies to her.
+    Each excluded woman counts under the first reason that applies to her. A woman without an age is not too young.
 
     Args:
         views: A checked views table.
         minimum_age: Youngest age that is included, years (paper: 45).
+        all_views: Whether a woman must have all four views (paper); else one is enough.
 
     Returns:
         The included views, with `bac` as int64, and a table `reason, women, views` with one row per reason, including
-        zeros: younger than the minimum age; not all four views (R and L, CC and MLO, once each); a view with an unknown
-        BAC label.
+        zeros: younger than the minimum age; not all four views (R and L, CC and MLO, once each; with the words "not
+        applied" if `all_views` is False); a view with an unknown BAC label.
 
     Raises:
         ValueError: No woman can be included.
@@ -36,7 +45,7 @@ def include_women(views: pd.DataFrame, minimum_age: float) -> tuple[pd.DataFrame
     four = (distinct.transform("nunique") == 4) & (distinct.transform("size") == 4)
     reasons = {
         f"younger than {minimum_age:g} years": woman["age"].transform("min") < minimum_age,
-        "not all four views": ~four,
+        "not all four views" if all_views else "not all four views (not applied)": ~four & all_views,
         "BAC label unknown": views["bac"].isna().groupby(views["patient_id"]).transform("any"),
     }
     kept = pd.Series(True, index=views.index)
@@ -59,9 +68,9 @@ def women_table(views: pd.DataFrame) -> pd.DataFrame:
         views: A checked views table.
 
     Returns:
-        `patient_id, age, bac, views, bac_views` and, if the views have one, `split`; sorted by `patient_id`. `bac` is 1
-        for at least one BAC+ view (the paper's definition of a BAC+ woman), else NaN if a label is unknown, else 0;
-        int64 if no woman has NaN.
+        `patient_id, age, bac, views, bac_views` and, if the views have one, `split`; sorted by `patient_id`. `age` is
+        NaN where unknown. `bac` is 1 for at least one BAC+ view (the paper's definition of a BAC+ woman), else NaN if a
+        label is unknown, else 0; int64 if no woman has NaN.
     """
     group = views.groupby("patient_id")
     women = group.agg(age=("age", "first"), bac=("bac", "max"), views=("bac", "size"), bac_views=("bac", "sum"))
@@ -79,35 +88,38 @@ def age_class(age: float | Sequence[float], limits: Sequence[float]) -> np.ndarr
     """Return the class of each age: 0 up to the first limit, 1 up to the second, and so on.
 
     Args:
-        age: Ages in years; only completed years count, so 60.9 belongs to a class that ends at 60.
+        age: Ages in years, NaN where unknown; only completed years count, so 60.9 belongs to a class that ends at 60.
         limits: Upper limits of all classes except the last, years, increasing (paper: 60, 70, 73).
 
     Returns:
-        int64 array of the shape of `age`, values 0 to len(limits).
+        int64 array of the shape of `age`, values 0 to len(limits), and `UNKNOWN_AGE` for NaN.
 
     Raises:
-        ValueError: The limits do not increase, or an age is not finite.
+        ValueError: The limits do not increase, or an age is infinite.
     """
     limits = np.asarray(limits, dtype=float)
     if limits.ndim != 1 or limits.size == 0 or not (np.diff(limits) > 0).all():
         raise ValueError(f"limits: got {limits.tolist()}, must be ages in increasing order")
     years = np.asarray(age, dtype=float)
-    if not np.isfinite(years).all():
-        raise ValueError("age: got a value that is not finite, must be a number of years")
-    return np.searchsorted(limits, np.floor(years), side="left")
+    if np.isinf(years).any():
+        raise ValueError("age: got an infinite value, must be a number of years, or NaN")
+    return np.where(np.isnan(years), UNKNOWN_AGE, np.searchsorted(limits, np.floor(years), side="left"))
 
 
 def age_class_labels(ages: Sequence[float], limits: Sequence[int]) -> list[str]:
     """Return the names of the age classes, such as the paper's `45-60, 61-70, 71-73, 74-87`.
 
     Args:
-        ages: Ages of the cohort in years; they determine the first and the last number.
+        ages: Ages of the cohort in years; those that are known determine the first and the last number.
         limits: Upper limits of all classes except the last, whole years, increasing.
 
     Returns:
         len(limits) + 1 names.
+
+    Raises:
+        ValueError: No age is known.
     """
-    years = np.floor(np.asarray(ages, dtype=float))
+    years = _completed_years(ages)
     starts = [min(int(years.min()), int(limits[0])), *(int(limit) + 1 for limit in limits)]
     ends = [*(int(limit) for limit in limits), max(int(years.max()), int(limits[-1]) + 1)]
     return [f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True)]
@@ -119,30 +131,41 @@ def population_age_limits(ages: Sequence[float]) -> tuple[int, ...]:
     The limits that the paper prints, 60, 70 and 73, are the quartiles of its BAC+ women.
 
     Args:
-        ages: Ages of the women in years.
+        ages: Ages of the women in years, NaN where unknown.
 
     Returns:
-        The three quartiles (linear interpolation), rounded down to completed years.
+        The three quartiles (linear interpolation) of the known ages, rounded down to completed years.
 
     Raises:
-        ValueError: Quartiles coincide, so that there are fewer than four classes.
+        ValueError: No age is known, or quartiles coincide, so that there are fewer than four classes.
     """
-    years = np.floor(np.asarray(ages, dtype=float))
+    years = _completed_years(ages)
     limits = tuple(int(q) for q in np.floor(np.percentile(years, [25, 50, 75])))
     if len(set(limits)) < 3:
         raise ValueError(f"ages: got the quartiles {limits}, must differ to give four classes")
     return limits
 
 
+def _completed_years(ages: Sequence[float]) -> np.ndarray:
+    """Return the known ages, float64, rounded down; raise ValueError if there are none."""
+    years = np.floor(np.asarray(ages, dtype=float))
+    years = years[~np.isnan(years)]
+    if not years.size:
+        raise ValueError("ages: got no known age, must have at least one to make age classes")
+    return years
+
+
 def check_classes(women: pd.DataFrame) -> None:
-    """Raise an error unless the cohort has both BAC+ and BAC- women.
+    """Raise an error unless the cohort has both BAC+ and BAC- women, each once.
 
     Args:
-        women: One row per woman, with `bac` 0 or 1.
+        women: One row per woman: `patient_id` and `bac` (0 or 1).
 
     Raises:
-        ValueError: There are no BAC+ or no BAC- women, or a label is unknown.
+        ValueError: A woman occurs twice, there are no BAC+ or no BAC- women, or a label is unknown.
     """
+    if women["patient_id"].duplicated().any():
+        raise ValueError("women, column 'patient_id': got a woman twice, must have one row per woman")
     if not women["bac"].isin([0, 1]).all():
         raise ValueError("women, column 'bac': got an unknown label, must be 0 or 1 (see include_women)")
     positive = int(women["bac"].sum())
@@ -155,7 +178,8 @@ def check_classes(women: pd.DataFrame) -> None:
 def split_women(women: pd.DataFrame, settings: Settings, seed: int) -> pd.Series:
     """Split a cohort by woman, as the paper does (Clinical dataset preparation).
 
-    BAC+ women are shuffled and divided within each age class, BAC- women all together. Where a class does not divide
+    BAC+ women are shuffled and divided within each age class, of which those without an age are one, BAC- women all
+    together. Where a class does not divide
     evenly, the share of each set is rounded down or up, so that the totals of the sets stay close to the fractions.
     BAC- women are then removed at random from the training set (undersampling), until its share of BAC+ women is as
     close to `settings.train_prevalence` as possible. No woman is removed if the share is already larger. The validation
@@ -174,32 +198,51 @@ def split_women(women: pd.DataFrame, settings: Settings, seed: int) -> pd.Series
         ValueError: A woman occurs twice; the cohort has no BAC+ or no BAC- women; a set would have no BAC+ or no BAC-
             women.
     """
-    fractions = np.asarray(settings.split_fractions, dtype=float)
-    prevalence = settings.train_prevalence
-    if women["patient_id"].duplicated().any():
-        raise ValueError("women, column 'patient_id': got a woman twice, must have one row per woman")
     check_classes(women)
-    rng = np.random.default_rng(seed)
-    ordered = women.sort_values("patient_id")
-    positive = ordered[ordered["bac"] == 1]
-    classes = age_class(positive["age"], settings.age_limits)
-    groups = [positive["patient_id"].to_numpy()[classes == k] for k in range(len(settings.age_limits) + 1)]
-    sets = _divide(groups, fractions, rng)
-    negative = _divide([ordered.loc[ordered["bac"] == 0, "patient_id"].to_numpy()], fractions, rng)
-    for split, with_bac, without in zip(SPLITS, sets, negative, strict=False):
-        if not with_bac or not without:
-            shares = "/".join(f"{100 * share:g}" for share in fractions)
-            raise ValueError(
-                f"women: got {len(positive)} BAC+ and {len(women) - len(positive)} BAC- women, of whom the "
-                f"{split} set would get {len(with_bac)} and {len(without)}; each set of the {shares} split "
-                "must get at least one of each: the cohort or a share is too small"
-            )
-    keep = max(1, round(len(sets[0]) * (1 - prevalence) / prevalence))
-    negative = [negative[0][:keep], negative[1], negative[2], negative[0][keep:]]
-    sets.append([])
-    assigned = {woman: SPLITS[k] for k in range(4) for woman in (*sets[k], *negative[k])}
+    assigned = assign_sets(women, SETS, settings.split_fractions, settings, np.random.default_rng(seed))
     index = pd.Index(women["patient_id"], name="patient_id")
     return pd.Series([assigned[woman] for woman in index], index=index, name="split")
+
+
+def assign_sets(
+    women: pd.DataFrame, names: Sequence[str], shares: Sequence[float], settings: Settings, rng: np.random.Generator
+) -> dict[str, str]:
+    """Divide women by the rules of `split_women` into any number of sets, of which the first is undersampled.
+
+    Args:
+        women: One row per woman: `patient_id, age, bac` (0 or 1).
+        names: Names of the sets.
+        shares: Shares of the sets, which sum to 1.
+        settings: `age_limits` and `train_prevalence` are used.
+        rng: Generator of the shuffles.
+
+    Returns:
+        The set of each woman by `patient_id`; `unused` for women removed by undersampling.
+
+    Raises:
+        ValueError: A set would have no BAC+ or no BAC- women.
+    """
+    shares, ordered = np.asarray(shares, dtype=float), women.sort_values("patient_id")
+    positive, negative = (ordered[ordered["bac"] == label] for label in (1, 0))
+    classes = age_class(positive["age"], settings.age_limits)
+    known = range(len(settings.age_limits) + 1)
+    with_bac = _divide([positive["patient_id"].to_numpy()[classes == k] for k in (*known, UNKNOWN_AGE)], shares, rng)
+    without = _divide([negative["patient_id"].to_numpy()], shares, rng)
+    for name, some, others in zip(names, with_bac, without, strict=True):
+        if not some or not others:
+            split = "/".join(f"{100 * share:.3g}" for share in shares)
+            raise ValueError(
+                f"women: got {len(positive)} BAC+ and {len(negative)} BAC- women, of whom the "
+                f"{name} set would get {len(some)} and {len(others)}; each set of the {split} split "
+                "must get at least one of each: the cohort or a share is too small"
+            )
+    prevalence = settings.train_prevalence
+    keep = max(1, round(len(with_bac[0]) * (1 - prevalence) / prevalence))
+    assigned = dict.fromkeys(without[0][keep:], "unused")
+    without[0] = without[0][:keep]
+    for name, some, others in zip(names, with_bac, without, strict=True):
+        assigned |= dict.fromkeys([*some, *others], name)
+    return assigned
 
 
 def table_one(views: pd.DataFrame) -> pd.DataFrame:
@@ -236,7 +279,7 @@ def split_counts(views: pd.DataFrame) -> dict[str, dict[str, int]]:
     if "split" not in views:
         raise ValueError("views, column 'split': missing, must have the set of each view")
     counts = {}
-    for split in SPLITS[:3]:
+    for split in SETS:
         part = views[views["split"] == split]
         counts[split] = {
             "women": int(part["patient_id"].nunique()),
@@ -246,22 +289,26 @@ def split_counts(views: pd.DataFrame) -> dict[str, dict[str, int]]:
     return counts
 
 
-def count_sets(views: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Count like `split_counts`, and raise an error if a set has no BAC+ or no BAC- views.
+def count_sets(views: pd.DataFrame, needed: Collection[str] = SETS) -> dict[str, dict[str, int]]:
+    """Count like `split_counts`, and raise an error if a set that is needed has no BAC+ or no BAC- views.
 
     Args:
         views: Included views with `bac` (0 or 1) and `split`.
+        needed: Names of sets.
 
     Returns:
         As `split_counts`.
 
     Raises:
-        ValueError: A set has no BAC+ or no BAC- views, or the views have no `split`.
+        ValueError: A needed set has no women, no BAC+ views or no BAC- views, or the views have no `split`.
     """
     counts = split_counts(views)
-    for name, count in counts.items():
-        found = f"{count['bac_views']} BAC+ views of {count['views']}"
+    for name in needed:
+        count = counts[name]
+        if not count["women"]:
+            raise ValueError(f"split: got no women in {name}; {NEEDED_BY[name]}")
         if count["bac_views"] in (0, count["views"]):
+            found = f"{count['bac_views']} BAC+ views of {count['views']}"
             raise ValueError(f"split: {name} has {found}, must have BAC+ and BAC- views")
     return counts
 
@@ -295,22 +342,25 @@ def with_split(
     return views.assign(split=views["patient_id"].map(split))
 
 
-def check_cohort(views: pd.DataFrame, settings: Settings, population_limits: bool = False) -> None:
-    """Raise the errors that notebook 01 would raise for a user's views, before any work starts.
+def check_cohort(
+    views: pd.DataFrame, settings: Settings, population_limits: bool = False, needed: Collection[str] = SETS
+) -> None:
+    """Raise the errors that the notebooks would raise for a user's views, before any work starts.
 
     Args:
         views: A checked views table.
-        settings: `minimum_age`, `age_limits`, `split_fractions`, `train_prevalence` and `seed` are used.
+        settings: `minimum_age`, `all_views`, `age_limits`, `split_fractions`, `train_prevalence` and `seed` are used.
         population_limits: Whether the age classes are the quartiles of the cohort.
+        needed: Names of the sets that later notebooks need.
 
     Raises:
         ValueError: As `include_women`, `check_classes`, `population_age_limits`, `split_women`, `count_sets`.
     """
-    included, _ = include_women(set_apart(views)[0], settings.minimum_age)
+    included, _ = include_women(set_apart(views)[0], settings.minimum_age, settings.all_views)
     women = women_table(included)
     check_classes(women)
     limits = population_age_limits(women["age"]) if population_limits else settings.age_limits
-    count_sets(with_split(included, women, settings, limits))
+    count_sets(with_split(included, women, settings, limits), needed)
 
 
 def _divide(groups: list[np.ndarray], fractions: np.ndarray, rng: np.random.Generator) -> list[list[str]]:
@@ -334,21 +384,34 @@ def prevalence_by_class(women: pd.DataFrame, limits: Sequence[int]) -> pd.DataFr
     """Compute the BAC prevalence in each age class.
 
     Args:
-        women: One row per woman: `age` in years and `bac` (0 or 1).
+        women: One row per woman: `age` in years and `bac` (0 or 1); women without an age (NaN) are left out.
         limits: Upper limits of all age classes except the last, years.
 
     Returns:
-        One row per class: `age_class` (text), `women`, `bac_women`, `prevalence`, `ci_low`, `ci_high` (Wilson's
-        interval, shares); the last three are NaN in a class without women.
+        One row per class, none if no age is known: `age_class` (text), `women`, `bac_women`, `prevalence`, `ci_low`,
+        `ci_high` (Wilson's interval, shares); the last three are NaN in a class without women.
     """
     classes = age_class(women["age"], limits)
     rows = []
-    for k, label in enumerate(age_class_labels(women["age"], limits)):
+    for k, label in enumerate(age_class_labels(women["age"], limits) if women["age"].notna().any() else ()):
         bac = women["bac"].to_numpy()[classes == k]
         n, positives = len(bac), int(bac.sum())
         numbers = (positives / n, *wilson(positives, n)) if n else (np.nan, np.nan, np.nan)
         rows.append((label, n, positives, *numbers))
     return pd.DataFrame(rows, columns=["age_class", "women", "bac_women", "prevalence", "ci_low", "ci_high"])
+
+
+def known_ages(women: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the known ages of all women, of BAC+ and of BAC- women, by the endings of the keys of `cohort_summary`.
+
+    Args:
+        women: One row per woman: `age` in years (NaN where unknown) and `bac` (0 or 1).
+
+    Returns:
+        Ages in years by `""`, `"_bac"` and `"_no_bac"`.
+    """
+    aged = women[women["age"].notna()]
+    return {"": aged["age"], "_bac": aged.loc[aged["bac"] == 1, "age"], "_no_bac": aged.loc[aged["bac"] == 0, "age"]}
 
 
 def cohort_summary(women: pd.DataFrame, limits: Sequence[int]) -> dict:
@@ -359,28 +422,29 @@ def cohort_summary(women: pd.DataFrame, limits: Sequence[int]) -> dict:
         limits: Upper limits of all age classes except the last, years.
 
     Returns:
-        `women, views, bac_women, bac_views, age_median, age_iqr`, the last two also with `_bac` and `_no_bac`,
-        `age_range`, `mann_whitney_p`, `prevalence_by_age_class` (None for an empty class), `trend_p`.
+        `women, views, bac_women, bac_views, women_without_age` and, over the women with an age, `age_median, age_iqr`,
+        both also with `_bac` and `_no_bac`, `age_range`, `mann_whitney_p`, `prevalence_by_age_class` (None for an empty
+        class), `trend_p`. Statistics of ages are None where no age is known.
 
     Raises:
         ValueError: All women are BAC+ or all are BAC-.
     """
     check_classes(women)
-    table = prevalence_by_class(women, limits)
-    has_bac = women["bac"] == 1
-    ages = {"": women["age"], "_bac": women.loc[has_bac, "age"], "_no_bac": women.loc[~has_bac, "age"]}
+    table, ages = prevalence_by_class(women, limits), known_ages(women)
+    compared = len(ages["_bac"]) and len(ages["_no_bac"])
     summary = {
         "women": len(women),
         "views": int(women["views"].sum()),
-        "bac_women": int(has_bac.sum()),
+        "bac_women": int(women["bac"].sum()),
         "bac_views": int(women["bac_views"].sum()),
-        "mann_whitney_p": mann_whitney(ages["_bac"], ages["_no_bac"])["p"],
-        "age_range": [float(women["age"].min()), float(women["age"].max())],
-        "prevalence_by_age_class": [finite_or_none(share) for share in table["prevalence"]],
+        "women_without_age": int(women["age"].isna().sum()),
+        "mann_whitney_p": mann_whitney(ages["_bac"], ages["_no_bac"])["p"] if compared else None,
+        "age_range": [float(ages[""].min()), float(ages[""].max())] if len(ages[""]) else None,
+        "prevalence_by_age_class": [finite_or_none(share) for share in table["prevalence"]] or None,
         "trend_p": trend_test(table["bac_women"], table["women"])["p"],
     }
     for name, group in ages.items():
-        described = describe(group)
-        summary[f"age_median{name}"] = described["median"]
-        summary[f"age_iqr{name}"] = [described["q1"], described["q3"]]
+        described = describe(group) if len(group) else None
+        summary[f"age_median{name}"] = described and described["median"]
+        summary[f"age_iqr{name}"] = described and [described["q1"], described["q3"]]
     return summary

@@ -92,7 +92,9 @@ def age_distribution(women: pd.DataFrame) -> Figure:
     data = women.assign(group=_groups(women))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=(2, 1), layout="constrained")
     shown = {"hue": "group", "hue_order": list(GROUP_COLOURS), "palette": GROUP_COLOURS}
-    sns.histplot(data, x="age", binwidth=3, stat="percent", common_norm=False, element="step", alpha=0.35,
+    low, high = data["age"].min(), data["age"].max()
+    bins = np.arange(low, max(high, low + 1) + 3, 3)  # seaborn's own fail if all women have the same age
+    sns.histplot(data, x="age", bins=bins, stat="percent", common_norm=False, element="step", alpha=0.35,
                  ax=left, **shown)  # fmt: skip
     left.set(xlabel="Age (years)", ylabel="Women of the group (%)")
     counts = data["group"].value_counts()
@@ -159,6 +161,29 @@ def loss_curves(history: pd.DataFrame, start_auc_pr: float | None = None) -> Fig
     if start_auc_pr is not None:
         right.axhline(start_auc_pr, color=SET_COLOURS["validation"], linestyle="--", label="before training")
         right.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+@styled
+def sweep_curve(table: pd.DataFrame) -> Figure:
+    """Draw the AUC-PR by the number of fine-tuned convolutions; a dotted line marks the number that was chosen.
+
+    Args:
+        table: One row per number, in ascending order: `trainable_convolutions, val_auc_pr`; the first row with the
+            highest AUC-PR is the chosen one.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+    numbers, areas = table["trainable_convolutions"], table["val_auc_pr"]
+    axes.plot(numbers, areas, "o-", color=SET_COLOURS["validation"], label="validation")
+    best = numbers.iloc[areas.argmax()]
+    axes.axvline(best, color="grey", linestyle=":", label=f"chosen: {best}")
+    axes.set(xlabel="Fine-tuned convolutions, counted from the last", ylabel="AUC-PR, best epoch", ylim=(0, 1.02))
+    axes.set_xticks(numbers)
+    axes.legend(frameon=False)
     sns.despine(figure)
     return figure
 

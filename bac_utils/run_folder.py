@@ -29,7 +29,9 @@ PRODUCTS = {
     "quantification": ("04", "quantification.csv"),
 }
 """The parts of a run in order, each with its notebook and the file that later notebooks read."""
-SUMMARY_KEYS = ("cohort", "splits", "threshold", "detection", "detection_by_woman", "quantification", "timing")
+SUMMARY_KEYS = (
+    "cohort", "splits", "training", "threshold", "detection", "detection_by_woman", "quantification", "timing",
+)  # fmt: skip
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",
 )  # fmt: skip
@@ -214,14 +216,15 @@ def results_table(summary: dict) -> pd.DataFrame:
         summary: Result of `write_summary`.
 
     Returns:
-        Text columns `this run` and `paper`, one row per result; intervals are 95 %, from a bootstrap over women.
+        Text columns `this run` and `paper`, one row per result; intervals are 95 %.
     """
     cohort, published = summary["cohort"], PUBLISHED
     with_bac, paper_bac = (f"{c['bac_women']} ({c['bac_women'] / c['women']:.1%})" for c in (cohort, published))
+    age = cohort["age_median"]
     rows = [
         ("Women", str(cohort["women"]), str(published["women"])),
         ("BAC+ women", with_bac, paper_bac),
-        ("Median age (years)", f"{cohort['age_median']:g}", f"{published['age_median']:g}"),
+        ("Median age (years)", "-" if age is None else f"{age:g}", f"{published['age_median']:g}"),
     ]
     paper_test = published["detection"]["test"]
     for key, unit, names in (

@@ -12,7 +12,9 @@ import pandas as pd
 
 from bac_utils._tables import read_rows
 
-REQUIRED = ("patient_id", "age", "laterality", "view", "image", "bac")
+COLUMNS = ("patient_id", "age", "laterality", "view", "image", "bac")
+"""Columns that every checked table has, in this order where it is written; a table may lack `age`."""
+REQUIRED = tuple(name for name in COLUMNS if name != "age")
 VIEWS = ("CC", "MLO")
 SETS = ("train", "validation", "test")
 SPLITS = (*SETS, "unused", "quantification")
@@ -25,7 +27,7 @@ MAXIMUM_SPACING_MM = 2.0
 
 _CHOICES = {"laterality": ("L", "R"), "view": VIEWS, "split": SPLITS}
 _NUMBERS = {  # column: (may be empty, test, rule)
-    "age": (False, lambda x: x.between(*AGE_BOUNDS), "a number of years from {} to {}".format(*AGE_BOUNDS)),
+    "age": (True, lambda x: x.between(*AGE_BOUNDS), "a number of years from {} to {}, or empty".format(*AGE_BOUNDS)),
     "bac": (True, lambda x: x.isin([0, 1]), "0, 1 or empty (unknown)"),
     "bac_length_mm": (True, lambda x: (x >= 0) & (x < np.inf), "a number of mm, 0 or more, or empty"),
     "pixel_spacing_mm": (
@@ -40,8 +42,8 @@ def read_views(path: str | os.PathLike, check_images: bool = False) -> pd.DataFr
     """Read and check a views table.
 
     Args:
-        path: A UTF-8 CSV file (comma-separated) with the columns `patient_id, age, laterality, view, image, bac` and,
-            optionally, `bac_length_mm, pixel_spacing_mm, split`. Other columns are kept as text.
+        path: A UTF-8 CSV file (comma-separated) with the columns `patient_id, laterality, view, image, bac` and,
+            optionally, `age, bac_length_mm, pixel_spacing_mm, split`. Other columns are kept as text.
         check_images: Reject a table if one of its image files does not exist.
 
     Returns:
@@ -109,8 +111,8 @@ def quantification_subset(views: pd.DataFrame, splits: str | None, view: str) ->
 def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | None = None) -> pd.DataFrame:
     """Check a views table and convert its columns.
 
-    A BAC+ view may have a length of 0: a reader may see a point without a measurable length. If the table has any
-    lengths, empty lengths of BAC- views become 0.
+    An age that is stated for one view of a woman holds for all of them. A BAC+ view may have a length of 0: a reader
+    may see a point without a measurable length. If the table has any lengths, empty lengths of BAC- views become 0.
 
     Args:
         frame: The table, one row per view; text or numbers.
@@ -119,7 +121,7 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
 
     Returns:
         A copy with a new index: `patient_id`, `laterality`, `view`, `image`, `split` as stripped text; `age`, `bac`,
-        `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty.
+        `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty; `age` is NaN if the table has no such column.
 
     Raises:
         TypeError: `frame` is not a DataFrame.
@@ -155,7 +157,10 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
             bad = ~is_good(numbers) & ~((text == "") & optional)
             _refuse(bad, name, rows, column, text, f"must be {rule}")
             views[column] = numbers
+    if "age" not in views:
+        views["age"] = np.nan
     _check_across_rows(views, name, rows)
+    views["age"] = views.groupby("patient_id")["age"].transform("first")
     if "bac_length_mm" in views and views["bac_length_mm"].notna().any():
         views["bac_length_mm"] = views["bac_length_mm"].mask((views["bac"] == 0) & views["bac_length_mm"].isna(), 0.0)
     return views
@@ -193,10 +198,11 @@ def _check_across_rows(views: pd.DataFrame, name: str, rows: Sequence[int]) -> N
         _refuse(bad, name, rows, column, views[column], rule + " (also in row {})", first)
     for column in ("age", "split"):
         if column in views:
+            stated = views[column].notna()
             known = views.groupby("patient_id")[column].transform("first")
-            first = lines.groupby(views["patient_id"]).transform("first")
+            first = lines.where(stated).groupby(views["patient_id"]).transform("first").fillna(0).astype(int)
             rule = "must be the same in all views of a woman (row {} differs)"
-            _refuse(views[column] != known, name, rows, column, views[column], rule, first)
+            _refuse(stated & (views[column] != known), name, rows, column, views[column], rule, first)
     if "bac_length_mm" in views:
         bad = (views["bac"] == 0) & (views["bac_length_mm"] > 0)
         _refuse(bad, name, rows, "bac_length_mm", views["bac_length_mm"], "must be 0 or empty where bac is 0")

@@ -8,19 +8,23 @@ import pytest
 from view_rows import four_views
 
 from bac_utils.cohort import (
+    UNKNOWN_AGE,
     age_class,
     age_class_labels,
     check_classes,
     check_cohort,
+    cohort_summary,
     count_sets,
     include_women,
     population_age_limits,
+    prevalence_by_class,
     split_counts,
     split_women,
     table_one,
     women_table,
 )
 from bac_utils.settings import PAPER, PUBLISHED
+from bac_utils.statistics import mann_whitney
 from bac_utils.views_table import SPLITS, check_views
 
 
@@ -58,6 +62,21 @@ def test_include_women_keeps_a_whole_cohort_and_refuses_an_empty_one():
         include_women(views, 60)
 
 
+def test_who_is_included_without_an_age_or_with_fewer_views():
+    rows = four_views("ageless", None) + four_views("three", 50)[:3] + four_views("young", 40)[:1]
+    views = check_views(pd.DataFrame(rows))
+    kept, exclusions = include_women(views, 45)
+    assert kept["patient_id"].unique().tolist() == ["ageless"]
+    assert exclusions["women"].tolist() == [1, 1, 0]
+    kept, exclusions = include_women(views, 45, all_views=False)
+    assert kept["patient_id"].unique().tolist() == ["ageless", "three"] and len(kept) == 7
+    assert exclusions.to_dict("list") == {
+        "reason": ["younger than 45 years", "not all four views (not applied)", "BAC label unknown"],
+        "women": [1, 0, 0],
+        "views": [1, 0, 0],
+    }
+
+
 def test_women_table():
     rows = four_views("b", 70, (0, 1, 1, 0)) + four_views("a", 50)
     women = women_table(check_views(pd.DataFrame(rows).assign(split="train")))
@@ -88,8 +107,18 @@ def test_age_class_and_labels_of_the_paper():
     assert age_class_labels([62, 64], (60, 70, 71)) == ["60", "61-70", "71", "72"]
     with pytest.raises(ValueError, match=r"limits: got \[60.0, 60.0\], must be ages in increasing order"):
         age_class(ages, (60, 60))
-    with pytest.raises(ValueError, match="age: got a value that is not finite"):
-        age_class([np.nan], (60,))
+    with pytest.raises(ValueError, match="age: got an infinite value"):
+        age_class([np.inf], (60,))
+
+
+def test_unknown_ages_are_a_class_of_their_own():
+    ages = [50, np.nan, 75]
+    assert age_class(ages, (60, 70, 73)).tolist() == [0, UNKNOWN_AGE, 3]
+    assert age_class_labels(ages, (60, 70, 73)) == age_class_labels([50, 75], (60, 70, 73))
+    assert population_age_limits([45, 50, np.nan, 52, 55]) == population_age_limits([45, 50, 52, 55])
+    for function in (lambda: age_class_labels([np.nan], (60,)), lambda: population_age_limits([np.nan])):
+        with pytest.raises(ValueError, match="ages: got no known age"):
+            function()
 
 
 def test_population_age_limits_are_quartiles():
@@ -186,6 +215,36 @@ def test_split_refuses_what_it_cannot_split():
         check_classes(women.assign(bac=np.nan))
 
 
+def test_women_without_an_age_are_a_stratum():
+    """Of 20 BAC+ women without an age, 70, 15 and 15 % are in the sets, whatever the others' ages are."""
+    women = cohort((7, 3, 9, 1), 300)
+    women = pd.concat([women, cohort((20, 0, 0, 0), 0).assign(age=np.nan, patient_id=[f"X{k}" for k in range(20)])])
+    split = split_women(women, PAPER, 0)
+    assert split[split.index.str.startswith("X")].value_counts().to_dict() == {"train": 14, "validation": 3, "test": 3}
+    ageless = split_women(cohort((20, 0, 0, 0), 300).assign(age=np.nan), PAPER, 0)
+    assert (ageless[:20] == "train").sum() == 14
+
+
+def test_statistics_of_ages_leave_out_the_women_without_one():
+    """Of the women with an age, 1 of 2 up to 60 years and 1 of 1 above 73 are BAC+."""
+    women = pd.DataFrame({"age": [50, 55, np.nan, 80, np.nan], "bac": [1, 0, 1, 1, 0]})
+    women = women.assign(patient_id=list("abcde"), views=4, bac_views=women["bac"])
+    classes = prevalence_by_class(women, (60, 70, 73))
+    assert classes["women"].tolist() == [2, 0, 0, 1] and classes["bac_women"].tolist() == [1, 0, 0, 1]
+    found = cohort_summary(women, (60, 70, 73))
+    assert (found["women"], found["bac_women"], found["women_without_age"]) == (5, 3, 2)
+    assert (found["age_median"], found["age_median_bac"], found["age_median_no_bac"]) == (55, 65, 55)
+    assert found["prevalence_by_age_class"] == [0.5, None, None, 1.0]
+    known = women[women["age"].notna()]
+    assert found["mann_whitney_p"] == mann_whitney([50, 80], [55])["p"]
+    assert found["trend_p"] == cohort_summary(known, (60, 70, 73))["trend_p"]
+    found = cohort_summary(women.assign(age=np.nan), (60, 70, 73))
+    of_ages = [name for name in found if name not in ("women", "views", "bac_women", "bac_views", "women_without_age")]
+    assert len(of_ages) == 10 and all(found[name] is None for name in of_ages)
+    found = cohort_summary(women.assign(age=[50, np.nan, 60, 80, np.nan]), (60, 70, 73))  # no BAC- woman with an age
+    assert (found["age_median_bac"], found["age_median_no_bac"], found["mann_whitney_p"]) == (60, None, None)
+
+
 # the paper's Table 1
 
 
@@ -214,8 +273,13 @@ def test_a_set_without_bac_is_refused():
         columns=["patient_id", "bac", "split"],
     )
     assert count_sets(views)["test"] == {"women": 1, "views": 2, "bac_views": 1}
+    without = views[(views["split"] != "test") | (views["bac"] == 0)]
     with pytest.raises(ValueError, match="split: test has 0 BAC\\+ views of 1"):
-        count_sets(views[(views["split"] != "test") | (views["bac"] == 0)])
+        count_sets(without)
+    assert count_sets(without, needed=["train", "validation"])["test"]["bac_views"] == 0
+    with pytest.raises(ValueError, match="^split: got no women in train; notebook 02 needs them to train"):
+        count_sets(views[views["split"] == "test"])
+    assert count_sets(views[views["split"] == "test"], needed=["test"])["train"]["women"] == 0
 
 
 def test_a_cohort_is_checked_before_work():
@@ -233,5 +297,12 @@ def test_a_cohort_is_checked_before_work():
         check_cohort(views[views["patient_id"] < "W04"], PAPER)
     with pytest.raises(ValueError, match="must differ to give four classes"):
         check_cohort(views.assign(age=60.0), PAPER, population_limits=True)
-    with pytest.raises(ValueError, match="split: validation has 0 BAC\\+ views of 0"):
+    with pytest.raises(ValueError, match="split: got no women in validation; notebook 02 needs them to choose"):
         check_cohort(views.assign(split="train"), PAPER)
+    check_cohort(views.assign(split="test"), PAPER, needed=["test"])
+    check_cohort(views.assign(age=np.nan), PAPER)
+    with pytest.raises(ValueError, match="ages: got no known age"):
+        check_cohort(views.assign(age=np.nan), PAPER, population_limits=True)
+    with pytest.raises(ValueError, match="no woman to include"):
+        check_cohort(views[views["view"] == "MLO"], PAPER)
+    check_cohort(views[views["view"] == "MLO"], replace(PAPER, all_views=False))

@@ -59,7 +59,7 @@ BROKEN = {
     "age 17.9": (2, "007,17.9,L,CC,c.dcm,", "row 4, column 'age': got 17.9"),
     "DICOM age": (2, "007,059Y,L,CC,c.dcm,", "row 4, column 'age': got 059Y"),
     "age inf": (2, "007,inf,L,CC,c.dcm,", "row 4, column 'age': got inf"),
-    "no age": (2, "007,,L,CC,c.dcm,", "row 4, column 'age': got nothing"),
+    "age nan": (2, "007,nan,L,CC,c.dcm,", "row 4, column 'age': got nan, must be a number of years .*, or empty"),
     "two ages": (2, "007,60,L,CC,c.dcm,", r"row 4, column 'age': got 60, must be .* \(row 2 differs\)"),
     "side": (2, "007,59,left,CC,c.dcm,", "row 4, column 'laterality': got left, must be one of L, R"),
     "view": (2, "007,59,L,ML,c.dcm,", "row 4, column 'view': got ML, must be one of CC, MLO"),
@@ -82,6 +82,19 @@ def test_a_broken_row_is_refused_by_name(tmp_path, name):
     lines[index] = line
     with pytest.raises(ValueError, match="^views.csv " + message):
         read_views(write(tmp_path, *lines))
+
+
+def test_ages_may_be_missing(tmp_path):
+    """An age stated for one view holds for the woman; without the column, no age is known."""
+    lines = [GOOD[0].replace(",59,", ",,"), *GOOD[1:4], GOOD[4].replace(",45,", ",,")]
+    views = read_views(write(tmp_path, *lines))
+    assert views["age"][:4].tolist() == [59.0] * 4 and np.isnan(views["age"][4])
+    lines[3] = lines[3].replace(",59,", ",61,")
+    with pytest.raises(ValueError, match=r"row 5, column 'age': got 61, must be the same .* \(row 3 differs\)"):
+        read_views(write(tmp_path, *lines))
+    without = [line.replace(",59,", ",").replace(",45,", ",") for line in GOOD]
+    views = read_views(write(tmp_path, *without, header=HEADER.replace(",age", "")))
+    assert views["age"].isna().all() and views["age"].dtype == "float64"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +147,7 @@ def test_a_woman_is_in_one_set():
         (b"PK\x03\x04\x00\x00", "got bytes that are not text"),
         ((HEADER + "\n1,59,R,CC,a.dcm,0").encode("utf-16"), "got bytes that are not text"),
         (HEADER.replace(",", ";").encode() + b"\n1;59;R;CC;a.dcm;0", "separated by commas"),
-        (HEADER.replace("age", "years").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1, column 'age': missing"),
+        (HEADER.replace("view", "position").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1, column 'view': missing"),
         (HEADER.replace("age", "bac").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1: got columns .* must be unique names"),
     ],
 )

@@ -36,7 +36,7 @@ def read_cbis_ddsm(
         images: The image folder, laid out as in the tables or as downloaded by the NBIA Data Retriever
             (`Calc-Training_P_00005_RIGHT_CC/...`), with or without a folder `CBIS-DDSM` around it; by default `source`.
         ages: A table of `patient_id, age`; without it, no woman has an age.
-        without_age: Keep views without an age. Such a table can be compared with scores but not used by `run`.
+        without_age: Keep views without an age.
 
     Returns:
         The views, one row per view whatever its number of lesions.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bac_utils._tables import read_table
-from bac_utils.views_table import AGE_BOUNDS, REQUIRED, check_views
+from bac_utils.views_table import AGE_BOUNDS, COLUMNS, check_views
 
 OPTIONAL = ("bac_length_mm", "pixel_spacing_mm")
 NO_SIDE = "side other than L and R"
@@ -119,11 +119,8 @@ def finish(
         counts = ", ".join(f"{views} {reason}" for reason, _, views in selection.counts if views) or "no images"
         more = "; give a table of ages, or keep the views without ages" if NO_AGE in counts else ""
         raise ValueError(f"{name}: got no usable view ({counts}), must have at least one{more}")
-    columns = [*REQUIRED, *(column for column in OPTIONAL if column in frame)]
-    unknown = frame["age"].isna().to_numpy()
-    filled = frame[columns].assign(age=frame["age"].fillna(AGE_BOUNDS[0]))  # so that all other rules are checked
-    views = check_views(filled, name, frame["row"].tolist())
-    views["age"] = views["age"].mask(unknown)
+    columns = [*COLUMNS, *(column for column in OPTIONAL if column in frame)]
+    views = check_views(frame[columns], name, frame["row"].tolist())
     return Archive(views, selection.exclusions, images, tuple(notes))
 
 

@@ -38,7 +38,7 @@ def read_dicom_folder(
             (PatientID as in the files); `bac` is 0, 1 or empty. It may also have `bac_length_mm` and
             `pixel_spacing_mm`.
         ages: A table of `patient_id, age` (PatientID as in the files); it overrides the ages in the headers.
-        without_age: Keep views without an age. Such a table can be compared with scores but not used by `run`.
+        without_age: Keep views without an age.
         key: Replaces each PatientID by the pseudonym that `score` writes with the same key; 16 bytes or more.
         keep_ids: Keep each PatientID as it is, for archives whose identifiers are anonymous already.
 

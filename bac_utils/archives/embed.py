@@ -43,7 +43,7 @@ def read_embed(
             of `LEGEND`, which explains the codes.
         images: The folder with `images/cohort_1/...` or `cohort_1/...`; by default `source`.
         ages: A table of `patient_id, age`; it overrides `age_at_study`.
-        without_age: Keep views without an age. Such a table can be compared with scores but not used by `run`.
+        without_age: Keep views without an age.
 
     Returns:
         The views: 2D, without spot compression and magnification views.

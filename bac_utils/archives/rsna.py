@@ -24,7 +24,7 @@ def read_rsna(
         source: The folder with `train.csv`.
         images: The folder with `train_images/PATIENT/IMAGE.dcm` or `PATIENT/IMAGE.dcm`; by default `source`.
         ages: A table of `patient_id, age`; it overrides the ages of the dataset.
-        without_age: Keep views without an age. Such a table can be compared with scores but not used by `run`.
+        without_age: Keep views without an age.
 
     Returns:
         The views of breasts without an implant; of several images of one view, the first.

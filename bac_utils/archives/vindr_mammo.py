@@ -27,7 +27,7 @@ def read_vindr_mammo(
         source: The folder with `breast-level_annotations.csv` and, for the ages, `metadata.csv`.
         images: The folder with `images/STUDY/IMAGE.dicom` or `STUDY/IMAGE.dicom`; by default `source`.
         ages: A table of `patient_id, age`, with `study_id` as `patient_id`; it overrides `metadata.csv`.
-        without_age: Keep views without an age. Such a table can be compared with scores but not used by `run`.
+        without_age: Keep views without an age.
 
     Returns:
         The views. `patient_id` is the exam: the tables do not state which exams belong to the same woman.

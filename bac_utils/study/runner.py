@@ -9,20 +9,27 @@ import os
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from bac_utils._files import file_digest, locked, read_json, write_json
+from bac_utils._files import file_digest, locked, read_json, write_json, written_whole
+from bac_utils.cohort import check_cohort
+from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.run_folder import results_table, versions, write_summary
 from bac_utils.settings import Settings, preset
+from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
+from bac_utils.views_table import read_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SIMULATOR = "00_simulator"
 """The notebook on the simulator; it is not run for a cohort of your own."""
+FOLD_NOTEBOOKS = ("01", "02", "03", "04")
+"""Numbers of the notebooks that are run for each fold; the others are interactive."""
 
 OWN_FILES = (
     "views.csv",
@@ -30,6 +37,7 @@ OWN_FILES = (
     "table_one.csv",
     "model.keras",
     "history.csv",
+    "sweep.csv",
     "part-model.keras",
     "part-history.csv",
     "predictions.csv",
@@ -44,8 +52,15 @@ OWN_FILES = (
     "manifest.json",
 )
 OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
-"""What a run writes into its folder; overwriting removes these and nothing else. A reader's notes and saved thresholds
-stay. With a views table of your own the prepared views stay, too: `dataset` knows which of them are still valid."""
+"""What a run writes into its folder; overwriting removes these, and those of the folds of a cross-validation, and
+nothing else. A reader's notes and saved thresholds stay. With a views table of your own the prepared views stay, too:
+`dataset` knows which of them are still valid."""
+
+PREPARED = (PIXELS_FILE, INDEX_FILE)
+"""The prepared views in the folder `cache`; without the second, the first is not used."""
+
+WEIGHTS = ("imagenet", "structures", "bundled", "detector", "none")
+"""Values of `Settings.weights` that are not paths."""
 
 _OTHER = "choose another --output, or start again with --overwrite"
 _BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort"}
@@ -79,6 +94,10 @@ def check_parameters(
     changes = {k: v for k, v in parameters.items() if k in Settings.__dataclass_fields__}
     if changes.get("age_limits") == "population":  # a value that notebook 01 replaces by limits
         del changes["age_limits"]
+    if parameters.get("sweep_trainable_convolutions"):
+        from bac_utils.training.sweep import check_numbers
+
+        check_numbers(parameters["sweep_trainable_convolutions"])
     return preset(preset_name, **changes)
 
 
@@ -106,38 +125,100 @@ def run_notebooks(
     Raises:
         TypeError: A parameter has the wrong type.
         ValueError: A parameter is unknown or out of range, or the views table breaks a rule.
+        ConnectionError: The ImageNet weights cannot be downloaded.
         FileExistsError: The folder contains something other than a run, or a run that is finished, in progress or has
             other settings.
         FileNotFoundError: There are no notebooks, or the cohort does not exist.
         NotebookError: A cell failed; finished notebooks are kept.
     """
     declared = _declared(notebooks, simulated=not cohort)
-    folder = Path(output).resolve()
-    _refuse_foreign(folder)
-    if cohort and Path(cohort).resolve().is_relative_to(folder):
-        raise ValueError(f"cohort: got {cohort}, must not lie in the run's folder {folder}: choose another --output")
+    folder = _claim(output, cohort)
     asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         manifest = _begin(folder, asked, overwrite)
-        given = asked["parameters"] | {
-            "preset": preset_name,
-            "output": str(folder),
-            "cohort": asked["cohort"],
-        }
-        (folder / "notebooks").mkdir(exist_ok=True)
-        with kernel_environment(folder / "notebooks" / "kernels.log"):
-            _run_each(declared, given, folder, manifest)
-        summary = write_summary(folder)
-        manifest["finished"] = True
-        write_json(folder / "manifest.json", manifest)
+        return _run(folder, asked, declared, manifest)
+
+
+def run_folds(
+    output: str | os.PathLike,
+    folds: int,
+    preset_name: str = "demo",
+    cohort: str | os.PathLike | None = None,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    notebooks: Path = NOTEBOOKS,
+) -> dict:
+    """Cross-validate: run notebooks 01 to 04 for each fold, and pool the results of the test sets.
+
+    Args:
+        output: The folder: new, empty, or with an unfinished cross-validation with the same settings, which is resumed;
+            folds that are finished are not run again. Each fold is a run in a subfolder `fold-1` and so on.
+        folds: Number of folds; each woman is in the test set of one fold (`cross_validation.split_folds`).
+        preset_name: `demo` or `paper`.
+        cohort: A views table without `split`.
+        parameters: As for `run_notebooks`, for each fold.
+        overwrite: Start again in a folder that contains a run; files that are not the run's are kept.
+        notebooks: Folder of the notebooks `NN_topic.ipynb`.
+
+    Returns:
+        The summary, as in `summary.json` (`cross_validation.pool_folds`).
+
+    Raises:
+        TypeError, ValueError, FileExistsError, FileNotFoundError, NotebookError: As `run_notebooks`, or there is no
+            table, or it cannot be divided into the folds.
+    """
+    if not cohort:
+        raise ValueError("folds: must have a views table (--cohort); `simulate` writes one of simulated women")
+    declared = _declared(notebooks, simulated=False)
+    declared = {path: defaults for path, defaults in declared.items() if path.stem[:2] in FOLD_NOTEBOOKS}
+    folder = _claim(output, cohort)
+    asked = _asked(preset_name, cohort, parameters or {}, notebooks, folds)
+    settings = check_parameters(preset_name, asked["parameters"], notebooks, simulated=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        manifest = _begin(folder, asked, overwrite)
+        tables = write_folds(folder, cohort, settings, folds, asked["parameters"].get("age_limits") == "population")
+        for fold, table in enumerate(tables, 1):
+            of_fold = asked | {"cohort": str(table), "cohort_sha256": file_digest(table), "folds": None}
+            print(f"fold {fold} of {folds}", file=sys.stderr)
+            _run_fold(fold_folder(folder, fold), of_fold, declared, fold_folder(folder, fold - 1) / "cache")
+        summary = pool_folds(folder, folds, settings)
+        write_json(folder / "manifest.json", manifest | {"finished": True})
+    return summary
+
+
+def _run_fold(folder: Path, asked: dict, declared: dict[Path, dict], prepared: Path) -> None:
+    """Run or resume a fold unless it is finished, with the prepared views of the fold before."""
+    before = _read_manifest(folder)
+    if before is not None and before["finished"] and before["asked"] == json.loads(json.dumps(asked)):
+        print("done before", file=sys.stderr)
+        return
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        manifest = _begin(folder, asked, overwrite=False)
+        if (prepared / INDEX_FILE).is_file() and not (folder / "cache" / INDEX_FILE).exists():
+            for name in PREPARED:
+                with written_whole(folder / "cache" / name) as unfinished:
+                    shutil.copyfile(prepared / name, unfinished)
+        _run(folder, asked, declared, manifest)
+
+
+def _run(folder: Path, asked: dict, declared: dict[Path, dict], manifest: dict) -> dict:
+    """Run the notebooks of a run that `_begin` has started or resumed, and return its summary."""
+    given = asked["parameters"] | {"preset": asked["preset"], "output": str(folder), "cohort": asked["cohort"]}
+    (folder / "notebooks").mkdir(exist_ok=True)
+    with kernel_environment(folder / "notebooks" / "kernels.log"):
+        _run_each(declared, given, folder, manifest)
+    summary = write_summary(folder)
+    write_json(folder / "manifest.json", manifest | {"finished": True})
     return summary
 
 
 def closing_words(folder: Path, summary: dict) -> str:
     """Return a finished run's main results next to those of the paper, and where to find the rest."""
     table = results_table(summary).to_string()
-    note = "[ ]: 95 % interval, bootstrap of women."
+    note = "[ ]: 95 % interval, allowing for several views per woman."
     if not read_json(folder / "manifest.json")["asked"]["cohort"]:
         note += " Simulated views are far simpler than a real archive."
     places = "\n".join(
@@ -155,13 +236,23 @@ def _declared(notebooks: Path, simulated: bool) -> dict[Path, dict]:
     return {path: declared_parameters(path) for path in paths}
 
 
-def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path) -> dict:
+def _asked(
+    preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path, folds: int | None = None
+) -> dict:
     """Check the settings of the run, and return them as stored in the manifest."""
     settings = check_parameters(preset_name, parameters, notebooks, simulated=not cohort)
-    if parameters.get("weights") not in (None, "imagenet", "bundled", "none"):
+    if settings.weights == "imagenet":
+        from bac_utils.backbones import check_weights
+
+        check_weights(settings)
+    if parameters.get("weights") not in (None, *WEIGHTS):
         weights = Path(settings.weights).resolve()  # the notebooks run in another folder
-        if not h5py.is_hdf5(weights):
-            raise ValueError(f"weights: got {weights}, must be imagenet, bundled, none or a weights file (HDF5)")
+        models = (weights, weights / "model.keras")
+        if not (weights.is_file() and h5py.is_hdf5(weights)) and not any(map(zipfile.is_zipfile, models)):
+            raise ValueError(
+                f"weights: got {weights}, must be {', '.join(WEIGHTS)}, a weights file (HDF5), a .keras file or the "
+                "folder of a run"
+            )
         parameters = parameters | {"weights": str(weights)}
     if parameters.get("thresholds"):
         from bac_utils.detector import kept_thresholds
@@ -170,10 +261,7 @@ def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict,
         kept_thresholds("", parameters["thresholds"])
     path, digest = "", ""
     if cohort:
-        from bac_utils.cohort import check_cohort
-        from bac_utils.views_table import read_views
-
-        check_cohort(read_views(cohort, check_images=True), settings, parameters.get("age_limits") == "population")
+        _check_views(cohort, settings, parameters.get("age_limits") == "population", folds)
         path, digest = str(Path(cohort).resolve()), file_digest(Path(cohort))
     return {
         "preset": preset_name,
@@ -181,7 +269,17 @@ def _asked(preset_name: str, cohort: str | os.PathLike | None, parameters: dict,
         "cohort": path,
         "cohort_sha256": digest,
         "parameters": parameters,
+        "folds": folds,
     }
+
+
+def _check_views(cohort: str | os.PathLike, settings: Settings, population_limits: bool, folds: int | None) -> None:
+    """Raise the errors that the notebooks would raise for a views table."""
+    views = read_views(cohort, check_images=True)
+    if folds is None:
+        check_cohort(views, settings, population_limits)
+    else:
+        fold_views(views, settings, folds, population_limits)
 
 
 def _read_manifest(folder: Path) -> dict | None:
@@ -193,26 +291,25 @@ def _read_manifest(folder: Path) -> dict | None:
     return manifest if manifest.get("kit") == "bac-utils" else None
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Raise an error if the folder contains anything other than a run."""
+def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None) -> Path:
+    """Return the absolute path of a run's folder; reject one with anything other than a run, or with the cohort."""
+    folder = Path(output).resolve()
     if folder.is_dir():
         if _read_manifest(folder) is None and any(p.name != ".lock" for p in folder.iterdir()):
             raise FileExistsError(f"{folder} contains something other than a run: choose another --output")
     elif folder.exists():
         raise FileExistsError(f"{folder} is a file: choose another --output")
+    if cohort and Path(cohort).resolve().is_relative_to(folder):
+        raise ValueError(f"cohort: got {cohort}, must not lie in the run's folder {folder}: choose another --output")
+    return folder
 
 
 def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     """Return the manifest of the run to start or resume, after clearing or rejecting what the folder contains."""
-    from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
-
     manifest = _read_manifest(folder)
     if manifest is not None and overwrite:
-        for name in OWN_FOLDERS:
-            if (folder / name).is_dir() and not (folder / name).is_symlink():
-                _clear(folder / name, keep=(INDEX_FILE, PIXELS_FILE) if name == "cache" and asked["cohort"] else ())
-        for name in OWN_FILES:  # the manifest last, so that a partly cleared folder is still recognised as a run
-            (folder / name).unlink(missing_ok=True)
+        before = manifest.get("asked", {}).get("folds") or 0
+        _clear_run(folder, before, (asked["folds"] or 0) if asked["cohort"] else -1)
         manifest = None
     if manifest is None:
         manifest = {
@@ -235,6 +332,29 @@ def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     if manifest["versions"] != versions():
         raise FileExistsError(f"{folder}: the run was started with other library versions: {_OTHER}")
     return manifest
+
+
+def _clear_run(folder: Path, folds: int, keep_prepared: int) -> None:
+    """Remove the files of a run and of its folds.
+
+    Args:
+        folder: The run's folder.
+        folds: Number of its folds.
+        keep_prepared: Prepared views stay in the folder and its first `keep_prepared` folds; -1: they are removed.
+    """
+    for number in range(1, folds + 1):
+        fold = fold_folder(folder, number)
+        fold.with_suffix(".csv").unlink(missing_ok=True)
+        if fold.is_dir() and not fold.is_symlink():
+            _clear_run(fold, 0, 0 if number <= keep_prepared else -1)
+            (fold / ".lock").unlink(missing_ok=True)
+            if not any(fold.iterdir()):
+                fold.rmdir()
+    for name in OWN_FOLDERS:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            _clear(folder / name, keep=PREPARED if name == "cache" and keep_prepared >= 0 else ())
+    for name in OWN_FILES:  # the manifest last, so that a partly cleared folder is still recognised as a run
+        (folder / name).unlink(missing_ok=True)
 
 
 def _clear(folder: Path, keep: Collection[str]) -> None:

@@ -72,7 +72,8 @@ class ViewBrowser(Panel):
         fits |= (table["outcome"] == "") & (self.outcomes.value == "all")
         if self.split.value != "all":
             fits &= table["split"] == self.split.value
-        fits &= table["age"].between(*self.ages.value)
+        if self.ages.value != (self.ages.min, self.ages.max):  # else women without an age are shown, too
+            fits &= table["age"].between(*self.ages.value)
         low, high = self.burden.value
         if (low, high) != (self.burden.min, self.burden.max):
             fits &= table["burden"].between(low, high)
@@ -165,13 +166,14 @@ class ViewBrowser(Panel):
             style=WIDE | {"button_width": "auto"},
         )
         self.outcomes.add_class("bac-outcome")
-        ages = self._table["age"]
-        low, high = int(np.floor(ages.min())), int(np.ceil(ages.max()))
+        ages = self._table["age"].dropna()
+        low, high = (int(np.floor(ages.min())), int(np.ceil(ages.max()))) if len(ages) else (0, 0)
         wide = {"style": WIDE, "layout": LINE}
         self.ages = ipywidgets.IntRangeSlider(
             value=(low, high), min=low, max=high, description="Age (years)", continuous_update=False, **wide
         )
         self.ages.add_class("bac-ages")
+        self.ages.layout.display = None if len(ages) else "none"
         most = float(np.ceil(np.nanmax([*self._table["burden"], 1])))
         self.burden = ipywidgets.FloatRangeSlider(
             value=(0, most), min=0, max=most, step=1, readout_format=".0f",
@@ -234,8 +236,9 @@ class ViewBrowser(Panel):
             self.where.value = "No woman fits these filters."
         else:
             what = mine.iloc[0]
+            age = "age unknown" if np.isnan(what["age"]) else f"{what['age']:.0f} years"
             self.where.value = (
-                f"<b class='bac-woman'>{escape(woman)}</b>, {what['age']:.0f} years, {what['split']} set: woman "
+                f"<b class='bac-woman'>{escape(woman)}</b>, {age}, {what['split']} set: woman "
                 f"<b class='bac-place'>{self.place + 1}</b> of <b class='bac-women'>{len(self.women)}</b>"
             )
         self._fill_note()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bac_utils import plots
 from bac_utils.cohort import age_class, age_class_labels, women_table
-from bac_utils.statistics import describe, wilson
+from bac_utils.statistics import describe, finite_or_none, wilson
 from bac_utils.widgets import svg
 from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row
 from bac_utils.widgets.canvas import Picture
@@ -42,18 +42,18 @@ def group_summary(women: pd.DataFrame) -> dict:
     """Summarise a group of women.
 
     Args:
-        women: One row per woman: `age` (years), `bac` (0 or 1), `burden_mm` (NaN: unknown).
+        women: One row per woman: `age` (years), `bac` (0 or 1), `burden_mm`; ages and burdens are NaN where unknown.
 
     Returns:
         The numbers `women, bac_women`; `prevalence, prevalence_ci` (proportions, Wilson interval) and `age_median`
-        (years); and for BAC+ women with a known burden their number `burden_women` and `burden_median, burden_iqr`
-        (mm). Statistics of an empty group are None.
+        (years, of the women with an age; None if there are none); and for BAC+ women with a known burden their number
+        `burden_women` and `burden_median, burden_iqr` (mm). Statistics of an empty group are None.
     """
     total, with_bac = len(women), women[women["bac"] == 1]
     found = {"women": total, "bac_women": len(with_bac), "prevalence": None, "prevalence_ci": None, "age_median": None}
     if total:
         found |= {"prevalence": len(with_bac) / total, "prevalence_ci": wilson(len(with_bac), total)}
-        found["age_median"] = float(women["age"].median())
+        found["age_median"] = finite_or_none(women["age"].median())
     burden = with_bac["burden_mm"].dropna()
     found |= {"burden_women": len(burden), "burden_median": None, "burden_iqr": None}
     if len(burden):
@@ -64,6 +64,9 @@ def group_summary(women: pd.DataFrame) -> dict:
 
 class CohortExplorer(Panel):
     """Three charts of a cohort; the age chart selects an age range, and the other two select groups.
+
+    Women without an age are selected as long as the age range is not narrowed; they are a separate group, `unknown`,
+    among the age classes. If no age is known, the age chart and the slider are left out.
 
     Attributes:
         ages: Slider of the age range, years, both ends included.
@@ -79,20 +82,23 @@ class CohortExplorer(Panel):
             limits: Upper limits of all age classes except the last, years.
         """
         self._women = women_with_burden(views)
-        ages = self._women["age"]
-        classes = np.array(age_class_labels(ages, limits))[age_class(ages, limits)]
-        self._groupings = {"age class": classes.astype(str)}
+        ages = self._women["age"].dropna()
+        self._unknown = len(self._women) - len(ages)
+        self._groupings = {}
+        if len(ages):
+            names = np.array([*age_class_labels(ages, limits), "unknown"])  # UNKNOWN_AGE is the last
+            self._groupings["age class"] = names[age_class(self._women["age"], limits)]
         if "split" in self._women:
             self._groupings["set"] = self._women["split"].astype(str).to_numpy()
         self._groupings["laterality of BAC"] = _sides(views, self._women)
         self.picked: set[str] = set()
-        low, high = int(np.floor(ages.min())), int(np.ceil(ages.max()))
+        low, high = (int(np.floor(ages.min())), int(np.ceil(ages.max()))) if len(ages) else (0, 0)
         self.ages = ipywidgets.IntRangeSlider(
             value=(low, high), min=low, max=high, description="Age (years)", style=WIDE,
             layout=LINE,
         )  # fmt: skip
         self.ages.add_class("bac-ages")
-        self.group = choice("Group by", "bac-group", list(self._groupings), "age class")
+        self.group = choice("Group by", "bac-group", list(self._groupings), next(iter(self._groupings)))
         self.histogram = Picture(on_pick=self.pick_ages)
         self.histogram.add_class("bac-histogram")
         self.groups = Picture(on_pick=self.pick_group)
@@ -103,16 +109,16 @@ class CohortExplorer(Panel):
         self.group.observe(lambda _: self._regroup(), "value")
         everything = button("Whole cohort", "bac-clear", self.clear)
         words = "Drag over the ages or click a bar to select; Shift adds. By keyboard: Tab to a bar, then Enter."
+        by_age = [self.ages], [self.histogram], [ipywidgets.HTML(f"<small>{words}</small>")]
+        sliders, charts, helped = by_age if len(ages) else ([], [], [])
         super().__init__(
-            [row(self.ages, self.group, everything), row(self.histogram, self.groups), self.told,
-             ipywidgets.HTML(f"<small>{words}</small>")]
+            [row(*sliders, self.group, everything), row(*charts, self.groups), self.told, *helped]
         )  # fmt: skip
         self._show()
 
     def chosen(self) -> pd.DataFrame:
         """Return the selected women."""
-        low, high = self.ages.value
-        fits = self._women["age"].between(low, high)
+        fits = self._in_range()
         if self.picked:
             fits &= np.isin(self._groupings[self.group.value], list(self.picked))
         return self._women[fits]
@@ -136,13 +142,18 @@ class CohortExplorer(Panel):
         self.ages.value = (self.ages.min, self.ages.max)
         self._show()
 
+    def _in_range(self) -> pd.Series:
+        """Return for each woman whether she is in the selected age range; the whole range includes unknown ages."""
+        whole = self.ages.value == (self.ages.min, self.ages.max)
+        return self._women["age"].between(*self.ages.value) | (self._women["age"].isna() & whole)
+
     def figure(self) -> Figure:
         """Draw the three charts in their current state."""
         return _figure(self)
 
     def by_group(self) -> dict[str, dict]:
         """Return the summary of each group, for the women in the selected age range."""
-        names, inside = self._groupings[self.group.value], self._women["age"].between(*self.ages.value)
+        names, inside = self._groupings[self.group.value], self._in_range()
         order = dict.fromkeys(sorted(names, key=_rank))
         return {name: group_summary(self._women[(names == name) & inside]) for name in order}
 
@@ -151,17 +162,21 @@ class CohortExplorer(Panel):
         self._show()
 
     def _show(self) -> None:
-        self.histogram.html = self._draw_ages()
+        aged = self._unknown < len(self._women)
+        self.histogram.html = self._draw_ages() if aged else ""
         self.groups.html = self._draw_groups()
         found = group_summary(self.chosen())
         low, high = self.ages.value
         picked = f", {self.group.value} {' or '.join(sorted(self.picked, key=_rank))}" if self.picked else ""
-        words = [
-            f"Selected: ages {low} to {high} years{escape(picked)}: <b class='bac-women'>{found['women']}</b> women"
-        ]
+        selected = f"ages {low} to {high} years" if aged else "all women"
+        words = [f"Selected: {selected}{escape(picked)}: <b class='bac-women'>{found['women']}</b> women"]
+        unknown = int(self.chosen()["age"].isna().sum())
+        if unknown:
+            words.append(f"age unknown: {unknown}")
+        if found["age_median"] is not None:
+            words.append(f"median age {found['age_median']:g} years")
         if found["women"]:
             ends = " to ".join(f"{100 * p:.1f}" for p in found["prevalence_ci"])
-            words.append(f"median age {found['age_median']:g} years")
             words.append(
                 f"<b class='bac-bac-women'>{found['bac_women']}</b> BAC+, <b class='bac-prevalence'>"
                 f"{found['prevalence']:.1%}</b> [95 % interval {ends} %]"
@@ -240,7 +255,7 @@ def _sides(views: pd.DataFrame, women: pd.DataFrame) -> np.ndarray:
 
 def _rank(name: str) -> tuple:
     """Return a sort key for group names: numbers by value, sets and lateralities in their usual order."""
-    known = ["train", "validation", "test", "unused", "none", "left", "right", "both"]
+    known = ["train", "validation", "test", "unused", "none", "left", "right", "both", "unknown"]
     digits = "".join(c if c.isdigit() else " " for c in name).split()
     return (known.index(name) if name in known else -1, int(digits[0]) if digits else 0, name)
 
@@ -255,13 +270,16 @@ def _round_up(value: float) -> float:
 @plots.styled
 def _figure(explorer: CohortExplorer) -> Figure:
     figure, (ages, prevalence, burden) = plt.subplots(1, 3, figsize=(14, 3.8), layout="constrained")
-    bins, groups = explorer._bins(), explorer.by_group()
-    start, without, with_ = np.array(bins).T
-    options: dict[str, Any] = {"width": BIN_YEARS - 0.4, "align": "edge"}
-    ages.bar(start + 0.2, without, color=svg.BLUE, label="BAC−", **options)
-    ages.bar(start + 0.2, with_, bottom=without, color=svg.ORANGE, hatch="//", label="BAC+", **options)
-    ages.set(xlabel="Age (years)", ylabel="Women")
-    ages.legend(frameon=False)
+    groups = explorer.by_group()
+    if explorer._unknown < len(explorer._women):
+        start, without, with_ = np.array(explorer._bins()).T
+        options: dict[str, Any] = {"width": BIN_YEARS - 0.4, "align": "edge"}
+        ages.bar(start + 0.2, without, color=svg.BLUE, label="BAC−", **options)
+        ages.bar(start + 0.2, with_, bottom=without, color=svg.ORANGE, hatch="//", label="BAC+", **options)
+        ages.set(xlabel="Age (years)", ylabel="Women")
+        ages.legend(frameon=False)
+    else:
+        ages.remove()
     names = list(groups)
     for axes, key, spread, scale in (
         (prevalence, "prevalence", "prevalence_ci", 100), (burden, "burden_median", "burden_iqr", 1)

@@ -29,8 +29,7 @@ def test_cbis_ddsm_has_no_ages(tmp_path):
     archive = read_cbis_ddsm(cbis_folder, without_age=True)
     assert [row[1] for row in rows(archive)] == [None] * 3
     write_views(archive, tmp_path / "views.csv")
-    with pytest.raises(ValueError, match="views.csv row 2, column 'age': got nothing"):
-        read_views(tmp_path / "views.csv")
+    assert read_views(tmp_path / "views.csv")["age"].isna().all()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -122,7 +123,7 @@ def test_overwriting_with_a_bad_cohort_or_weights_leaves_the_finished_run(tmp_pa
         runner.run_notebooks(run, cohort=table, overwrite=True, notebooks=notebooks)
     write_notebook(notebooks / "03_third.ipynb", "print(weights)", parameters=PARAMETERS + "weights = None\n")
     (tmp_path / "mine.h5").write_text("no HDF5")
-    with pytest.raises(ValueError, match="weights: got .*mine.h5, must be imagenet, bundled, none or a weights file"):
+    with pytest.raises(ValueError, match="weights: got .*mine.h5, must be imagenet, .*, none, a weights file"):
         parameters = {"weights": str(tmp_path / "mine.h5")}
         runner.run_notebooks(run, parameters=parameters, overwrite=True, notebooks=notebooks)
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
@@ -132,8 +133,15 @@ def test_weights_are_looked_for_where_the_command_runs(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "mine.h5", "w"):
         pass
     monkeypatch.chdir(tmp_path)
-    asked = runner._asked("demo", None, {"weights": "mine.h5"}, runner.NOTEBOOKS)
-    assert asked["parameters"]["weights"] == str(tmp_path / "mine.h5")
+    (tmp_path / "run").mkdir()
+    with zipfile.ZipFile(tmp_path / "run" / "model.keras", "w"):
+        pass
+    for name in ("mine.h5", "run", "run/model.keras"):
+        asked = runner._asked("demo", None, {"weights": name}, runner.NOTEBOOKS)
+        assert asked["parameters"]["weights"] == str(tmp_path / name)
+    assert runner._asked("demo", None, {"weights": "detector"}, runner.NOTEBOOKS)["parameters"] == {
+        "weights": "detector"
+    }
 
 
 def test_a_changed_table_is_reported_and_prepared_views_are_kept(tmp_path, notebooks):

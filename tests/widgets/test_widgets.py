@@ -19,7 +19,7 @@ from bac_utils.statistics import wilson
 from bac_utils.views_table import check_views, read_views
 from bac_utils.widgets import CohortExplorer, ThresholdTuner, ViewStore, open_browser, open_tuner, svg
 from bac_utils.widgets.base import HEADLESS
-from bac_utils.widgets.browser import HANGING
+from bac_utils.widgets.browser import HANGING, ViewBrowser
 from bac_utils.widgets.canvas import STATIC, Picture, ViewCanvas, grey_levels, on_levels
 from bac_utils.widgets.explorer import group_summary, women_with_burden
 from bac_utils.widgets.originals import Originals
@@ -242,6 +242,22 @@ def test_filters(browser):
     assert browser.women == [] and "No woman fits" in browser.where.value and browser.label.disabled
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_browser_with_unknown_ages(run, known):
+    store = ViewStore(run)
+    store.table["age"] = store.table["age"].mask(
+        store.table["patient_id"] == "W0000" if known else store.table["age"] > 0
+    )
+    browser = ViewBrowser(store)
+    browser.split.value = "all"
+    assert "W0000" in browser.women and browser.ages.layout.display == (None if known else "none")
+    browser.go(browser.women.index("W0000"))
+    assert "</b>, age unknown, " in browser.where.value
+    if known:
+        browser.ages.value = (browser.ages.min, browser.ages.max - 1)
+        assert browser.women and "W0000" not in browser.women
+
+
 def test_outline_and_length_follow_th(browser, store):
     browser.split.value, browser.outcomes.value = "test", "TP"
     place = browser.canvas.selected
@@ -382,6 +398,40 @@ def test_explorer_counts_who_is_picked(explorer):
     assert len(explorer.chosen()) == len(women) and explorer.picked == set()
     explorer.histogram._answer(None, {"type": "pick", "from": "85", "to": "80"}, [])
     assert explorer.ages.value == (80, min(89, explorer.ages.max))
+
+
+def test_explorer_with_unknown_ages(run, monkeypatch):
+    """Women without an age are shown until an age range is selected, and are a group of their own."""
+    views = read_views(run / "views.csv")
+    views = views[views["split"] != "quantification"]
+    ageless = views["patient_id"].isin(["W0000", "W0001", "W0002"])  # BAC+, BAC+ and BAC-
+    explorer = CohortExplorer(views.assign(age=views["age"].mask(ageless)), (60, 70, 73))
+    everyone = views["patient_id"].nunique()
+    assert len(explorer.chosen()) == everyone and "age unknown: 3" in explorer.told.value
+    groups = explorer.by_group()
+    assert list(groups)[-1] == "unknown" and sum(group["women"] for group in groups.values()) == everyone
+    assert (groups["unknown"]["women"], groups["unknown"]["bac_women"]) == (3, 2)
+    assert groups["unknown"]["age_median"] is None
+    explorer.pick_group("unknown", "unknown", False)
+    assert set(explorer.chosen()["patient_id"]) == {"W0000", "W0001", "W0002"}
+    explorer.clear()
+    explorer.pick_ages(str(explorer.ages.min // 5 * 5), "75", False)
+    assert explorer.ages.value[1] < explorer.ages.max and explorer.chosen()["age"].notna().all()
+    monkeypatch.setenv(HEADLESS, "1")
+    explorer._repr_mimebundle_()
+
+
+def test_explorer_without_ages(run, monkeypatch):
+    views = read_views(run / "views.csv").assign(age=np.nan)
+    explorer = CohortExplorer(views[views["split"] != "quantification"], (60, 70, 73))
+    assert "age class" not in explorer.group.options and explorer.group.value == "set"
+    assert explorer.histogram.html == "" and "nan" not in explorer.told.value + explorer.groups.html
+    assert len(explorer.chosen()) == 24 and "all women" in explorer.told.value
+    explorer.pick_group("test", "test", False)
+    assert len(explorer.chosen()) == 6
+    monkeypatch.setenv(HEADLESS, "1")
+    assert "image/png" in explorer._repr_mimebundle_()
+    assert len(explorer.figure().axes) == 2
 
 
 def test_group_summary_by_hand():

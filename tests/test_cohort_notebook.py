@@ -1,0 +1,76 @@
+"""Notebook 01 on views tables as archives have them: without ages, with missing views, or with only a test set."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from view_rows import four_views
+
+from bac_utils.run_folder import load_part, results_table
+from bac_utils.study.runner import NOTEBOOKS, run_notebooks
+from bac_utils.views_table import SETS, read_views
+
+
+def run_notebook(**values):
+    """Run the code of the notebook in this process, which takes less time than starting a kernel."""
+    scope = {"display": lambda *_: None}
+    path = NOTEBOOKS / "01_cohort_statistics.ipynb"
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), path.name, "exec"), scope)
+            if "parameters" in cell["metadata"].get("tags", []):
+                scope |= values
+
+
+def write_cohort(folder, **columns):
+    """Write a views table of 48 women aged 50 to 79, of whom every second has BAC, and empty images."""
+    rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
+    for row in rows:
+        (folder / row["image"]).write_bytes(b"")
+    pd.DataFrame(rows).assign(**columns).dropna(axis=1, how="all").to_csv(folder / "views.csv", index=False)
+    return str(folder / "views.csv")
+
+
+@pytest.mark.parametrize("known", [0, 2, 40, 48])
+def test_ages_may_be_missing(tmp_path, capsys, known):
+    ages = [50.0 + k % 30 if k < known else np.nan for k in range(48)]
+    run_notebook(cohort=write_cohort(tmp_path, age=np.repeat(ages, 4)), output=str(tmp_path / "run"))
+    words = f"{48 - known} of 48 women have no age; sections 3 and 4 leave them out."
+    assert (words in capsys.readouterr().out) == (known < 48)
+    found = load_part(tmp_path / "run", "cohort")["cohort"]
+    assert found["women_without_age"] == 48 - known
+    assert found["age_median"] == (np.nanmedian(ages) if known else None)
+    views = read_views(tmp_path / "run" / "views.csv")
+    assert views["age"].isna().sum() == 4 * (48 - known) and set(views["split"]) >= set(SETS)
+    drawn = {path.name for path in (tmp_path / "run" / "figures").glob("*.png")}
+    assert drawn == ({"ages.png", "prevalence_by_age.png"} if known else set())
+    results = results_table(
+        {"cohort": found}
+        | dict.fromkeys(("detection", "detection_by_woman"), {})
+        | dict.fromkeys(("quantification", "timing"))
+    )
+    assert results.loc["Median age (years)", "this run"] == ("-" if not known else f"{np.nanmedian(ages):g}")
+
+
+def test_a_cohort_without_a_training_set(tmp_path, capsys):
+    """Its statistics are computed, but `run` refuses the table before any work."""
+    table = write_cohort(tmp_path, split="test")
+    run_notebook(cohort=table, output=str(tmp_path / "run"))
+    counts = load_part(tmp_path / "run", "cohort")["splits"]
+    assert counts["train"] == {"women": 0, "views": 0, "bac_views": 0} and counts["test"]["bac_views"] == 96
+    assert "train: 0 BAC+ of 0 views" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="split: got no women in train; notebook 02 needs them to train the network"):
+        run_notebooks(tmp_path / "other", cohort=table)
+    assert not (tmp_path / "other").exists()
+
+
+def test_women_with_fewer_views(tmp_path, capsys):
+    table = write_cohort(tmp_path)
+    pd.read_csv(table)[1:].to_csv(table, index=False)
+    for all_views, women, words in ((None, 47, "Excluded women: 1."), (False, 48, "1 have fewer than four views.")):
+        run = tmp_path / f"run {women}"
+        run_notebook(cohort=table, output=str(run), all_views=all_views)
+        assert words in capsys.readouterr().out
+        assert load_part(run, "cohort")["cohort"]["women"] == women
+    assert "not all four views (not applied),0,0" in (run / "exclusions.csv").read_text()
