@@ -1,5 +1,6 @@
 # Two commands do everything on a machine with Python 3.11 to 3.13 and make: `make demo` and `make test`.
-# PYTHON chooses the interpreter of the set-up, ARGS adds arguments to the command of a target.
+# PYTHON chooses the interpreter of the set-up, GPU=1 adds the CUDA libraries (Linux, x86-64), ARGS adds arguments to the
+# command of a target.
 
 PYTHON ?= python3
 ARGS ?=
@@ -7,10 +8,16 @@ UV_VERSION := 0.13.9
 
 VENV := .venv
 PY := $(VENV)/bin/python
-READY := $(VENV)/.ready
+BASE := $(VENV)/.ready
+CUDA := $(VENV)/.ready-gpu
+# A .venv that once got the CUDA libraries keeps them up to date until `make clean`; GPU=0 leaves them as they are.
+GPU ?= $(if $(wildcard $(CUDA)),1)
+READY := $(if $(filter-out 0,$(GPU)),$(CUDA),$(BASE))
 HAS_UV := $(VENV)/.uv-$(UV_VERSION)
 # Compiled once here, or each of the many processes that import TensorFlow would pay for it.
 UV := UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
+COMPILE := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
 DEMO := runs/demo
 NOTEBOOK ?= 06_view_browser
@@ -21,10 +28,10 @@ CODE := bac_utils tests notebooks benchmarks
 .PHONY: help setup demo test test-browser lab app figures lint format lock weights clean
 
 help: ## Show this list
-	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments']"
+	@echo "Usage: make TARGET [PYTHON=python3.12] [GPU=1] [ARGS='more arguments']"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
-setup: $(READY) ## Make .venv with the locked packages and this package (skipped if up to date)
+setup: $(READY) ## Make .venv with the locked packages and this package (GPU=1: and the CUDA libraries)
 
 demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a finished run is repeated)
 	$(PY) -m bac_utils run --preset demo --output $(DEMO) $(if $(wildcard $(DEMO)/summary.json),--overwrite) $(ARGS)
@@ -58,10 +65,11 @@ format: $(READY) ## Repair style and strip the notebooks' outputs
 	$(PY) -m ruff format $(CODE)
 	$(PY) -m nbstripout --keep-id notebooks/*.ipynb
 
-lock: $(HAS_UV) ## Bring requirements.lock in line with pyproject.toml (ARGS=--upgrade for newer versions)
-	$(UV) pip compile pyproject.toml --extra test --extra app --extra browser --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
-		--output-file requirements.lock $(ARGS)
+# The second lock has only what the extra `gpu` adds to the first one.
+lock: $(HAS_UV) ## Bring both locks in line with pyproject.toml (ARGS=--upgrade for newer versions)
+	$(COMPILE) --extra test --extra app --extra browser --output-file requirements.lock $(ARGS)
+	$(COMPILE) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock $(ARGS) \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
 
 weights: $(READY) ## Make the bundled weights again
 	$(PY) -m bac_utils pretrain --output $(WEIGHTS) $(ARGS)
@@ -81,12 +89,22 @@ $(HAS_UV):
 	$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-# Both stamps are away while packages are installed: after an interruption the next call starts from an empty .venv.
+# No stamp of uv while packages are installed: after an interruption the next call starts from an empty .venv.
 # uv is the faster one; pip also knows this machine's settings for pip (mirrors, certificates).
-$(READY): pyproject.toml requirements.lock $(HAS_UV)
-	@rm -f $(HAS_UV) $@
-	$(UV) pip install --python $(PY) --require-hashes -r requirements.lock || { \
+define install
+	@rm -f $(HAS_UV)
+	$(UV) pip install --python $(PY) --require-hashes -r $(1) || { \
 		echo "uv did not manage, so pip does it, which takes minutes" >&2; \
-		$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
+		$(PY) -m pip install --disable-pip-version-check --require-hashes -r $(1); }
+endef
+
+$(BASE): pyproject.toml requirements.lock $(HAS_UV)
+	$(call install,requirements.lock)
 	$(UV) pip install --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $(HAS_UV) && touch $@
+
+$(CUDA): requirements-gpu.lock $(BASE)
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { \
+		echo "GPU: the CUDA libraries exist for Linux x86_64 only; this is: $$(uname -sm)" >&2; exit 1; }
+	$(call install,requirements-gpu.lock)
+	@touch $(HAS_UV) && touch $(BASE) && touch $@

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+GPU_LOCK = (ROOT / "requirements-gpu.lock").read_text(encoding="utf-8")
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -42,37 +45,70 @@ def read_lock(text):
         elif PIN.fullmatch(line) and entry[0] != " ":
             pins.append([Requirement(line), 0])
         elif line:
-            raise ValueError(f"requirements.lock: got {line!r}, must be NAME==VERSION [; MARKER] or --hash=sha256")
+            raise ValueError(f"lock: got {line!r}, must be NAME==VERSION [; MARKER] or --hash=sha256")
     return [tuple(pin) for pin in pins]
 
 
 def direct_requirements():
     """Return what `make setup` has to find in the lock: to run, to test, to show and to build the package."""
-    extras = sum(PROJECT["optional-dependencies"].values(), [])
+    extras = sum((wanted for name, wanted in EXTRAS.items() if name != "gpu"), [])
     return [Requirement(text) for text in PROJECT["dependencies"] + extras + PYPROJECT["build-system"]["requires"]]
+
+
+def target(python, platform_system):
+    """Return the environment in which markers are evaluated."""
+    names = ("sys_platform", "os_name", "platform_machine")
+    found = dict(zip(names, PLATFORMS[platform_system], strict=True))
+    found |= {"platform_system": platform_system, "implementation_name": "cpython"}
+    return found | {"python_version": python, "python_full_version": f"{python}.9"}
+
+
+def locked_versions(lock, where):
+    """Return the version of each package that the lock installs in this environment."""
+    versions = {}
+    for pin, _ in read_lock(lock):
+        if pin.marker is None or pin.marker.evaluate(where):
+            assert pin.name not in versions, f"two versions of {pin.name} are locked for {where}"
+            versions[pin.name] = str(pin.specifier).removeprefix("==")
+    return versions
 
 
 @pytest.mark.parametrize("platform_system", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_lock_serves_every_dependency_on_every_platform(python, platform_system):
-    target = dict(zip(("sys_platform", "os_name", "platform_machine"), PLATFORMS[platform_system], strict=True))
-    target |= {"platform_system": platform_system, "implementation_name": "cpython"}
-    target |= {"python_version": python, "python_full_version": f"{python}.9"}
-    versions = {}
-    for pin, _ in read_lock(LOCK):
-        if pin.marker is None or pin.marker.evaluate(target):
-            assert pin.name not in versions, f"two versions of {pin.name} are locked for {target}"
-            versions[pin.name] = str(pin.specifier).removeprefix("==")
+    versions = locked_versions(LOCK, target(python, platform_system))
     for wanted in direct_requirements():
         version = versions.get(canonicalize_name(wanted.name))
         assert version, f"{wanted} is not in the lock: run `make lock`"
         assert wanted.specifier.contains(version, prereleases=True), f"{wanted}, but {version} is locked"
 
 
-def test_lock_pins_are_hashed_and_name_no_host():
-    pins = read_lock(LOCK)
-    assert len(pins) > 100
+@pytest.mark.parametrize(("lock", "least"), [(LOCK, 101), (GPU_LOCK, 10)], ids=["base", "gpu"])
+def test_lock_pins_are_hashed_and_name_no_host(lock, least):
+    pins = read_lock(lock)
+    assert len(pins) >= least
     assert [pin.name for pin, hashes in pins if not hashes] == []
+
+
+@pytest.mark.parametrize("platform_system", PLATFORMS)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_gpu_lock_adds_the_cuda_libraries_of_the_locked_tensorflow_on_linux_only(python, platform_system):
+    where = target(python, platform_system)
+    base, added = (locked_versions(lock, where) for lock in (LOCK, GPU_LOCK))
+    assert not set(base) & set(added)
+    assert not [name for name in base if name.startswith("nvidia")]
+    (extra,) = map(Requirement, EXTRAS["gpu"])
+    (tensorflow,) = (r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "tensorflow")
+    assert (extra.name, extra.extras, extra.specifier) == ("tensorflow", {"and-cuda"}, tensorflow.specifier)
+    if not extra.marker.evaluate(where):
+        assert not added
+        return
+    assert metadata.version("tensorflow") == base["tensorflow"], "run `make setup`"
+    wanted = [r for r in map(Requirement, metadata.requires("tensorflow")) if "and-cuda" in str(r.marker)]
+    wanted = [r for r in wanted if r.marker.evaluate(where | {"extra": "and-cuda"})]
+    assert {r.name for r in wanted} == set(added)
+    for library in wanted:
+        assert library.specifier.contains(added[library.name]), f"{library}, but {added[library.name]} is locked"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +139,7 @@ def test_conda_environment_takes_its_packages_from_pyproject():
     (pip,) = [entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict)]
     assert {requirement.name for requirement in conda} == {"python", "pip"}
     assert {requirement.name: requirement.specifier for requirement in conda}["python"] == SUPPORTED
-    assert pip == [f"-e .[{','.join(PROJECT['optional-dependencies'])}]"]
+    assert pip == [f"-e .[{','.join(name for name in EXTRAS if name != 'gpu')}]"]
 
 
 def test_python_versions_agree():
@@ -120,7 +156,7 @@ def test_the_browser_tests_run_apart():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "browser" in PYPROJECT["tool"]["pytest"]["ini_options"]["norecursedirs"]
     assert "-m pytest -q tests/browser" in makefile
-    assert all(f"--extra {name} " in makefile for name in PROJECT["optional-dependencies"])
+    assert all(f"--extra {name} " in makefile for name in EXTRAS)
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
     commands = [step.get("run", "") for step in workflow["jobs"]["browser"]["steps"]]
     assert any("--no-install-recommends chromium" in command for command in commands)

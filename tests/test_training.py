@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from bac_utils import training
 from bac_utils.model import build_model, load_model, predict_scores
 from bac_utils.settings import Augmentation
-from bac_utils.training import HISTORY, _validator, fit_model
+from bac_utils.training import fit as training
+from bac_utils.training.fit import HISTORY, _validator, fit_model
 
 NUMBERS = [name for name in HISTORY if name != "seconds"]
 

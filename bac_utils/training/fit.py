@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,45 @@ from bac_utils._files import write_json, written_whole
 from bac_utils.dataset import batches, training_batches
 from bac_utils.model import check_pixels, load_model
 from bac_utils.settings import Settings
+from bac_utils.training.step import InParts, in_mixed_precision, plan_step
 
 HISTORY = ["epoch", "loss", "val_loss", "val_auc_pr", "val_auc_roc", "learning_rate", "seconds"]
 """Columns of `history.csv`."""
 FIT_SETTINGS = (
-    "seed", "input_shape", "view_pixel_mm", "backbone", "width_divisor", "weights", "pretrained_head",
-    "trainable_convolutions", "dense_units", "leaky_slope", "dropout", "batch_size", "epochs", "learning_rate",
-    "augmentation",
+    "seed", "input_shape", "view_pixel_mm", "backbone", "width_divisor", "head", "pooling_sharpness", "weights",
+    "pretrained_head", "trainable_convolutions", "dense_units", "leaky_slope", "dropout", "batch_size",
+    "mixed_precision", "epochs", "learning_rate", "augmentation",
 )  # fmt: skip
 """Settings that a training depends on."""
+CONTINUED = {"epochs": 3, "learning_rate": 1e-4}
+"""Settings of a training that is continued from a detector, unless others are given: few epochs at a small rate."""
 FEATURE_BYTES = 512 * 2**20
 """Maximum size of the output of the frozen layers for the validation views that is kept in memory."""
+
+
+def continue_from(settings: Settings, given: dict[str, Any], path: Path, pixel_mm: float | None) -> Settings:
+    """Return settings to continue the training of a detector at its own resolution.
+
+    Args:
+        settings: The settings of the run.
+        given: Settings that the user has given, None for those that were not; they take precedence over `CONTINUED`.
+        path: The detector, a `.keras` file.
+        pixel_mm: Pixel size of its prepared views, mm; None if breasts are stretched.
+
+    Returns:
+        The settings, with `weights`, `input_shape` and `view_pixel_mm` of the detector.
+
+    Raises:
+        ValueError: The given `input_shape` or `view_pixel_mm` is not the detector's, or the file is not a detector.
+    """
+    shape = tuple(int(n) for n in load_model(path).input_shape[1:3])
+    own = {"input_shape": shape, "view_pixel_mm": pixel_mm}
+    for name, value in own.items():
+        wanted = getattr(settings, name)
+        if given.get(name) is not None and wanted != value:
+            raise ValueError(f"{name}: got {wanted}, must be {value}, that of the detector {path}")
+    few = {name: value for name, value in CONTINUED.items() if given.get(name) is None}
+    return replace(settings, weights=str(path), **own, **few)
 
 
 def fit_model(
@@ -43,6 +71,10 @@ def fit_model(
     in the paper. Order, augmentation and dropout depend only on seed and epoch, and TensorFlow's deterministic
     operations are switched on (for the whole process; the global seeds are set too), so that the same call gives the
     same numbers even after an interruption. XLA is off, since it does not support deterministic operations.
+
+    A batch that does not fit in memory is computed in parts (`step.plan_step`). Their size is kept in the folder, so
+    that a resumed training uses the same. With `mixed_precision`, a copy that computes in float16 is trained
+    (`step.in_mixed_precision`); validation and saved model are in full precision.
 
     Files, all written atomically: `history.csv` after every epoch, `model.keras` after every new best epoch, and in
     `training/` the state needed to resume.
@@ -70,7 +102,7 @@ def fit_model(
         _check_labels(name, pixels, labels)
     folder, state = Path(folder), Path(folder) / "training"
     state.mkdir(parents=True, exist_ok=True)
-    _claim(state / "fit.json", settings, train, validation)
+    views_at_once = _claim(state / "fit.json", model, settings, train, validation)
     history = _read_history(folder)
     done = len(history)
     if done < settings.epochs:
@@ -79,29 +111,29 @@ def fit_model(
         labels, truth = np.asarray(train[1], np.float32), np.asarray(validation[1], np.float64)
         steps = -(-len(labels) // settings.batch_size)
         schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(schedule), loss, jit_compile=False)
-        model.optimizer.build(model.trainable_variables)
+        fitted = _compiled(model, keras.optimizers.Adam(schedule), settings, views_at_once)
         if done:
-            model.load_weights(_checkpoint(state, done))
+            fitted.load_weights(_checkpoint(state, done))
         weights = {k: len(labels) / (2 * np.sum(labels == k)) for k in (0, 1)}
-        validate = _validator(model, validation[0], settings.batch_size)
+        validate = _validator(model, validation[0], views_at_once)
         with tqdm(total=steps * settings.epochs, initial=steps * done, desc="training", unit="step") as bar:
             step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())
             for epoch in range(done, settings.epochs):
                 start = time.perf_counter()
-                _seed_dropout(model, settings.seed, epoch)
+                _seed_dropout(fitted, settings.seed, epoch)
                 data = training_batches(
                     train[0], labels, settings.batch_size, settings.augmentation, settings.seed, epoch
                 )
-                fitted = model.fit(data, class_weight=weights, callbacks=[step], shuffle=False, verbose=0)
+                logs = fitted.fit(data, class_weight=weights, callbacks=[step], shuffle=False, verbose=0).history
+                if settings.mixed_precision:
+                    model.set_weights(fitted.get_weights())
                 logits = validate()
                 if not np.isfinite(logits).all():
                     rate = settings.learning_rate
                     raise FloatingPointError(f"epoch {epoch + 1}: the training has diverged at learning_rate {rate:g}")
                 row = {
                     "epoch": epoch + 1,
-                    "loss": fitted.history["loss"][-1],
+                    "loss": logs["loss"][-1],
                     "val_loss": _balanced_loss(logits, truth),
                     "val_auc_pr": average_precision_score(truth, logits),
                     "val_auc_roc": roc_auc_score(truth, logits),
@@ -112,7 +144,7 @@ def fit_model(
                     with written_whole(folder / "model.keras") as part:
                         model.save(part)
                 with written_whole(_checkpoint(state, epoch + 1)) as part:
-                    model.save_weights(part)
+                    fitted.save_weights(part)
                 history = pd.DataFrame([*history.to_dict("records"), row], columns=HISTORY)
                 with written_whole(folder / "history.csv") as part:
                     history.to_csv(part, index=False)
@@ -121,6 +153,19 @@ def fit_model(
         _checkpoint(state, settings.epochs).unlink(missing_ok=True)
     model.set_weights(load_model(folder / "model.keras").get_weights())
     return history
+
+
+def _compiled(model: keras.Model, optimizer: Any, settings: Settings, views_at_once: int) -> keras.Model:
+    """Return the compiled model to fit: this one, one that shares its weights, or a copy in mixed precision."""
+    fitted = model
+    if settings.mixed_precision:
+        fitted, optimizer = in_mixed_precision(model), keras.optimizers.LossScaleOptimizer(optimizer)
+    if views_at_once < settings.batch_size:
+        fitted = InParts(fitted.inputs, fitted.outputs)
+        fitted.views_at_once = views_at_once
+    fitted.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    fitted.optimizer.build(fitted.trainable_variables)
+    return fitted
 
 
 def _check_labels(name: str, pixels: Any, labels: Any) -> None:
@@ -132,8 +177,12 @@ def _check_labels(name: str, pixels: Any, labels: Any) -> None:
         raise ValueError(f"{name} labels: got the values {found}, must be 0 and 1, with both present")
 
 
-def _claim(path: Path, settings: Settings, train: tuple, validation: tuple) -> None:
-    """Record which training the folder contains; raise an error if it contains another one."""
+def _claim(path: Path, model: keras.Model, settings: Settings, train: tuple, validation: tuple) -> int:
+    """Record which training the folder contains; raise an error if it contains another one.
+
+    Returns:
+        Number of views that are computed at once, as when the training was started.
+    """
     chosen = asdict(settings)
     ours = {name: chosen[name] for name in FIT_SETTINGS}
     for name, (pixels, labels) in (("train", train), ("validation", validation)):
@@ -142,8 +191,7 @@ def _claim(path: Path, settings: Settings, train: tuple, validation: tuple) -> N
         ours[f"{name} views"] = digest.hexdigest()
     ours = json.loads(json.dumps(ours, default=str))
     if not path.is_file():
-        write_json(path, ours)
-        return
+        write_json(path, ours | {"views_at_once": plan_step(model, settings).views_at_once})
     theirs = json.loads(path.read_text(encoding="utf-8"))
     other = [name for name in ours if ours[name] != theirs.get(name)]
     if other:
@@ -152,6 +200,7 @@ def _claim(path: Path, settings: Settings, train: tuple, validation: tuple) -> N
             f"folder: {path.parent.parent} has a training with {name} {theirs.get(name)}, got {ours[name]}; "
             "choose another folder"
         )
+    return theirs["views_at_once"]
 
 
 def _read_history(folder: Path) -> pd.DataFrame:
@@ -182,7 +231,7 @@ def _balanced_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return float((losses[labels == 0].mean() + losses[labels == 1].mean()) / 2)
 
 
-def _validator(model: keras.Model, pixels: Any, batch_size: int) -> Callable[[], np.ndarray]:
+def _validator(model: keras.Model, pixels: Any, views_at_once: int) -> Callable[[], np.ndarray]:
     """Return a function that computes the logits of the views, float64 (N,).
 
     Validation views are not augmented, so the output of the frozen layers is computed only once, if it fits in memory.
@@ -197,10 +246,10 @@ def _validator(model: keras.Model, pixels: Any, batch_size: int) -> Callable[[],
         except ValueError:
             pass  # a skip connection crosses the cut
         else:
-            stored = [front.predict_on_batch(views) for views in batches(pixels, batch_size)]
+            stored = [front.predict_on_batch(views) for views in batches(pixels, views_at_once)]
 
     def logits() -> np.ndarray:
-        data = batches(pixels, batch_size) if stored is None else stored
+        data = batches(pixels, views_at_once) if stored is None else stored
         return np.concatenate([back.predict_on_batch(views)[:, 0] for views in data]).astype(np.float64)
 
     return logits
