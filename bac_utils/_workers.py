@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tqdm import tqdm
+
 SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has loaded TensorFlow may hang
 
 
@@ -26,6 +28,23 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
         The pool, for use in a `with` block.
     """
     return ProcessPoolExecutor(workers, mp_context=SPAWN, initializer=_start_worker)
+
+
+def run_jobs(job: Callable, numbers: range, workers: int, what: str, chunk: int = 1) -> list:
+    """Run a job for each number in worker processes, with a progress bar.
+
+    Args:
+        job: A function of one number that can be pickled.
+        numbers: The numbers.
+        workers: Number of processes, at least 1.
+        what: Label of the progress bar.
+        chunk: Number of jobs that a process fetches at once.
+
+    Returns:
+        The results, in the order of the numbers.
+    """
+    with worker_pool(workers) as pool:
+        return list(tqdm(pool.map(job, numbers, chunksize=chunk), total=len(numbers), desc=what))
 
 
 def end_after(seconds: float, function: Callable, *arguments: Any) -> Any:

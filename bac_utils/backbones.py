@@ -1,4 +1,14 @@
-"""The convolutional part of the detector: networks, weights and frozen layers."""
+"""The convolutional part of the detector: networks, weights and frozen layers.
+
+| `Settings.weights` | origin |
+| --- | --- |
+| `imagenet` | natural images, as in the paper; downloaded by Keras |
+| `structures` | bundled VGG16 / 8, trained to tell benign structures apart; never saw a calcified artery |
+| `bundled` | bundled VGG16 / 8 with a head, trained on simulated views **with** the positions of calcified arteries |
+| `detector` | the bundled detector, or a `.keras` file or a run's folder: training is continued (`model.build_model`) |
+| `none` | random |
+| a path | HDF5 file of `save_weights`, or a `notop` file as Keras distributes it |
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +23,9 @@ from bac_utils.settings import Settings
 keras.config.set_floatx("float32")  # overrides the user's keras.json
 keras.config.set_image_data_format("channels_last")
 
-BUNDLED_BACKBONE = Path(__file__).parent / "weights" / "backbone.weights.h5"
+WEIGHTS = Path(__file__).parent / "weights"
+BUNDLED = {"structures": WEIGHTS / "structures.weights.h5", "bundled": WEIGHTS / "backbone.weights.h5"}
+"""Files of the bundled weights, by their names in the settings."""
 BUNDLED_DIVISOR = 8
 """`width_divisor` of the bundled VGG16."""
 
@@ -32,6 +44,12 @@ SCALE_ATTRIBUTE = "bac_utils_input_scale"
 UNITS_ATTRIBUTE = "bac_utils_dense_units"
 """Attribute with the number of dense units in the head."""
 
+HEAD_ATTRIBUTE, INPUTS_ATTRIBUTE = "bac_utils_head", "bac_utils_dense_inputs"
+"""Attributes with the kind of head, one of `settings.HEADS` (`local` if missing), and the number of inputs of its first
+dense layer, which for `flatten` depends on the input's shape."""
+
+HEAD_LAYERS = (layers.Dense, layers.Flatten, layers.GlobalAveragePooling2D)
+"""One of these is the first layer of a head."""
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
@@ -40,11 +58,12 @@ def build_backbone(settings: Settings) -> keras.Model:
     """Build the backbone, load its weights and freeze its first layers.
 
     Args:
-        settings: `input_shape`, `backbone`, `width_divisor`, `weights` and `trainable_convolutions` are used.
+        settings: `input_shape`, `backbone`, `width_divisor`, `head`, `weights` and `trainable_convolutions` are used.
 
     Returns:
         A model (N, H, W, 1) -> (N, h, w, K), with layers named as in `keras.applications`. It copies the grey level to
-        three channels, as the paper does, and scales it to the range that the weights were trained on.
+        three channels, as the paper does, and scales it to the range that the weights were trained on. VGG16 ends with
+        `block5_pool`, or with `block5_conv3` for the head `local`, which needs the finer map.
 
     Raises:
         ValueError: A setting is unknown or out of range, or the weights file is missing or does not fit.
@@ -56,13 +75,14 @@ def build_backbone(settings: Settings) -> keras.Model:
     if scale != 1:
         x = layers.Rescaling(scale, name="input_scale")(x)
     if settings.backbone == "VGG16":
-        backbone = keras.Model(inputs, _vgg16(x, settings.width_divisor), name="vgg16")
+        maps = _vgg16(x, settings.width_divisor, last_pooling=settings.head != "local")
+        backbone = keras.Model(inputs, maps, name="vgg16")
     else:
         application = getattr(keras.applications, settings.backbone)
         shape = (*settings.input_shape, 3)
         backbone = application(include_top=False, weights=None, input_tensor=x, input_shape=shape)
     _load_weights(backbone, settings)
-    _freeze(backbone, settings.trainable_convolutions)
+    freeze(backbone, settings.trainable_convolutions)
     return backbone
 
 
@@ -71,44 +91,65 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
 
     Args:
         model: The model.
-        path: A file with the suffix `.weights.h5`. It also stores the scale of the input and the number of dense units.
+        path: A file with the suffix `.weights.h5`. It also stores the scale of the input, the kind of head and the
+            number of its dense units; a backbone alone has no head.
     """
     model.save_weights(path)
-    rescaling = [layer.scale for layer in model.layers if layer.name == "input_scale"]
+    by_name = {layer.name: layer for layer in model.layers}
     with h5py.File(path, "a") as file:
-        file.attrs[SCALE_ATTRIBUTE] = rescaling[0] if rescaling else 1.0
-        file.attrs[UNITS_ATTRIBUTE] = model.get_layer("dense_1").units
+        file.attrs[SCALE_ATTRIBUTE] = by_name["input_scale"].scale if "input_scale" in by_name else 1.0
+        if "dense_1" in by_name:
+            file.attrs[INPUTS_ATTRIBUTE], file.attrs[UNITS_ATTRIBUTE] = by_name["dense_1"].kernel.shape
+            file.attrs[HEAD_ATTRIBUTE] = next((name for name in ("flatten", "average") if name in by_name), "local")
 
 
 def load_head(model: keras.Model, settings: Settings) -> None:
-    """Load the head of a new model as well, if the weights file has a head with the same number of dense units.
+    """Load the head of a new model as well, if the weights file has a head of the same kind and size.
 
     Args:
         model: From `build_model`, with the weights of the backbone already loaded.
-        settings: `weights`, `dense_units` and `pretrained_head` are used.
+        settings: `weights`, `head`, `dense_units` and `pretrained_head` are used.
     """
     path = _file(settings)
     if path is None or not settings.pretrained_head:
         return
+    inputs = model.get_layer("dense_1").kernel.shape[0]
     with h5py.File(path) as file:
-        units = file.attrs.get(UNITS_ATTRIBUTE)
-    if units == settings.dense_units:
+        names = {HEAD_ATTRIBUTE: "local", UNITS_ATTRIBUTE: None, INPUTS_ATTRIBUTE: inputs}
+        found = tuple(file.attrs.get(name, default) for name, default in names.items())
+    if found == (settings.head, settings.dense_units, inputs):
         model.load_weights(path)
+
+
+def is_detector(weights: str) -> bool:
+    """Return whether `Settings.weights` names a trained detector: `detector`, a `.keras` file or a run's folder."""
+    return weights == "detector" or weights.endswith(".keras") or Path(weights).is_dir()
+
+
+def check_weights(settings: Settings) -> None:
+    """Raise the errors of `build_backbone` about weights before any view is prepared.
+
+    Args:
+        settings: As for `build_backbone`; ImageNet weights are downloaded, unless Keras has them already.
+
+    Raises:
+        ValueError: As in `build_backbone`.
+        ConnectionError: As in `build_backbone`.
+    """
+    _input_scale(settings)
+    if settings.weights == "imagenet":
+        _imagenet(settings.backbone)
 
 
 def _file(settings: Settings) -> Path | None:
     """Return the weights file, or None if the weights do not come from a file."""
     if settings.weights in ("none", "imagenet"):
         return None
-    return BUNDLED_BACKBONE if settings.weights == "bundled" else Path(settings.weights)
+    return BUNDLED.get(settings.weights, Path(settings.weights))
 
 
-def _vgg16(x: Any, divisor: int) -> Any:
-    """Return the output of the convolutions of VGG16 with divided widths (Simonyan and Zisserman 2014, model D).
-
-    The pooling layer after the last convolution is omitted: the head pools the whole map, and the map keeps twice the
-    resolution.
-    """
+def _vgg16(x: Any, divisor: int, last_pooling: bool) -> Any:
+    """Return the maps of VGG16 with divided widths (Simonyan and Zisserman 2014, model D)."""
     for block, (width, number) in enumerate(VGG16_BLOCKS, 1):
         for n in range(1, number + 1):
             name = f"block{block}_conv{n}"
@@ -116,7 +157,7 @@ def _vgg16(x: Any, divisor: int) -> Any:
             x = layers.Conv2D(
                 width // divisor, 3, padding="same", activation="relu", kernel_initializer="he_uniform", name=name
             )(x)
-        if block < len(VGG16_BLOCKS):
+        if block < len(VGG16_BLOCKS) or last_pooling:
             x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     return x
 
@@ -132,17 +173,18 @@ def _input_scale(settings: Settings) -> float:
         raise ValueError(f"width_divisor: got {divisor}, must divide {VGG16_BLOCKS[0][0]}")
     if weights == "none":
         return 1.0
-    if weights == "bundled":
+    if weights in BUNDLED:
         if (settings.backbone, divisor) != ("VGG16", BUNDLED_DIVISOR):
-            what = f"VGG16 with width_divisor {BUNDLED_DIVISOR}"
-            raise ValueError(f"weights: got 'bundled' for {settings.backbone} with {divisor}, must be used for {what}")
+            got, what = f"{weights!r} for {settings.backbone} with {divisor}", "VGG16 with width_divisor"
+            raise ValueError(f"weights: got {got}, must be used for {what} {BUNDLED_DIVISOR}")
         return 1.0
     if weights == "imagenet":
         if divisor != 1:
             raise ValueError(f"weights: got 'imagenet' with width_divisor {divisor}, must be used with width_divisor 1")
         return INPUT_SCALES[settings.backbone]
     if not h5py.is_hdf5(weights):
-        raise ValueError(f"weights: got {weights!r}, must be imagenet, bundled, none or a weights file (HDF5)")
+        names = ", ".join(("imagenet", *BUNDLED, "detector", "none"))
+        raise ValueError(f"weights: got {weights!r}, must be {names}, a weights file (HDF5), a .keras file or a run")
     with h5py.File(weights) as file:
         return float(file.attrs.get(SCALE_ATTRIBUTE, INPUT_SCALES[settings.backbone]))
 
@@ -152,14 +194,7 @@ def _load_weights(backbone: keras.Model, settings: Settings) -> None:
     if settings.weights == "none":
         return
     if settings.weights == "imagenet":
-        try:
-            source = getattr(keras.applications, settings.backbone)(include_top=False, weights="imagenet")
-        except Exception as error:  # Keras raises a plain Exception if a download fails
-            raise ConnectionError(
-                f"weights: the ImageNet weights of {settings.backbone} could not be downloaded ({error}). "
-                "Download the 'notop' file of keras.applications on another machine and pass it: weights=PATH"
-            ) from error
-        backbone.set_weights(source.get_weights())
+        backbone.set_weights(_imagenet(settings.backbone).get_weights())
         return
     path = _file(settings)
     backbone.set_weights([np.full(w.shape, np.nan) for w in backbone.weights])  # to detect weights that are not loaded
@@ -173,14 +208,35 @@ def _load_weights(backbone: keras.Model, settings: Settings) -> None:
         raise ValueError(f"weights: got {path}, must have finite values for {', '.join(empty)}")
 
 
-def _freeze(backbone: keras.Model, trainable_convolutions: int) -> None:
-    """Freeze all layers before the last `trainable_convolutions` convolutions."""
-    places = [i for i, layer in enumerate(backbone.layers) if isinstance(layer, CONVOLUTIONS)]
+def _imagenet(name: str) -> keras.Model:
+    """Return the network of Keras with its ImageNet weights, which Keras downloads once."""
+    try:
+        return getattr(keras.applications, name)(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras raises a plain Exception if a download fails
+        raise ConnectionError(
+            f"weights: the ImageNet weights of {name} could not be downloaded ({error}). Download the 'notop' file "
+            "named there on another machine and give its path (-p weights PATH), or start from random weights "
+            "(-p weights none)"
+        ) from error
+
+
+def freeze(network: keras.Model, trainable_convolutions: int) -> None:
+    """Freeze all layers before the last `trainable_convolutions` convolutions; those of a head are never frozen.
+
+    Args:
+        network: A backbone, or a detector with the layers of its backbone on the top level.
+        trainable_convolutions: Number of convolutions to train; with the number that there are, nothing is frozen.
+
+    Raises:
+        ValueError: The number is out of range.
+    """
+    layers_ = network.layers
+    places = [i for i, layer in enumerate(layers_) if isinstance(layer, CONVOLUTIONS)]
     if not 0 <= trainable_convolutions <= len(places):
         raise ValueError(
-            f"trainable_convolutions: got {trainable_convolutions}, must be 0 to {len(places)} ({backbone.name})"
+            f"trainable_convolutions: got {trainable_convolutions}, must be 0 to {len(places)} ({network.name})"
         )
-    first = [*places, len(backbone.layers)][len(places) - trainable_convolutions]
-    if trainable_convolutions < len(places):
-        for layer in backbone.layers[:first]:
-            layer.trainable = False
+    head = next((i for i, layer in enumerate(layers_) if isinstance(layer, HEAD_LAYERS)), len(layers_))
+    first = [*places, head][len(places) - trainable_convolutions]
+    for layer in layers_[: first if trainable_convolutions < len(places) else 0]:
+        layer.trainable = False

@@ -1,4 +1,4 @@
-"""The detector network: a VGG16 (or another backbone) with two dense layers and one logit; building, loading, scoring.
+"""The detector network: a VGG16 (or another backbone), two dense layers and one logit; building, loading, scoring.
 
 Input: prepared views (N, H, W, 1), float32, mean 0 and standard deviation 1 inside the breast. Output: one logit per
 view; the score is its sigmoid.
@@ -14,25 +14,36 @@ from keras import layers
 from scipy.special import expit
 from tqdm import tqdm
 
-from bac_utils.backbones import build_backbone, load_head
+from bac_utils.backbones import build_backbone, freeze, load_head
 from bac_utils.dataset import batches
 from bac_utils.settings import Settings
 
 
 @keras.saving.register_keras_serializable("bac_utils")
 class LogSumExpPooling(layers.Layer):
-    """Soft maximum of a map: log(mean(exp(x))) over rows and columns, (N, h, w, K) -> (N, K).
+    """Soft maximum of a map: log(mean(exp(r x))) / r over rows and columns, (N, h, w, K) -> (N, K).
 
     Pinheiro & Collobert, "From image-level to pixel-level labeling with convolutional networks", CVPR 2015. A global
     maximum passes the gradient to only one pixel of a map, so that the network learns only one point of an artery, and
     Grad-CAM++ shows only that. With an average, a large background outweighs a short artery. The soft maximum shares
-    the gradient among all pixels of an artery.
+    the gradient among all pixels of an artery. It approaches the maximum with a large sharpness r and the average with
+    a small one.
     """
+
+    def __init__(self, sharpness: float = 1.0, **options: Any) -> None:
+        """Set the sharpness r, above 0; models saved without one have 1."""
+        super().__init__(**options)
+        self.sharpness = sharpness
+
+    def get_config(self) -> dict:
+        """Return the arguments."""
+        return super().get_config() | {"sharpness": self.sharpness}
 
     def call(self, maps: Any) -> Any:
         """Pool."""
         number = keras.ops.cast(keras.ops.shape(maps)[1] * keras.ops.shape(maps)[2], maps.dtype)
-        return keras.ops.logsumexp(maps, axis=(1, 2)) - keras.ops.log(number)
+        pooled = keras.ops.logsumexp(self.sharpness * maps, axis=(1, 2)) - keras.ops.log(number)
+        return pooled / self.sharpness
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return (N, K)."""
@@ -40,43 +51,76 @@ class LogSumExpPooling(layers.Layer):
 
 
 def build_model(settings: Settings) -> keras.Model:
-    """Build the network of the paper (its Fig. 2b), with weights and frozen layers as in the settings.
+    """Build the network, with weights and frozen layers as in the settings.
 
-    The grey level is copied to three channels. Two dense layers with LeakyReLU and dropout are applied to each position
-    of the backbone's last map and give a local logit (layer `cells`). The logit of the view is the soft maximum of the
-    local logits (`LogSumExpPooling`), scaled and shifted. A short calcified artery on a large view therefore counts,
-    the head fits every input shape, and the local logits show where the network sees BAC, on the same scale for all
-    views. The last `trainable_convolutions` convolutions and all later layers are trained. Earlier layers are frozen,
-    with batch normalisation in inference mode.
+    The grey level is copied to three channels for the backbone. Its last map is followed by two dense layers with
+    LeakyReLU and dropout and by one logit, in one of three ways (`settings.head`):
 
-    The global seeds of Python, NumPy and Keras are set to `settings.seed`, so that equal settings give equal weights.
+    - `flatten`: the last pooling (`block5_pool` of VGG16), flattened, then the dense layers. This is our reading of the
+      paper's Fig. 2b; the weights of `dense_1` fit only one input shape.
+    - `average`: the last pooling and a global average pooling in place of the flattening.
+    - `local`: the dense layers are applied to each position of the last map, which is not pooled, and give a local
+      logit (layer `cells`). The logit of the view is their soft maximum (`LogSumExpPooling`), scaled and shifted. A
+      short calcified artery on a large view therefore counts, and the local logits show where the network sees BAC, on
+      the same scale for all views.
+
+    The last `trainable_convolutions` convolutions and all later layers are trained. Earlier layers are frozen, with
+    batch normalisation in inference mode. The global seeds of Python, NumPy and Keras are set to `settings.seed`, so
+    that equal settings give equal weights.
+
+    If `settings.weights` is a `.keras` file, its training is continued: its layers are kept as they are, and of the
+    settings only `trainable_convolutions`, `dropout` and `seed` are used.
 
     Args:
-        settings: `input_shape`, `backbone`, `width_divisor`, `weights`, `trainable_convolutions`, `pretrained_head`,
-            `dense_units`, `leaky_slope`, `dropout` and `seed` are used.
+        settings: `input_shape`, `backbone`, `width_divisor`, `head`, `pooling_sharpness`, `weights`,
+            `trainable_convolutions`, `pretrained_head`, `dense_units`, `leaky_slope`, `dropout` and `seed` are used.
 
     Returns:
         An uncompiled model, (N, H, W, 1) -> (N, 1) float32 logits. The layers of the backbone are on its top level with
-        their names in `keras.applications`, followed by `dense_1` ... `cells`, `pooling`, `logit`. A weights file
-        written by `save_weights` (such as the bundled one) also provides the head, if the number of dense units is the
-        same and `pretrained_head` is set; else the head is initialised at random.
+        their names in `keras.applications`, followed by those of the head, whose last one is `logit`. Weights that
+        include a head of the same kind and size also provide the head, if `pretrained_head` is set; else the head is
+        initialised at random.
 
     Raises:
         ValueError: A setting is unknown or out of range, or the weights file is missing or does not fit.
+        FileNotFoundError: `weights` is a `.keras` file that does not exist.
         ConnectionError: The ImageNet weights cannot be downloaded.
     """
     keras.utils.set_random_seed(settings.seed)
+    if str(settings.weights).endswith(".keras"):
+        return _continued(settings)
     backbone = build_backbone(settings)
     x = backbone.output
+    if settings.head == "flatten":
+        x = layers.Flatten(name="flatten")(x)
+    elif settings.head == "average":
+        x = layers.GlobalAveragePooling2D(name="average")(x)
     for n in (1, 2):
         x = layers.Dense(settings.dense_units, name=f"dense_{n}")(x)
         x = layers.LeakyReLU(negative_slope=settings.leaky_slope, name=f"leaky_{n}")(x)
         x = layers.Dropout(settings.dropout, name=f"dropout_{n}")(x)
-    cells = layers.Dense(1, dtype="float32", name="cells")(x)
-    pooled = LogSumExpPooling(dtype="float32", name="pooling")(cells)
-    logit = layers.Dense(1, kernel_initializer="ones", dtype="float32", name="logit")(pooled)
+    if settings.head == "local":
+        cells = layers.Dense(1, dtype="float32", name="cells")(x)
+        pooled = LogSumExpPooling(settings.pooling_sharpness, dtype="float32", name="pooling")(cells)
+        logit = layers.Dense(1, kernel_initializer="ones", dtype="float32", name="logit")(pooled)
+    else:
+        logit = layers.Dense(1, dtype="float32", name="logit")(x)
     model = keras.Model(backbone.inputs[0], logit, name="bac_detector")
     load_head(model, settings)
+    return model
+
+
+def _continued(settings: Settings) -> keras.Model:
+    """Return a saved detector whose training is continued, with the dropout and the frozen layers of the settings."""
+    model = load_model(settings.weights)
+    if tuple(model.input_shape[1:3]) != tuple(settings.input_shape):
+        shape = model.input_shape[1:3]
+        raise ValueError(f"input_shape: got {settings.input_shape}, must be {shape}, that of {settings.weights}")
+    for layer in model.layers:
+        layer.trainable = True
+        if isinstance(layer, layers.Dropout):
+            layer.rate = settings.dropout
+    freeze(model, settings.trainable_convolutions)
     return model
 
 

@@ -12,13 +12,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+HEADS = ("flatten", "average", "local")
+"""Heads of the network; see `model`."""
 HEATMAPS = ("local-logits", "grad-cam++", "layer-cam", "per-image-maximum")
 """Forms of the heatmap; see `heatmaps`."""
 PAPER_HEATMAP_THRESHOLD = 0.3
 """Th of the binarised Grad-CAM++ heatmap (paper, found by trial and error); for the form `per-image-maximum`."""
 DEFAULT_HEATMAP_THRESHOLD = 0.7
-"""Th of the form `local-logits` when no lengths are known to choose it by. Lengths measured on 48 simulated MLO views
-(bundled detector, `population.draw_measured(24, 901)`) had the same rank correlation and bias from Th = 0.6 to 0.8."""
+"""Th of the form `local-logits` when too few lengths are known to choose it by. Lengths measured on 48 simulated MLO
+views (bundled detector, `population.draw_measured(24, 901)`) had the same rank correlation and bias from Th = 0.6 to
+0.8."""
 LOWEST_SCORE = 0.10
 """Heatmaps of views with a lower score are not saved; the sliders of Th start here."""
 
@@ -70,7 +73,9 @@ class Settings:
     pixel_spacing_mm: Annotated[float, Field(ge=0.02, le=2.0)] = 0.25
     """Pixel spacing of the simulated views; real images state their own."""
     minimum_age: Annotated[int, Field(ge=0, le=120)] = 45
-    """Youngest age for inclusion, years (paper, Patient enrolment)."""
+    """Youngest age for inclusion, years (paper, Patient enrolment); a woman without an age is included."""
+    all_views: bool = True
+    """Whether to include only women with all four views (paper, Patient enrolment); else one view is enough."""
     age_limits: Annotated[tuple[int, int, int], AfterValidator(_rising)] = (60, 70, 73)
     """Upper limits of the first three age classes, years (paper, Results: 45-60, 61-70, 71-73, 74-87)."""
     split_fractions: Annotated[tuple[float, float, float], AfterValidator(_shares)] = (0.70, 0.15, 0.15)
@@ -87,10 +92,16 @@ class Settings:
     """A name from `keras.applications` (paper: VGG16)."""
     width_divisor: Annotated[int, Field(ge=1, le=64)] = 1
     """Divisor of all layer widths of the backbone; 1 is the published network. VGG16 only."""
+    head: Literal[HEADS] = "flatten"
+    """What follows the last convolution, one of `HEADS` (paper: `flatten` fits its text best, as its input has one
+    fixed size)."""
+    pooling_sharpness: Annotated[float, Field(gt=0, le=100)] = 4.0
+    """Sharpness r of the soft maximum of the head `local` (`model.LogSumExpPooling`)."""
     weights: str = "imagenet"
-    """`imagenet`, `bundled`, `none` or the path to a weights file."""
+    """`imagenet`, `structures`, `bundled`, `detector`, `none` or the path to a weights file or a run's folder; see
+    `backbones`."""
     pretrained_head: bool = True
-    """Whether to load the head as well, if the weights include one (bundled: yes; ImageNet: no); else it is random."""
+    """Whether to load the head as well, if the weights include one of the same kind and size; else it is random."""
     trainable_convolutions: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of convolutions, counted from the last, that are fine-tuned; the others are frozen (paper: five)."""
     dense_units: Annotated[int, Field(ge=1, le=65_536)] = 256
@@ -100,6 +111,9 @@ class Settings:
     dropout: Annotated[float, Field(ge=0, le=0.99)] = 0.3
     """Dropout rate after each dense layer (paper)."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Views per step of Adam (paper); see `training.step` for batches that do not fit in memory."""
+    mixed_precision: bool = False
+    """Whether the convolutions are trained in float16: faster and with less memory on recent GPUs, slower on CPUs."""
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 25
     learning_rate: Annotated[float, Field(ge=1e-12, le=10)] = 1e-6
     """Initial rate of Adam, with cosine annealing to zero over all epochs (paper)."""
@@ -120,9 +134,10 @@ DEMO = Settings(
     input_shape=(768, 384),
     view_pixel_mm=0.3125,  # 768 rows cover 240 mm, the height of the most common detector; 384 columns cover 120 mm
     width_divisor=8,
-    weights="bundled",
-    epochs=2,
-    learning_rate=3e-5,
+    head="local",
+    weights="structures",
+    epochs=6,
+    learning_rate=1e-3,
     bootstrap_samples=1000,
 )
 

@@ -47,7 +47,7 @@ def sharpened(pixels: np.ndarray) -> np.ndarray:
 
 
 def insert_walls(
-    pixels: np.ndarray, breast: np.ndarray, seed: int, length_mm: float, strength: float
+    pixels: np.ndarray, breast: np.ndarray, spacing_mm: float, seed: int, length_mm: float, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Insert two parallel walls of smooth plaques of plausible width and brightness.
 
@@ -57,6 +57,7 @@ def insert_walls(
     Args:
         pixels: float32 (rows, columns).
         breast: Breast mask, bool (rows, columns).
+        spacing_mm: Pixel spacing in mm, the same for rows and columns.
         seed: Integer >= 0.
         length_mm: Length of the artery.
         strength: From 0 to 1.
@@ -65,11 +66,11 @@ def insert_walls(
         The pixels with the walls, float, and the mask of the area between them, bool; both (rows, columns).
     """
     rng = np.random.default_rng([21, seed])
-    line = find_course(rng, breast, length_mm, FILM_SPACING_MM) / FILM_SPACING_MM
+    line = find_course(rng, breast, length_mm, spacing_mm) / spacing_mm
     along = np.gradient(line, axis=0)
     across = along[:, ::-1] / np.linalg.norm(along, axis=1, keepdims=True) * (1, -1)
-    step_mm = float(np.linalg.norm(along[0])) * FILM_SPACING_MM
-    apart, width = rng.uniform(1.5, 3) / FILM_SPACING_MM, rng.uniform(0.25, 0.6) / FILM_SPACING_MM
+    step_mm = float(np.linalg.norm(along[0])) * spacing_mm
+    apart, width = rng.uniform(1.5, 3) / spacing_mm, rng.uniform(0.25, 0.6) / spacing_mm
     walls, between = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape, np.uint8)
     for side in (-0.5, 0.5):
         wall, start = line + side * apart * across, int(rng.uniform(0, 4) / step_mm)
@@ -80,7 +81,7 @@ def insert_walls(
             start = stop + int(rng.uniform(0.5, 4) / step_mm)
     cv2.polylines(between, [np.round(line * 16).astype(np.int32)], False, 1, round(apart), shift=4)
     low, high = np.percentile(pixels[breast], [1, 99])
-    bright = cv2.GaussianBlur(walls, (0, 0), 0.1 / FILM_SPACING_MM) * (0.05 + 0.3 * strength) * (high - low)
+    bright = cv2.GaussianBlur(walls, (0, 0), 0.1 / spacing_mm) * (0.05 + 0.3 * strength) * (high - low)
     return np.minimum(pixels + bright, pixels[breast].max()), between > 0
 
 
@@ -111,10 +112,8 @@ def main() -> None:
             rng = np.random.default_rng([20, number, draw])
             length, strength = rng.uniform(15, 60), rng.uniform(0.2, 0.9)
             seed = 1000 * number + draw
-            if options.walls:
-                pixels, artery = insert_walls(plain.pixels, breast, seed, length, strength)
-            else:
-                pixels, artery = insert_artery(plain.pixels, breast, FILM_SPACING_MM, seed, length, strength)
+            insert = insert_walls if options.walls else insert_artery
+            pixels, artery = insert(plain.pixels, breast, FILM_SPACING_MM, seed, length, strength)
             prepared = prepare(replace(plain, pixels=processed(pixels)), shape, pixel)
             logits, heats = explain(prepared.pixels[None, ..., None])
             heat = to_original(heats[form][0], prepared)

@@ -19,7 +19,8 @@ def tiny_settings() -> Settings:
     """VGG16 with widths 2, 4, 8, 16, 16 on views of 64 x 32."""
     return replace(
         DEMO, seed=1, input_shape=TINY_SHAPE, width_divisor=32, weights="none", trainable_convolutions=5, dense_units=8,
-        batch_size=4, epochs=4, learning_rate=3e-3, augmentation=Augmentation(rotation_degrees=5.0),
+        batch_size=4, pooling_sharpness=1.0, epochs=4, learning_rate=3e-3,
+        augmentation=Augmentation(rotation_degrees=5.0),
     )  # fmt: skip
 
 

@@ -10,7 +10,14 @@ import tensorflow as tf
 from scipy.special import expit, logsumexp, softmax
 
 from bac_utils import backbones
-from bac_utils.backbones import INPUT_SCALES, UNITS_ATTRIBUTE, build_backbone, save_weights
+from bac_utils.backbones import (
+    HEAD_ATTRIBUTE,
+    INPUT_SCALES,
+    UNITS_ATTRIBUTE,
+    build_backbone,
+    check_weights,
+    save_weights,
+)
 from bac_utils.model import LogSumExpPooling, build_model, load_model, predict_scores
 from bac_utils.settings import DEMO, PAPER
 
@@ -26,12 +33,52 @@ def vgg16():
 
 
 def test_undivided_vgg16_is_that_of_keras(vgg16):
-    backbone = build_backbone(FULL)
-    assert backbone.count_params() == vgg16.count_params() == 14_714_688
     theirs = [(layer.name, [w.shape for w in layer.weights]) for layer in vgg16.layers[1:]]
-    ours = [(layer.name, [w.shape for w in layer.weights]) for layer in backbone.layers]
-    assert theirs.pop() == ("block5_pool", [])  # omitted, since the head pools the whole map
-    assert [row for row in ours if row[0].startswith("block")] == theirs
+    for head, last in (("flatten", "block5_pool"), ("average", "block5_pool"), ("local", "block5_conv3")):
+        backbone = build_backbone(replace(FULL, head=head))
+        assert backbone.count_params() == vgg16.count_params() == 14_714_688
+        ours = [(layer.name, [w.shape for w in layer.weights]) for layer in backbone.layers]
+        ours = [row for row in ours if row[0].startswith("block")]
+        assert ours == theirs[: len(ours)] and ours[-1][0] == last
+
+
+def test_the_layers_of_the_papers_figure_2b():
+    """13 convolutions in five blocks with five poolings, then two dense layers of 256 with LeakyReLU and dropout."""
+    model = build_model(replace(PAPER, weights="none"))
+    blocks = [(1, 2), (2, 2), (3, 3), (4, 3), (5, 3)]
+    names = [f"block{block}_{layer}" for block, n in blocks for layer in [*(f"conv{k + 1}" for k in range(n)), "pool"]]
+    head = ["flatten", "dense_1", "leaky_1", "dropout_1", "dense_2", "leaky_2", "dropout_2", "logit"]
+    assert [layer.name for layer in model.layers] == ["prepared_view", "grey_three_times", *names, *head]
+    assert model.input_shape == (None, 1536, 768, 1)
+    assert model.get_layer("grey_three_times").output.shape == (None, 1536, 768, 3)
+    assert model.get_layer("block5_pool").output.shape == (None, 48, 24, 512)
+    units = [model.get_layer(name).units for name in ("dense_1", "dense_2", "logit")]
+    slopes = [model.get_layer(f"leaky_{n}").negative_slope for n in (1, 2)]
+    rates = [model.get_layer(f"dropout_{n}").rate for n in (1, 2)]
+    assert (units, slopes, rates) == ([256, 256, 1], [0.3, 0.3], [0.3, 0.3])
+    # 48 x 24 x 512 values, a bias each, 256 x 256, and one logit
+    assert model.count_params() == 14_714_688 + (589_824 + 1) * 256 + 257 * 256 + 257
+    trained = [layer.name for layer in model.layers if layer.trainable_weights]
+    assert trained == [f"block{b}_conv{n}" for b, n in ((4, 2), (4, 3), (5, 1), (5, 2), (5, 3))] + [
+        "dense_1", "dense_2", "logit"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "pooled"), [("flatten", lambda x: x.reshape(3, -1)), ("average", lambda x: x.mean((1, 2)))]
+)
+def test_heads_of_the_whole_map_by_hand(tiny_settings, tiny_views, head, pooled):
+    model = build_model(replace(tiny_settings, head=head))
+    views = tiny_views[0][:3, ..., None].astype(np.float32)
+    maps = keras.Model(model.inputs[0], model.get_layer("block5_pool").output).predict_on_batch(views)
+    assert maps.shape == (3, 2, 1, 16)
+    x = pooled(maps.astype(float))
+    for name in ("dense_1", "dense_2"):
+        kernel, bias = model.get_layer(name).get_weights()
+        x = x @ kernel + bias
+        x = np.where(x > 0, x, 0.3 * x)
+    kernel, bias = model.get_layer("logit").get_weights()
+    np.testing.assert_allclose(model.predict_on_batch(views), x @ kernel + bias, rtol=1e-4, atol=1e-6)
 
 
 def test_widths_are_divided():
@@ -60,7 +107,7 @@ def vary_head(model, seed=0):
 
 def test_head_by_hand(tiny_settings, tiny_views):
     """Each position of the last map has a local logit; the view's logit is their soft maximum, scaled and shifted."""
-    model = vary_head(build_model(tiny_settings))
+    model = vary_head(build_model(replace(tiny_settings, pooling_sharpness=4.0)))
     views = tiny_views[0][:3, ..., None].astype(np.float32)
     names = ("block5_conv3", "cells", "logit")
     read = keras.Model(model.inputs[0], [model.get_layer(name).output for name in names])
@@ -77,7 +124,7 @@ def test_head_by_hand(tiny_settings, tiny_views):
         expected[place] = (x @ kernel + bias)[0]
     np.testing.assert_allclose(cells[..., 0], expected, rtol=1e-4, atol=1e-5)
     scale, shift = model.get_layer("logit").get_weights()
-    pooled = np.log(np.exp(expected).mean(axis=(1, 2)))
+    pooled = np.log(np.exp(4 * expected).mean(axis=(1, 2))) / 4
     np.testing.assert_allclose(logits[:, 0], scale[0, 0] * pooled + shift[0], rtol=1e-4, atol=1e-5)
 
 
@@ -113,6 +160,15 @@ def test_pooling_is_the_log_of_the_mean_exponential():
     np.testing.assert_allclose(LogSumExpPooling()(maps), [[np.log((287 + np.exp(12)) / 288)]], rtol=1e-5)
 
 
+def test_the_sharpness_leads_from_the_mean_to_the_maximum(tmp_path):
+    maps = np.random.default_rng(0).normal(0, 3, (4, 5, 3, 6)).astype(np.float32)
+    found = LogSumExpPooling(4.0)(maps)
+    expected = logsumexp(4 * maps.astype(float), axis=(1, 2)) / 4 - np.log(15) / 4
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(LogSumExpPooling(1e-3)(maps), maps.mean(axis=(1, 2)), atol=0.02)
+    np.testing.assert_allclose(LogSumExpPooling(100.0)(maps), maps.max(axis=(1, 2)), atol=0.03)
+
+
 def test_pooling_of_extreme_maps_is_finite_with_its_gradient():
     maps = tf.constant(np.stack([np.full((4, 4, 2), v) for v in (200.0, -200.0)]), tf.float32)
     mixed = tf.tensor_scatter_nd_update(maps, [[0, 0, 0, 0], [1, 2, 2, 1]], [-200.0, 200.0])
@@ -142,10 +198,10 @@ def test_equal_local_logits_share_the_gradient_of_the_pooling():
 
 
 def test_pooling_is_saved_and_loaded_in_safe_mode(tiny_settings, tiny_views, tmp_path):
-    model = build_model(tiny_settings)
+    model = build_model(replace(tiny_settings, pooling_sharpness=4.0))
     model.save(tmp_path / "model.keras")
     again = load_model(tmp_path / "model.keras")
-    assert isinstance(again.get_layer("pooling"), LogSumExpPooling)
+    assert again.get_layer("pooling").sharpness == 4
     views = tiny_views[0][:3, ..., None].astype(np.float32)
     np.testing.assert_array_equal(again.predict_on_batch(views), model.predict_on_batch(views))
 
@@ -179,8 +235,12 @@ def test_equal_settings_give_equal_weights(tiny_settings):
     assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
 
 
-def legacy_file(model, path):
-    """Write weights in the format of the published ImageNet files: HDF5 with one group per layer."""
+def published_file(model, path):
+    """Write weights in the layout of `vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5`, as Keras distributes it.
+
+    HDF5 with one group per layer, pooling included; `block1_conv1` has `block1_conv1_W_1:0` of shape (3, 3, 3, 64) and
+    `block1_conv1_b_1:0` of shape (64,).
+    """
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         for layer in model.layers:
@@ -194,7 +254,7 @@ def legacy_file(model, path):
 def check_imagenet_scale(vgg16, backbone):
     """Assert that a backbone with the weights of `vgg16` scales views to the range of ImageNet inputs."""
     views = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
-    last = keras.Model(vgg16.inputs[0], vgg16.get_layer("block5_conv3").output)
+    last = keras.Model(vgg16.inputs[0], vgg16.get_layer(backbone.layers[-1].name).output)
     expected = last.predict_on_batch(np.repeat(views, 3, axis=-1) * 0.225 * 255)
     assert expected.max() > 0
     np.testing.assert_allclose(backbone.predict_on_batch(views), expected, rtol=1e-4, atol=1e-5)
@@ -202,9 +262,14 @@ def check_imagenet_scale(vgg16, backbone):
 
 def test_files_with_imagenet_weights(vgg16, tmp_path):
     vgg16.save_weights(tmp_path / "vgg16_notop.weights.h5")
-    legacy_file(vgg16, tmp_path / "vgg16_notop.h5")
-    for name in ("vgg16_notop.weights.h5", "vgg16_notop.h5"):
-        check_imagenet_scale(vgg16, build_backbone(replace(FULL, weights=str(tmp_path / name))))
+    published = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    published_file(vgg16, tmp_path / published)
+    with h5py.File(tmp_path / published) as file:
+        assert file["block1_conv1/block1_conv1_W_1:0"].shape == (3, 3, 3, 64)
+        assert file["block5_conv3/block5_conv3_b_1:0"].shape == (512,)
+    for name in ("vgg16_notop.weights.h5", published):
+        for head in ("flatten", "local"):
+            check_imagenet_scale(vgg16, build_backbone(replace(FULL, weights=str(tmp_path / name), head=head)))
 
 
 def test_downloaded_imagenet_weights(vgg16, monkeypatch):
@@ -219,8 +284,9 @@ def test_a_failed_download_says_how_to_pass_a_file(monkeypatch):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, "VGG16", fails)
-    with pytest.raises(ConnectionError, match=r"VGG16 could not be downloaded .*weights=PATH"):
-        build_model(replace(FULL, weights="imagenet"))
+    for function in (build_model, check_weights):
+        with pytest.raises(ConnectionError, match=r"VGG16 could not be downloaded .*-p weights PATH.*-p weights none"):
+            function(replace(FULL, weights="imagenet"))
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +313,7 @@ def test_saved_weights_are_loaded_with_their_scale(saved, tiny_settings, tiny_vi
     expected = keras.Model(model.inputs[0], model.get_layer("block5_conv3").output).predict_on_batch(views)
     found = build_backbone(replace(tiny_settings, weights=str(path), input_shape=(64, 32)))
     np.testing.assert_array_equal(found.predict_on_batch(views), expected)
-    monkeypatch.setattr(backbones, "BUNDLED_BACKBONE", path)
+    monkeypatch.setitem(backbones.BUNDLED, "bundled", path)
     monkeypatch.setattr(backbones, "BUNDLED_DIVISOR", 32)
     bundled = replace(tiny_settings, weights="bundled")
     same_weights(build_model(bundled), model)
@@ -285,6 +351,40 @@ def test_a_file_without_the_number_of_units_fills_only_the_backbone(saved, tiny_
     found = build_model(replace(tiny_settings, weights=str(tmp_path / "old.weights.h5")))
     same_weights(found, model, [layer.name for layer in model.layers if layer.name.startswith("block")])
     same_weights(found, build_model(tiny_settings), HEAD)
+
+
+@pytest.mark.parametrize("head", ["flatten", "average"])
+def test_a_saved_head_is_loaded_only_by_a_model_with_the_same_head(saved, tiny_settings, head, tmp_path):
+    settings = replace(tiny_settings, head=head)
+    model, path = build_model(replace(settings, seed=7)), tmp_path / "own.weights.h5"
+    save_weights(model, path)
+    with h5py.File(path) as file:
+        assert file.attrs[HEAD_ATTRIBUTE] == head
+    same_weights(build_model(replace(settings, weights=str(path))), model)
+    names = ("dense_1", "dense_2", "logit")
+    other = build_model(replace(settings, weights=str(saved[1])))  # of a `local` head
+    same_weights(other, saved[0], [layer.name for layer in model.layers if "conv" in layer.name])
+    same_weights(other, build_model(settings), names)
+    large = replace(settings, input_shape=(96, 64))  # a flattened map of another size
+    found = build_model(replace(large, weights=str(path)))
+    same_weights(found, build_model(large) if head == "flatten" else model, names)
+
+
+def test_training_is_continued_from_a_saved_detector(tiny_settings, tiny_views, tmp_path):
+    model = vary_head(build_model(replace(tiny_settings, seed=7)))
+    model.save(tmp_path / "model.keras")
+    settings = replace(tiny_settings, weights=str(tmp_path / "model.keras"), trainable_convolutions=2, dropout=0.1)
+    found = build_model(settings)
+    same_weights(found, model)
+    trained = [layer.name for layer in found.layers if layer.trainable_weights]
+    assert trained == ["block5_conv2", "block5_conv3", *HEAD]
+    assert found.get_layer("dropout_2").rate == 0.1
+    everything = build_model(replace(settings, trainable_convolutions=13))
+    assert not any(layer.non_trainable_weights for layer in everything.layers if "dropout" not in layer.name)
+    with pytest.raises(ValueError, match=r"input_shape: got \(96, 64\), must be \(64, 32\), that of .*model.keras"):
+        build_model(replace(settings, input_shape=(96, 64)))
+    with pytest.raises(FileNotFoundError, match="nothing.keras"):
+        build_model(replace(settings, weights=str(tmp_path / "nothing.keras")))
 
 
 @pytest.mark.parametrize("name", ["VGG19", "MobileNet", "DenseNet121", "ResNet50V2", "Xception"])
@@ -328,7 +428,10 @@ def test_frozen_batch_normalisation_stays_in_inference_mode():
             {"weights": "imagenet", "width_divisor": 2},
             "'imagenet' with width_divisor 2, must be used with width_divisor 1",
         ),
-        ({"weights": "nowhere.h5"}, "weights: got 'nowhere.h5', must be imagenet, bundled, none or a weights file"),
+        (
+            {"weights": "nowhere.h5"},
+            "weights: got 'nowhere.h5', must be imagenet, structures, bundled, detector, none, a",
+        ),
         ({"trainable_convolutions": 14}, "trainable_convolutions: got 14, must be 0 to 13"),
     ],
 )

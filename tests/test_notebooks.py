@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bac_utils import heatmap_choice
 from bac_utils._files import file_digest
 from bac_utils.agreement import correlate, length_agreement
 from bac_utils.detection import METRICS, counts_metrics
@@ -20,7 +21,7 @@ from bac_utils.model import load_model, predict_scores
 from bac_utils.preprocess import prepare
 from bac_utils.run_folder import load_part, prepared_sets, save_heatmaps, save_part
 from bac_utils.scoring.batch import score_files
-from bac_utils.settings import HEATMAPS, LOWEST_SCORE
+from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, LOWEST_SCORE
 from bac_utils.simulator.cohort_files import cohort_table, write_views
 from bac_utils.simulator.population import draw_women
 from bac_utils.study.execution import declared_parameters
@@ -38,6 +39,7 @@ TINY = {
     "view_pixel_mm": 2.5,
     "width_divisor": 32,
     "weights": "none",
+    "sweep_trainable_convolutions": [5, 0],
     "epochs": 2,
     "learning_rate": 0.01,
     "bootstrap_samples": 50,
@@ -73,7 +75,7 @@ def test_committed_clean(path):
     assert set(metadata) == {"kernelspec", "language_info"}
     for cell, source in cells(path):
         assert not cell["outputs"] and cell["execution_count"] is None
-        assert len(source.splitlines()) <= 15
+        assert len(source.splitlines()) <= 15 or "parameters" in cell["metadata"].get("tags", [])
         assert max(map(len, source.splitlines())) <= 96  # the HTML page cuts longer lines
         assert "/home/" not in source and ":\\" not in source
 
@@ -108,7 +110,7 @@ def finished(tmp_path_factory):
 def test_summary(finished):
     folder, summary = finished
     assert summary == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    keys = "preset seed versions cohort splits threshold detection detection_by_woman quantification timing"
+    keys = "preset seed versions cohort splits training threshold detection detection_by_woman quantification timing"
     assert list(summary) == keys.split()
     assert (summary["preset"], summary["seed"]) == ("demo", 3)
     cohort = "women views bac_women bac_views age_median age_iqr mann_whitney_p prevalence_by_age_class"
@@ -121,7 +123,9 @@ def test_summary(finished):
         assert sum(metrics[k] for k in ("tn", "tp", "fn", "fp")) == summary["splits"][name]["views"]
         assert metrics["tp"] + metrics["fn"] == summary["splits"][name]["bac_views"]
         low, high = metrics["auc_roc_ci"]
-        assert 0 <= low <= metrics["auc_roc"] <= high <= 1
+        assert low is None or 0 <= low <= metrics["auc_roc"] <= high <= 1  # None: too few women of a class
+    assert list(summary["training"]) == ["start", "start_val_auc_pr", "best_val_auc_pr"]
+    assert summary["training"]["start"] == "none"
     assert summary["threshold"]["chosen_on"] == "validation"
     quantification = "views bac_views heatmap heatmap_threshold spearman_rho spearman_ci spearman_p"
     assert list(summary["quantification"]) == [*quantification.split(), "paper_recipe_rho", "length_agreement"]
@@ -143,12 +147,7 @@ def test_folder(finished):
     assert len(figures) >= 12
     drawn = {p.name for p in figures}
     assert {"preparation.png", "heatmaps_compared.png"} <= drawn
-    assert {
-        "rho_by_threshold.png",
-        "length_against_reference.png",
-        "area_against_length.png",
-        "bland_altman.png",
-    } <= drawn
+    assert {"length_against_reference.png", "area_against_length.png", "bland_altman.png"} <= drawn
     assert max(p.stat().st_size for p in figures) <= 300_000
     for page in (folder / "notebooks").glob("*.html"):
         assert "No description has been provided" not in page.read_text(encoding="utf-8")
@@ -177,6 +176,20 @@ def test_tables_agree_with_the_summary(finished):
     for name, value in (counts | counts_metrics(**counts)).items():
         assert summary["detection"]["test"][name] == pytest.approx(value)
     assert len(pd.read_csv(folder / "history.csv")) == TINY["epochs"]
+
+
+def test_the_layers_are_chosen_on_the_validation_set(finished):
+    folder, summary = finished
+    table, part = pd.read_csv(folder / "sweep.csv"), load_part(folder, "training")
+    assert table["trainable_convolutions"].tolist() == [0, 5]
+    best = table.loc[table["val_auc_pr"].idxmax()]
+    assert part["trainable_convolutions"] == best["trainable_convolutions"]
+    assert part["best_epoch"] == best["epoch"]
+    assert summary["training"]["best_val_auc_pr"] == pytest.approx(best["val_auc_pr"])
+    training = folder / "training" / f"sweep-{best['trainable_convolutions']:02.0f}"
+    assert file_digest(folder / "model.keras") == file_digest(training / "model.keras")
+    page = (folder / "notebooks" / "02_training.ipynb").read_text(encoding="utf-8")
+    assert "Device: " in page and "mixed precision: off" in page
 
 
 def test_quantification_is_the_papers_subset(finished):
@@ -210,14 +223,45 @@ def test_the_summary_of_the_measures_is_that_of_the_table(finished):
     assert again == pytest.approx({key: found["length_agreement"][key] for key in again}, rel=1e-4)
 
 
-def test_the_heatmap_is_chosen_on_the_validation_set(finished):
-    """Lengths are known, so a form and a Th of the grid are chosen; notebook 04 prints the choice."""
+def test_few_lengths_choose_nothing(finished):
+    """The validation set has too few BAC+ women: the model's own form and Th are used, and notebook 04 says why."""
     folder, summary = finished
     found = summary["quantification"]
-    assert found["heatmap"] in HEATMAPS
-    assert round(10 * found["heatmap_threshold"], 9) in range(1, 10)
+    assert (found["heatmap"], found["heatmap_threshold"]) == ("local-logits", DEFAULT_HEATMAP_THRESHOLD)
     page = (folder / "notebooks" / "04_quantification.ipynb").read_text(encoding="utf-8")
-    assert f"Heatmap: {NAMES[found['heatmap']]}, Th = {found['heatmap_threshold']:g} (validation)" in page
+    assert f"Heatmap: {NAMES['local-logits']}, Th = {DEFAULT_HEATMAP_THRESHOLD:g} (default)" in page
+    assert "at least 10 views of 5 women are needed" in page and "lengths are unchecked" in page
+    assert not (folder / "figures" / "rho_by_threshold.png").exists()
+
+
+def test_enough_lengths_choose_the_heatmap(finished, tmp_path, monkeypatch, capsys):
+    """The same run, with as few lengths as it has; values saved in notebook 05 take precedence, and are checked."""
+    monkeypatch.setattr(heatmap_choice, "MIN_LENGTHS", 1)
+    monkeypatch.setattr(heatmap_choice, "MIN_WOMEN", 1)
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("notebooks"))
+    values = {"output": str(folder), "seed": TINY["seed"], "bootstrap_samples": 20}
+    run_cells("04_quantification", **values)
+    found, point = (
+        json.loads((folder / "summary.json").read_text(encoding="utf-8"))["quantification"],
+        load_point(folder),
+    )
+    assert (point.heatmap, point.heatmap_threshold) == (found["heatmap"], found["heatmap_threshold"])
+    assert point.heatmap in HEATMAPS and point.heatmap_threshold in heatmap_choice.THRESHOLDS
+    assert point.heatmap_chosen_on == "validation"
+    views = read_views(folder / "views.csv")
+    with_bac = views[(views["split"] == "validation") & (views["bac_length_mm"] > 0)]
+    checked = point.lengths_checked
+    assert (checked.views, checked.women) == (len(with_bac), with_bac["patient_id"].nunique())
+    assert (folder / "figures" / "rho_by_threshold.png").is_file()
+    printed = capsys.readouterr().out
+    assert f"Heatmap: {NAMES[point.heatmap]}, Th = {point.heatmap_threshold:g} (validation)" in printed
+    assert heatmap_choice.length_warning(checked) in printed
+    keep_thresholds(folder, point.threshold, 0.44, "validation", point.rule)
+    run_cells("04_quantification", **values)
+    again = load_point(folder)
+    assert (again.heatmap_threshold, again.heatmap_chosen_on) == (0.44, "validation (saved in notebook 05)")
+    assert again.lengths_checked.views == checked.views
 
 
 def test_measures_of_breasts_and_women(finished):
@@ -241,7 +285,8 @@ def test_operating_point(finished):
     for name in ("heatmap", "heatmap_threshold"):
         assert point[name] == summary["quantification"][name]
     assert point["threshold"] == summary["threshold"]["value"]
-    assert (point["chosen_on"], point["rule"], point["heatmap_chosen_on"]) == ("validation", "best_f1", "validation")
+    assert (point["chosen_on"], point["rule"], point["heatmap_chosen_on"]) == ("validation", "best_f1", "default")
+    assert point["lengths_checked"] is None
     assert point["model_sha256"] == file_digest(folder / "model.keras")
     assert point["pixel_mm"] == TINY["view_pixel_mm"]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from bac_utils.pretraining.patches import SCALE_SPREAD, STRIDE, local_labels
-from bac_utils.pretraining.synthetic_lesions import add_lesion, draw_lesion
+from bac_utils.pretraining.synthetic_lesions import add_lesion, draw_lesion, turned
 
 ARTERY_SHARE = 0.35
 """Fraction of the images that receive a synthetic artery, whether or not they show one of the simulator's."""
@@ -73,12 +73,12 @@ def add_lesions(
     if rng.random() < SOFT_SHARE:
         pixels = np.where(pixels != 0, cv2.GaussianBlur(pixels, (0, 0), np.exp(rng.uniform(*np.log(SOFT_PIXELS)))), 0)
     for _ in range(rng.poisson(lesions.mean_mimics)):
-        intensity = _turned(lesions.mimics[rng.integers(len(lesions.mimics))], rng.integers(8))
+        intensity = turned(lesions.mimics[rng.integers(len(lesions.mimics))], rng.integers(8))
         _add_anywhere(pixels, intensity, rng)
     if rng.random() < ARTERY_SHARE:
         k, turn = rng.integers(len(lesions.arteries)), rng.integers(8)
-        row, column = _add_anywhere(pixels, _turned(lesions.arteries[k], turn), rng)
-        new = _turned(lesions.labels[k], turn)
+        row, column = _add_anywhere(pixels, turned(lesions.arteries[k], turn), rng)
+        new = turned(lesions.labels[k], turn)
         part = np.s_[row : row + new.shape[0], column : column + new.shape[1]]
         breast = pixels[: labels.shape[0] * STRIDE, : labels.shape[1] * STRIDE] != 0
         inside = breast.reshape(labels.shape[0], STRIDE, labels.shape[1], STRIDE).mean(axis=(1, 3))[part]
@@ -86,11 +86,6 @@ def add_lesions(
         old = labels[part]
         labels[part] = np.where((old == 1) | (new == 1), 1, np.minimum(old, new))
     return pixels, labels
-
-
-def _turned(image: np.ndarray, turn: int) -> np.ndarray:
-    """Return one of the eight rotated and mirrored copies."""
-    return np.rot90(image[:, ::-1] if turn >= 4 else image, turn % 4)
 
 
 def _add_anywhere(pixels: np.ndarray, intensity: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from tqdm import tqdm
 
 from bac_utils._files import file_digest, write_json
-from bac_utils._workers import worker_pool
+from bac_utils._workers import run_jobs
 from bac_utils.dataset import untuned
 from bac_utils.pretraining.compositing import SyntheticLesions, add_lesions, draw_pair
-from bac_utils.pretraining.patches import STRIDE, Recipe, pixel_mm, woman_patches, woman_views
+from bac_utils.pretraining.patches import STRIDE, Recipe, augment_pair, pixel_mm, woman_patches, woman_views
 from bac_utils.settings import DEMO
 
 HELD_OUT = 8
@@ -75,7 +74,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     patch_auc = _train_on_patches(network, output.parent, recipe, workers)
 
     last = recipe.women + recipe.view_women
-    found = _gather(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
+    found = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
     measured = {}
     for name, shape in (("coarse", tuple(n // 2 for n in recipe.view_shape)), ("fine", recipe.view_shape)):
         detector = build_model(replace(settings, input_shape=shape, trainable_convolutions=5))
@@ -122,7 +121,7 @@ def _train_on_patches(network: Any, folder: Path, recipe: Recipe, workers: int) 
     if known["cycles"]:
         network.load_weights(weights)
     if known["cycles"] < len(recipe.epochs):
-        found = _gather(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
+        found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
         scales = tuple(pixel_mm((height, height // 2)) for height in recipe.heights)
         lesions = _draw_lesions(recipe.lesions, recipe.patch, scales, PATCH_MIMICS, workers)
         for cycle, patch_auc in _train_patches(network, found, lesions, recipe, known["cycles"]):
@@ -133,17 +132,11 @@ def _train_on_patches(network: Any, folder: Path, recipe: Recipe, workers: int) 
     return known["auc_roc"]
 
 
-def _gather(job: Callable, numbers: range, workers: int, what: str, chunk: int = 1) -> list:
-    """Run a job for each number in worker processes, in chunks; return the results in order. Shows a progress bar."""
-    with worker_pool(workers) as pool:
-        return list(tqdm(pool.map(job, numbers, chunksize=chunk), total=len(numbers), desc=what))
-
-
 def _draw_lesions(
     number: int, side: int, pixels_mm: tuple[float, ...], mean_mimics: float, workers: int
 ) -> SyntheticLesions:
     """Draw the given number of lesions of each kind."""
-    pairs = _gather(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "lesions", 32)
+    pairs = run_jobs(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "lesions", 32)
     return SyntheticLesions(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_mimics)
 
 
@@ -181,20 +174,6 @@ def _split(found: list, lesions: SyntheticLesions, seed: int) -> tuple:
     return pixels, labels, lesions.part(few, None), held_pixels, np.stack([local for _, local in held])
 
 
-def _augment(pixels: Any, labels: Any) -> tuple:
-    """Flip an image and its local labels, vary contrast and brightness, add noise; 0 outside the breast is kept."""
-    import tensorflow as tf
-
-    pixels = pixels[..., None]
-    for axis in (0, 1):
-        if tf.random.uniform([]) < 0.5:
-            pixels, labels = tf.reverse(pixels, [axis]), tf.reverse(labels, [axis])
-    inside = tf.cast(pixels != 0, tf.float32)
-    pixels = pixels * tf.exp(tf.random.uniform([], -0.7, 0.4)) + tf.random.uniform([], -0.4, 0.4)  # 0.5 to 1.5
-    pixels += tf.random.normal(tf.shape(pixels)) * tf.random.uniform([], 0, 0.12)
-    return pixels * inside, labels
-
-
 def _batches(
     pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions, size: int, seed: int, targets: Callable
 ) -> Any:
@@ -211,7 +190,7 @@ def _batches(
         return tf.ensure_shape(x, pixels.shape[1:]), tf.ensure_shape(y, labels.shape[1:])
 
     data = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).map(image)
-    data = data.map(_augment, num_parallel_calls=2)
+    data = data.map(augment_pair, num_parallel_calls=2)
     return untuned(data.batch(size).map(lambda x, y: (x, *targets(y))).prefetch(2))
 
 

@@ -109,7 +109,7 @@ def test_an_opened_film_is_noticed(opened):
 def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeypatch, opened):
     """One woman is rendered, the data of the others are quickly learnt; none of the eight real films is opened."""
     monkeypatch.setattr(
-        pretraining, "_gather", lambda job, numbers, workers, *_: [job(number=n) for n in [0, 1, *numbers]]
+        pretraining, "run_jobs", lambda job, numbers, workers, *_: [job(number=n) for n in [0, 1, *numbers]]
     )
     for name, fake in (("woman_patches", fake_patches), ("woman_views", fake_views)):
         monkeypatch.setattr(pretraining, name, rendered_once(getattr(pretraining, name), fake))
@@ -152,7 +152,7 @@ def test_both_models_for_views_start_from_the_patches(tmp_path, monkeypatch):
         detector.get_layer("cells").set_weights([kernels[1] + 1, np.zeros(1)])
         return np.array([-1.0, 1.0]), np.array([0, 1])
 
-    monkeypatch.setattr(pretraining, "_gather", lambda job, numbers, workers, *_: [job(number=n) for n in numbers])
+    monkeypatch.setattr(pretraining, "run_jobs", lambda job, numbers, workers, *_: [job(number=n) for n in numbers])
     monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
     monkeypatch.setattr(pretraining, "woman_views", fake_views)
     monkeypatch.setattr(pretraining, "_train_patches", lambda *_: [(0, 0.5)])
@@ -178,7 +178,7 @@ def test_a_stopped_call_resumes_after_the_patches(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return np.array([-1.0, 1.0]), np.array([0, 1])
 
-    monkeypatch.setattr(pretraining, "_gather", gather)
+    monkeypatch.setattr(pretraining, "run_jobs", gather)
     monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
     monkeypatch.setattr(pretraining, "woman_views", fake_views)
     monkeypatch.setattr(pretraining, "_train_views", train_views)
@@ -212,7 +212,7 @@ def test_a_stopped_call_resumes_after_the_last_cycle_of_patches(tmp_path, monkey
             network.get_layer("cells").set_weights([kernel + k + 1, np.zeros(1)])
             yield k, 0.5 + k / 10
 
-    monkeypatch.setattr(pretraining, "_gather", lambda job, numbers, *_: [job(number=n) for n in numbers])
+    monkeypatch.setattr(pretraining, "run_jobs", lambda job, numbers, *_: [job(number=n) for n in numbers])
     monkeypatch.setattr(pretraining, "woman_patches", fake_patches)
     monkeypatch.setattr(pretraining, "woman_views", fake_views)
     monkeypatch.setattr(pretraining, "_train_patches", train_patches)
@@ -294,7 +294,9 @@ def test_image_and_labels_are_flipped_together():
     keras.utils.set_random_seed(0)
     seen = set()
     for _ in range(12):
-        varied, labels = pretraining._augment(pixels, keras.ops.convert_to_tensor(np.array([[1, 0], [0, 0]], np.int8)))
+        varied, labels = pretraining.augment_pair(
+            pixels, keras.ops.convert_to_tensor(np.array([[1, 0], [0, 0]], np.int8))
+        )
         bright = np.array(varied)[..., 0].reshape(2, 16, 2, 16).mean(axis=(1, 3))
         np.testing.assert_array_equal(np.array(labels) == 1, bright == bright.max())
         seen.add(int(np.array(labels).argmax()))

@@ -54,12 +54,12 @@ def test_only_arteries_have_a_mask_and_it_covers_them():
 
 def test_bright_parts_are_about_one():
     """Of 0 ... 100, values above 10 count; three quarters of 11 ... 100 lie below 77.75."""
-    assert lesions._bright(np.arange(101.0)) == 77.75
-    assert lesions._bright(np.zeros(4)) == 1
+    assert lesions.brightness(np.arange(101.0)) == 77.75
+    assert lesions.brightness(np.zeros(4)) == 1
     for number in range(20):
         for artery in (True, False):
             intensity = lesions.draw_lesion(number, artery, 112, PIXEL)[0].astype(float)
-            assert not intensity.any() or lesions._bright(intensity) == pytest.approx(1, abs=0.01)
+            assert not intensity.any() or lesions.brightness(intensity) == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("style", lesions.ARTERY_STYLES)
@@ -92,16 +92,16 @@ def test_walls_are_two_interrupted_lines():
 def test_threads_have_no_gaps():
     """A thread is one line, a wall is interrupted: there are no more pieces than threads, at most 7."""
     most = {}
-    for style in (lesions._threads, lesions._walls):
+    for style in (lesions.threads, lesions._walls):
         most[style] = 0
         for seed in range(20):
             canvas = Canvas((160, 256), PIXEL)
             line = straight()
-            rest = (24.0,) if style is lesions._threads else (line, np.full(len(line), 1.2))
+            rest = (24.0,) if style is lesions.threads else (line, np.full(len(line), 1.2))
             style(canvas, np.random.default_rng(seed), *rest)
             parts = cv2.connectedComponents((canvas.thickness() > 0).astype(np.uint8))[0] - 1
             most[style] = max(most[style], parts)
-    assert 1 <= most[lesions._threads] <= 7 < most[lesions._walls]
+    assert 1 <= most[lesions.threads] <= 7 < most[lesions._walls]
 
 
 @pytest.mark.parametrize("mimic", lesions.MIMICS)

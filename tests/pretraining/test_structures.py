@@ -1,0 +1,72 @@
+"""The pretext task: benign structures in patches without calcified arteries."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from bac_utils.backbones import SCALE_ATTRIBUTE, UNITS_ATTRIBUTE
+from bac_utils.pretraining import pretext
+from bac_utils.pretraining.patches import Recipe, woman_patches
+from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
+from bac_utils.pretraining.structures import KINDS, Structures, add_structures, draw_structure
+
+SIDE = 48
+
+
+def test_each_structure_is_of_its_kind_and_about_one_in_its_bright_parts():
+    for number in range(2 * len(KINDS)):
+        intensity, kind = draw_structure(number, 112, 0.3)
+        assert kind == number % len(KINDS)
+        assert intensity.shape == (112, 112) and intensity.dtype == np.float16
+        again, _ = draw_structure(number, 112, 0.3)
+        np.testing.assert_array_equal(intensity, again)
+        lit = intensity[intensity > 0.1 * intensity.max()].astype(float)
+        assert not lit.size or np.percentile(lit, 75) == pytest.approx(1, abs=0.01)
+
+
+def square(kind):
+    """One structure: a bright square of 10 x 10 pixels in the cell of row 0, column 1."""
+    intensity = np.zeros((1, SIDE, SIDE), np.float16)
+    intensity[0, 3:13, 19:29] = 1
+    return Structures(intensity, np.array([kind]))
+
+
+def test_labels_are_the_cells_of_the_structure_as_it_was_turned():
+    patch = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float16)
+    patch[patch == 0] = 0.1
+    seen = set()
+    for seed in range(40):
+        pixels, labels = add_structures(patch, square(3), np.random.default_rng(seed))
+        assert labels.shape == (3, 3, len(KINDS)) and labels.dtype == np.int8
+        assert not np.delete(labels, 3, axis=2).any()
+        changed = np.abs(pixels - patch.astype(np.float32)) > 1e-6
+        cells = changed.reshape(3, 16, 3, 16).sum(axis=(1, 3))
+        np.testing.assert_array_equal(labels[..., 3], cells > 0)
+        seen |= {tuple(place) for place in np.argwhere(labels[..., 3])}
+    assert seen == {(0, 1), (1, 0), (1, 2), (2, 1)}  # the middles of the four edges
+
+
+def test_a_structure_outside_the_breast_leaves_neither_pixels_nor_labels():
+    pixels, labels = add_structures(np.zeros((SIDE, SIDE), np.float16), square(0), np.random.default_rng(1))
+    assert not pixels.any() and not labels.any()
+
+
+def test_no_patch_shows_a_calcified_artery():
+    recipe = Recipe(bac_share=0.0, heights=(384,), patch=SIDE, patches=2)
+    for number in (pretext.FIRST_WOMAN, pretext.FIRST_WOMAN + 1):
+        patches, labels = woman_patches(number, recipe)
+        assert len(patches) and not labels.any()
+
+
+def test_the_weights_have_no_head_and_their_recipe_lies_beside_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(pretext, "run_jobs", lambda job, numbers, *_: [job(number) for number in numbers])
+    recipe = PretextRecipe(women=2, rows=384, patch=SIDE, patches=4, structures=4 * len(KINDS), epochs=1)
+    output = tmp_path / "structures.weights.h5"
+    found = pretrain_structures(output, recipe)
+    assert list(found) == list(KINDS)
+    with h5py.File(output) as file:
+        assert file.attrs[SCALE_ATTRIBUTE] == 1 and UNITS_ATTRIBUTE not in file.attrs
+    note = json.loads((tmp_path / "structures.json").read_text(encoding="utf-8"))
+    assert note["made_with"]["women"] == 2 and note["held_out_auc_roc"].keys() == KINDS.keys()
