@@ -7,12 +7,17 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from bac_utils.detector import Detector, OperatingPoint, save_point
+from bac_utils.heatmaps import Explainer, default_heatmap, usable_forms
 from bac_utils.model import build_model, load_model, predict_scores
-from bac_utils.settings import Augmentation
+from bac_utils.preprocess import Prepared
+from bac_utils.settings import HEADS, Augmentation
+from bac_utils.training import continue_from
 from bac_utils.training import fit as training
-from bac_utils.training.fit import HISTORY, _validator, fit_model
+from bac_utils.training.fit import CONTINUED, HISTORY, _validator, fit_model
 
 NUMBERS = [name for name in HISTORY if name != "seconds"]
 
@@ -160,3 +165,41 @@ def test_divergence_is_an_error(tiny_settings, tiny_views, tmp_path):
     object.__setattr__(settings, "learning_rate", 1e30)  # bypasses the check of the settings
     with pytest.raises(FloatingPointError, match=r"epoch \d: the training has diverged at learning_rate 1e\+30"):
         fit(settings, tiny_views, tmp_path)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_each_head_trains_explains_measures_and_loads(head, tiny_settings, tiny_views, tmp_path):
+    settings = replace(tiny_settings, head=head, epochs=1)
+    model, history = fit(settings, tiny_views, tmp_path)
+    assert len(history) == 1 and np.isfinite(history["val_loss"]).all()
+    forms = usable_forms(model)
+    assert ("local-logits" in forms) == (head == "local") and {"grad-cam++", "layer-cam"} <= set(forms)
+    pixels = tiny_views[0][14].astype(np.float32)
+    view = Prepared(pixels, (1.0, 1.0), (0, 64, 0, 32), (0, 64, 0, 32), False, (64, 32))
+    logits, heats = Explainer(model, forms)(pixels[None, ..., None])
+    for form in forms:
+        grid = (8, 4) if form == "layer-cam" else (4, 2)  # the last convolution, 1/16 of the rows, and one before
+        assert heats[form].shape == (1, *grid) and 0 <= heats[form].min() <= heats[form].max() <= 1
+    save_point(tmp_path, OperatingPoint(1e-9, default_heatmap(model)[1]))  # every view is BAC+, so that it is measured
+    found = Detector(tmp_path).quantify(view)
+    assert found["score"] == pytest.approx(expit(logits[0]), rel=1e-4) and found["bac"] == 1
+    assert {"bac_area_mm2", "measured_length_mm", "severity"} <= set(found)
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        loaded.predict_on_batch(pixels[None, ..., None]), model.predict_on_batch(pixels[None, ..., None])
+    )
+
+
+def test_a_detector_goes_on_at_its_own_resolution(finished, tiny_settings, tiny_views, tmp_path):
+    path = finished[0] / "model.keras"
+    other = replace(tiny_settings, input_shape=(96, 64), view_pixel_mm=1.0, epochs=9)
+    settings = continue_from(other, {"epochs": None, "learning_rate": 2e-3, "input_shape": None}, path, 2.5)
+    assert (settings.input_shape, settings.view_pixel_mm, settings.weights) == ((64, 32), 2.5, str(path))
+    assert (settings.epochs, settings.learning_rate) == (CONTINUED["epochs"], other.learning_rate)
+    pixels, labels = sets(tiny_views)[1]
+    scores = predict_scores(build_model(settings), pixels, 8)
+    np.testing.assert_allclose(scores, predict_scores(load_model(path), pixels, 8), rtol=1e-6)
+    _, history = fit(settings, tiny_views, tmp_path)
+    assert len(history) == 3 and history["learning_rate"][0] == other.learning_rate
+    with pytest.raises(ValueError, match=r"view_pixel_mm: got 1.0, must be 2.5, that of the detector"):
+        continue_from(other, {"view_pixel_mm": 1.0}, path, 2.5)
