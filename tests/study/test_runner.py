@@ -144,6 +144,16 @@ def test_weights_are_looked_for_where_the_command_runs(tmp_path, monkeypatch):
     }
 
 
+def test_missing_imagenet_weights_are_noticed_before_any_work(tmp_path, notebooks, monkeypatch):
+    def fails(**given):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr("keras.applications.VGG16", fails)
+    with pytest.raises(ConnectionError, match=r"ImageNet weights of VGG16 .*-p weights PATH.*-p weights none"):
+        runner.run_notebooks(tmp_path / "run", "paper", notebooks=notebooks)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_changed_table_is_reported_and_prepared_views_are_kept(tmp_path, notebooks):
     """A row is removed from the user's table: the run is refused, and --overwrite keeps the prepared views."""
     rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
