@@ -33,6 +33,8 @@ MIN_LENGTHS, MIN_WOMEN = 10, 5
 standard error of a rho of 0.8 is 0.43 on Fisher's scale with 10 views, which leaves 0.58 to 0.91."""
 THRESHOLDS = tuple(k / 10 for k in range(1, 10))
 """Values of Th to choose from."""
+MOST_WITHOUT_BAC = 40
+"""Most views without BAC whose lengths are measured; a detector that calls more of them BAC+ would take too long."""
 SPACING = ["spacing_row_mm", "spacing_column_mm"]
 
 
@@ -330,12 +332,22 @@ def _explain(explain: Any, pixels: Any, table: pd.DataFrame, threshold: float) -
 def _measure_lengths(
     heats: dict, scores: pd.Series, pixels: Any, table: pd.DataFrame, points: list[Any]
 ) -> pd.DataFrame:
-    """Return the measured length in mm of each view (row) at the Th of each operating point; 0 if none was found."""
+    """Return the measured length in mm of each view (row) at the Th of each operating point; 0 if none was found.
+
+    Of the views without BAC that are classified as BAC+, at most `MOST_WITHOUT_BAC`, evenly spaced in the table, are
+    measured; the others get their mean.
+    """
     lengths = pd.DataFrame(0.0, table.index, [point.heatmap_threshold for point in points])
     called = table[scores[table.index] >= points[0].threshold]
+    without = called.index[called["bac_length_mm"] == 0]
+    chosen = without[np.linspace(0, len(without) - 1, min(len(without), MOST_WITHOUT_BAC)).round().astype(int)]
+    left_out = without.difference(chosen)
+    called = called.drop(left_out)
     for i, *spacing in tqdm(called[SPACING].itertuples(), "measuring lengths", len(called), unit="view"):
         view, spacing = np.asarray(pixels[i], np.float32), tuple(spacing)
         lines = find_lines(view, spacing)
         found = (point.measure(scores[i], heats[i][point.heatmap], view, spacing, lines) for point in points)
         lengths.loc[i] = [finding.length_mm or 0.0 for finding in found]
+    if len(left_out):
+        lengths.loc[left_out] = lengths.loc[chosen].mean().to_numpy()
     return lengths

@@ -1,7 +1,8 @@
 """What does the demo's own training teach, and how much do its results vary? See docs/evidence.md.
 
 Repeats the demo's cohort, training, detection and quantification, without the notebooks on them, for several seeds (of
-women, weights and order) and several starts of the network. All starts of a seed use the same images. Nothing is selected by the results.
+women, weights and order) and several starts of the network. All starts of a seed use the same images. Nothing is
+selected by the results.
 
     .venv/bin/python benchmarks/demo_seeds.py OUTPUT [--seeds 5] [--first 2023] [--starts structures ...]
 
@@ -30,6 +31,8 @@ from bac_utils.study.runner import NOTEBOOKS
 from bac_utils.training import fit_model
 from bac_utils.views_table import read_views
 
+LEAST_SKILL = 0.3
+"""AUC-PR on the validation set below which a network has not learned, so that its heatmaps are not measured."""
 STARTS = {
     "structures": {"weights": "structures"},
     "none": {"weights": "none"},
@@ -60,6 +63,11 @@ def measure(settings: Settings, prepared: PreparedViews, sets: dict, measured: P
     scores = {name: predict_scores(model, data[name][0], settings.batch_size) for name in ("validation", "test")}
     point = OperatingPoint(choose_threshold(truth, scores["validation"]), 0.5, pixel_mm=settings.view_pixel_mm)
     test = detection_metrics(data["test"][1], scores["test"], point.threshold)
+    row = {"before": before, "after": history["val_auc_pr"].max(), "AUC-ROC": test["auc_roc"], "AUC-PR": test["auc_pr"]}
+    row |= {"precision": test["precision"], "recall": test["recall"], "F1": test["f1"], "rho": None}
+    row |= {"heatmap": "", "Th": None, "minutes": history["seconds"].sum() / 60}
+    if row["after"] < LEAST_SKILL:
+        return row
     explain = Explainer(model, usable_forms(model))
     table = prepared.table[sets["validation"]].assign(score=scores["validation"])
     choice = choose_heatmap(explain, prepared.pixels, table, point, None, None, default_heatmap(model))
@@ -69,9 +77,7 @@ def measure(settings: Settings, prepared: PreparedViews, sets: dict, measured: P
     areas = measure_areas(heats, choice.form, choice.threshold, called, measured.pixels, spacings)
     women = measured.table["patient_id"]
     rho = correlate(areas, measured.table["bac_length_mm"], women, samples=20, seed=settings.seed)["spearman_rho"]
-    row = {"before": before, "after": history["val_auc_pr"].max(), "AUC-ROC": test["auc_roc"], "AUC-PR": test["auc_pr"]}
-    row |= {"precision": test["precision"], "recall": test["recall"], "F1": test["f1"], "rho": rho}
-    return row | {"heatmap": choice.form, "Th": choice.threshold, "minutes": history["seconds"].sum() / 60}
+    return row | {"rho": rho, "heatmap": choice.form, "Th": choice.threshold}
 
 
 def main() -> None:

@@ -306,3 +306,17 @@ def test_a_check_is_complete_or_null():
 
 def test_the_paper_th_can_be_chosen():
     assert PAPER_HEATMAP_THRESHOLD in THRESHOLDS and DEFAULT_HEATMAP_THRESHOLD in THRESHOLDS
+
+
+def test_of_many_false_positives_some_are_measured(monkeypatch):
+    monkeypatch.setattr(heatmap_choice, "MOST_WITHOUT_BAC", 2)
+    measured = []
+    monkeypatch.setattr(heatmap_choice, "find_lines", lambda view, spacing: measured.append(view[0]))
+    table = pd.DataFrame({"bac_length_mm": [0.0] * 5 + [7.0], **SPACING}, index=list("abcdef"))
+    heats = {row: {"form": 10.0 * k} for k, row in enumerate(table.index)}
+    pixels, scores = {row: [k] for k, row in enumerate(table.index)}, pd.Series(1.0, table.index)
+    point = SimpleNamespace(heatmap="form", heatmap_threshold=0.5, threshold=0.5)
+    point.measure = lambda score, heat, *others: SimpleNamespace(length_mm=heat)
+    found = heatmap_choice._measure_lengths(heats, scores, pixels, table, [point])
+    assert measured == [0, 4, 5]  # the first and the last without BAC, and the one with BAC
+    assert found[0.5].tolist() == [0, 20, 20, 20, 40, 50]  # (0 + 40) / 2 for those left out
