@@ -63,7 +63,7 @@ def main() -> None:
         settings = continue_from(preset("demo", seed=seed), {}, path, point.pixel_mm)
         pixels, labels = archive(seed, options.women, settings.input_shape, point.pixel_mm)
         ends = 2 * np.floor(np.cumsum([0, *SHARES.values()]) * options.women + 1e-6).astype(int)
-        parts = zip(SHARES, ends, ends[1:], strict=True)
+        parts = zip(SHARES, ends[:-1], ends[1:], strict=True)
         data = {name: (pixels[start:end], labels[start:end]) for name, start, end in parts}
         views, truth = data["test"]
         model = build_model(settings)
