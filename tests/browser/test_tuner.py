@@ -119,7 +119,8 @@ def test_the_papers_button_leaves_th(tuner, root):
     page.locator(".bac-keep").click()
     expect(page.locator(".bac-status")).to_contain_text("saved in kept_thresholds.json")
     kept = json.loads((run / "kept_thresholds.json").read_text(encoding="utf-8"))
-    assert (kept["rule"], kept["heatmap_threshold"], kept["heatmap"]) == ("paper", 0.8, "local-logits")
+    form = json.loads((run / "operating_point.json").read_text(encoding="utf-8"))["heatmap"]
+    assert (kept["rule"], kept["heatmap_threshold"], kept["heatmap"]) == ("paper", 0.8, form)
     exact = thresholds_by_rule(views(root, "validation"), 10, 0)["paper"].threshold
     assert kept["threshold"] == exact  # and not rounded to a step of the slider
 
