@@ -335,7 +335,7 @@ def _intervals(predictions: pd.DataFrame, threshold: float, draws: np.ndarray) -
             continue
         value, drawn = values[name], draws[:, METRICS.index(name)]
         if name == "auc_roc":
-            found[name] = _auc_roc_interval(value, drawn, rows["recall"], rows["specificity"])
+            found[name] = auc_roc_interval(value, drawn, rows["recall"], rows["specificity"])
             continue
         if name == "f1":
             value, drawn = value / (2 - value), drawn / (2 - drawn)
@@ -349,7 +349,7 @@ def _intervals(predictions: pd.DataFrame, threshold: float, draws: np.ndarray) -
     return found
 
 
-def _auc_roc_interval(auc: float, draws: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> list[float]:
+def auc_roc_interval(auc: float, draws: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> list[float]:
     """Return the interval of the AUC-ROC, given draws and the numbers of BAC+ and BAC- views of each woman.
 
     The effective number of BAC+ views follows from the variance for independent views, that of BAC- views from the same

@@ -26,13 +26,11 @@ from bac_utils.cohort import (
     split_counts,
     women_table,
 )
-from bac_utils.detection import by_woman, detection_intervals, detection_metrics, detection_table
+from bac_utils.detection import auc_roc_interval, by_woman, detection_intervals, detection_metrics, detection_table
 from bac_utils.run_folder import results_table, versions
 from bac_utils.settings import PUBLISHED, Settings
 from bac_utils.statistics import (
     LEAST_WOMEN,
-    auc_interval,
-    auc_variance,
     correlation_interval,
     effective_size,
     finite_or_none,
@@ -240,9 +238,7 @@ def _area_interval(
     """Return the interval of an area, given draws and the numbers of BAC+ and BAC- views of each woman."""
     if name == "auc_pr":
         return share_interval(area, effective_size(area * (1 - area), draws, positives), ("wilson",))
-    bac, others = positives.sum(), negatives.sum()
-    size = effective_size(auc_variance(area, bac, others) * bac, draws, positives)
-    return auc_interval(area, size, max(others * size / bac, others**2 / (negatives**2).sum()))
+    return auc_roc_interval(area, draws, positives, negatives)
 
 
 def pooled_correlation(quantified: pd.DataFrame, samples: int, seed: int) -> dict:
