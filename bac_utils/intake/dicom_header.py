@@ -127,7 +127,7 @@ def _check_kind(header: pydicom.Dataset) -> None:
     breast = word(header, "BodyPartExamined") == "BREAST"
     if not (
         modality == "MG"
-        or (modality == "" and sop_class in MAMMOGRAPHY_CLASSES)
+        or (modality in ("", "OT") and sop_class in MAMMOGRAPHY_CLASSES)
         or (modality in ("", "CR", "DX", "OT") and breast)
     ):
         raise Skip("not_mammography", "neither the modality nor the SOP class is mammography")

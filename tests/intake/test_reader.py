@@ -14,7 +14,7 @@ import tifffile
 from mammogram_files import NO_TAGS, VALUES, reason, write
 from PIL import Image
 from pydicom.data import get_testdata_file
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage
 
 from bac_utils.intake import mammogram, reader
 from bac_utils.intake.mammogram import REASONS, Skip
@@ -31,6 +31,13 @@ def test_other_files(tmp_path):
         assert reason(tmp_path / name) == "not_an_image"
     for name in ("reportsi.dcm", "rtplan.dcm", "CT_small.dcm", "test-SR.dcm", "waveform_ecg.dcm"):
         assert reason(get_testdata_file(name, download=False)) == "not_mammography"
+
+
+def test_a_mammography_sop_class_makes_up_for_a_vague_modality(dicom):
+    for modality in ("", "OT"):
+        assert read_mammogram(dicom(Modality=modality)).view == "CC"
+        assert reason(dicom(Modality=modality, SOPClassUID=SecondaryCaptureImageStorage)) == "not_mammography"
+    assert reason(dicom(Modality="CR")) == "not_mammography"
 
 
 def test_limits(dicom, monkeypatch, tmp_path):
