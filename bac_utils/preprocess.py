@@ -2,8 +2,9 @@
 
 The steps are those of Mobini et al. 2023 (Preprocessing): Otsu's threshold, the smallest rectangle around the breast, a
 fixed matrix, and normalisation of the pixels of the breast only. The breast is the largest component above Otsu's
-threshold. Three additions make this work on real archives: bright film edges are excluded, thin links to labels and
-edges are cut, and a second, lower threshold includes the faint skin zone.
+threshold. Additions make this work on real archives: a bright frame around a digitised film and blacked-out labels are
+removed first (`intake.film_frame`), bright film edges are excluded, thin links to labels and edges are cut, and a
+second, lower threshold includes the faint skin zone.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 
+from bac_utils.intake.film_frame import fill_blanks, find_film, rim
 from bac_utils.intake.mammogram import Mammogram, Skip
 
 # Lengths are shares of the longer side of the image. Design assumptions, tested on film and on simulated views.
@@ -245,6 +247,10 @@ def _find(pixels: np.ndarray) -> np.ndarray:
     step = min(-(-max(pixels.shape) // WORKING_SIZE), *pixels.shape)
     rows, columns = (n // step for n in pixels.shape)
     sharp = cv2.resize(pixels[: rows * step, : columns * step], (columns, rows), interpolation=cv2.INTER_AREA)
+    film = find_film(sharp)
+    if film is not None:
+        return _find_inside(pixels, film, step)
+    sharp = fill_blanks(sharp)
     low, high = np.percentile(sharp, [1, 99])
     if not high > low:
         raise Skip("no_breast", "the image has no contrast")
@@ -272,15 +278,25 @@ def _find(pixels: np.ndarray) -> np.ndarray:
         extent = breast.sum() / max(1, breast.any(axis=1).sum() * breast.any(axis=0).sum())
         if extent <= LARGEST_EXTENT:
             break
-    rim = np.concatenate([breast[0], breast[-1], breast[:, 0], breast[:, -1]])
     if breast.mean() < SMALLEST_SHARE:
         raise Skip("no_breast", f"the largest bright region covers {breast.mean():.1%} of the image")
-    if rim.mean() > LARGEST_RIM_SHARE:
+    if rim(breast).mean() > LARGEST_RIM_SHARE:
         raise Skip("no_breast", "a bright region fills the image's rim: background, or the polarity is wrong")
     size = (columns * step, rows * step)
     whole = cv2.resize(breast * np.uint8(255), size, interpolation=cv2.INTER_LINEAR)
     rest = (pixels.shape[0] - size[1], pixels.shape[1] - size[0])
     return cv2.copyMakeBorder(whole, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE) > 127
+
+
+def _find_inside(pixels: np.ndarray, film: np.ndarray, step: int) -> np.ndarray:
+    """Find the breast on the film, a mask that is coarser by `step`: crop, make the frame dark, and paste back."""
+    rows, columns = np.flatnonzero(film.any(axis=1)), np.flatnonzero(film.any(axis=0))
+    part = slice(rows[0] * step, (rows[-1] + 1) * step), slice(columns[0] * step, (columns[-1] + 1) * step)
+    film = film[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].repeat(step, axis=0).repeat(step, axis=1)
+    inside = pixels[part]
+    mask = np.zeros(pixels.shape, bool)
+    mask[part] = _find(np.where(film, inside, np.percentile(inside[film], 5))) & film
+    return mask
 
 
 def _component(grey: np.ndarray, threshold: float, otsu: float) -> np.ndarray:

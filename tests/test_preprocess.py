@@ -163,6 +163,96 @@ def test_not_finite_pixels_are_background():
     assert np.isfinite(prepare(Mammogram(image), (96, 48)).pixels).all()
 
 
+def framed(image, widths=(0.05, 0.05, 0.05, 0.05), angle=0.0, level=4000.0, slope=0.0, step=0.0, marks=False):
+    """Set an image into a bright frame, as of a film that was digitised on a white ground.
+
+    Args:
+        image: (rows, columns).
+        widths: Of the frame at the top, bottom, left and right, as shares of the longer side.
+        angle: Of the film in its frame, degrees.
+        level: Grey level of the frame.
+        slope: Share of the grey level that is lost from the upper left to the lower right corner.
+        step: Width of a grey rim around the film, as a share of the longer side.
+        marks: Whether the frame has notches, and labels at its inner edge.
+
+    Returns:
+        The framed image; a function that moves an image or mask to its place there; and the film, bool.
+    """
+    (height, width), size = image.shape, max(image.shape)
+    top, bottom, left, right = (round(share * size) for share in widths)
+    rows, columns = height + top + bottom, width + left + right
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+    matrix[:, 2] += left, top
+    y, x = np.mgrid[:rows, :columns]
+    result = (level * (1 - slope * (x / columns + y / rows) / 2)).astype(np.float32)
+
+    def move(part):
+        return cv2.warpAffine(part.astype(np.float32), matrix, (columns, rows))
+
+    film = move(np.ones(image.shape)) > 0.999
+    grey = 2 * round(step * size) + 1
+    result[cv2.dilate(film.astype(np.uint8), np.ones((grey, grey))) > film] = 0.45 * level
+    result[film] = move(image)[film]
+    if marks:
+        result[: top // 2, columns // 2 : columns // 2 + columns // 12] = 0
+        result[rows // 3 : rows // 3 + rows // 15, columns - right // 2 :] = 0
+        result[top : top + height // 30, columns // 2 : columns // 2 + columns // 8] = level
+        result[rows // 2 : rows // 2 + rows // 12, columns - right - columns // 25 :] = level
+    return result, move, film
+
+
+FRAMES = {
+    "narrow": {"widths": (0.02,) * 4},
+    "usual": {},
+    "wide": {"widths": (0.1,) * 4},
+    "unequal": {"widths": (0.02, 0.07, 0.03, 0.05)},
+    "three sides": {"widths": (0.05, 0.05, 0, 0.05)},
+    "three wide sides": {"widths": (0.1, 0.03, 0, 0.08)},
+    "rotated": {"angle": 1.0},
+    "rotated the other way": {"angle": -2.0, "widths": (0.06,) * 4},
+    "uneven": {"slope": 0.4},
+    "brighter than the label": {"level": 8000.0},
+    "notches and labels": {"marks": True},
+    "grey step": {"step": 0.02},
+}
+
+
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES.keys())
+def test_a_bright_frame_around_the_film_is_left_out(frame, view):
+    image, _ = synthetic((900, 700), view, background=150.0)
+    image += np.random.default_rng(1).normal(0, 20, image.shape)
+    scan, move, film = framed(image, **frame)
+    mask = find_breast(scan)
+    assert overlap(mask, move(find_breast(image)) > 0.5) > 0.97
+    assert not (mask & ~film).any()
+    rows, columns = np.flatnonzero(film.any(axis=1)), np.flatnonzero(film.any(axis=0))
+    left = prepare(Mammogram(scan), (256, 128))
+    r0, r1, c0, c1 = left.box
+    assert rows[0] <= r0 < r1 <= rows[-1] + 1 and columns[0] <= c0 < c1 <= columns[-1] + 1
+    right = prepare(Mammogram(np.ascontiguousarray(scan[:, ::-1])), (256, 128))
+    assert not left.flipped and right.flipped
+    np.testing.assert_array_equal(left.pixels, right.pixels)
+    assert right.box == (r0, r1, scan.shape[1] - c1, scan.shape[1] - c0)
+
+
+def test_muscle_as_bright_as_the_frame_is_refused():
+    image, _ = synthetic((900, 700), "MLO", background=150.0)
+    image[:, :200] = 4000
+    with pytest.raises(Skip, match="no_breast: the breast cannot be separated from a bright frame"):
+        find_breast(framed(image)[0])
+
+
+def test_a_blacked_out_label_is_not_the_background():
+    image, truth = synthetic((900, 700), "MLO", background=600.0)
+    image[truth] += 600
+    image[:, 560:] += 300  # glow
+    expected = find_breast(image)
+    assert overlap(expected, truth) > 0.96
+    image[500:700, 600:660] = 0
+    assert overlap(find_breast(image), expected) > 0.98
+
+
 def inverted():
     image, _ = synthetic((480, 400))
     return image.max() - image
@@ -184,6 +274,11 @@ NOTHING = {
     "only a label": lambda: letters((900, 700)) * 4000,
     "no finite pixel": lambda: np.full((480, 400), np.nan),
     "wrong polarity": inverted,
+    "wrong polarity in a frame": lambda: framed(inverted())[0],
+    "noise in a frame": lambda: framed(np.random.default_rng(0).random((480, 400)), level=3.0)[0],
+    "blank field in a frame": lambda: framed(np.full((480, 400), 200.0))[0],
+    "black field in a frame": lambda: framed(np.zeros((480, 400)))[0],
+    "bright field in a frame": lambda: framed(np.full((480, 400), 2500.0))[0],
     "one pixel": lambda: np.ones((1, 1)),
     "one row": lambda: np.arange(300.0)[None],
 }

@@ -128,7 +128,7 @@ def _check_kind(header: pydicom.Dataset) -> None:
     if not (
         modality == "MG"
         or (modality in ("", "OT") and sop_class in MAMMOGRAPHY_CLASSES)
-        or (modality in ("", "CR", "DX", "OT") and breast)
+        or (modality in ("", "CR", "DX", "OT", "RG") and breast)
     ):
         raise Skip("not_mammography", "neither the modality nor the SOP class is mammography")
     if sop_class in UID_dictionary and sop_class not in (*MAMMOGRAPHY_CLASSES, *OTHER_CLASSES):
