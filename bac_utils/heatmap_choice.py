@@ -3,8 +3,9 @@
 Spearman's rho of the heatmap's area and the reference length ignores the scale: a low Th can rank views well and yet
 trace arteries of half a metre in a breast without BAC. The rule therefore has two steps:
 
-1. The form is the one with the largest rho over the views of BAC+ women. The values of Th are kept whose rho is within
-   one standard error of it (one-standard-error rule; Breiman et al., Classification and Regression Trees, 1984).
+1. The form is the model's default if its largest rho over the views of BAC+ women is within one standard error of that
+   of the best form, else the best one (one-standard-error rule; Breiman et al., Classification and Regression Trees,
+   1984). By the same rule, the values of Th are kept whose rho is within one standard error of the form's largest.
 2. Of these, the Th with the smallest error of the measured length in mm is chosen. Views without BAC count, and have as
    much weight as those with BAC. Lengths are measured by `OperatingPoint.measure`, as everywhere.
 
@@ -153,7 +154,7 @@ def choose_heatmap(
         point: The `detector.OperatingPoint`, with its detection threshold.
         form: Requested form, or None.
         threshold: Requested Th, or None. It need not be one of `THRESHOLDS`.
-        default: The model's own form and Th, used with too few lengths.
+        default: The model's own form and Th. The form is preferred; both are used with too few lengths.
 
     Returns:
         The choice. Among equals, the first form and the Th closest to 0.5 are taken.
@@ -178,15 +179,17 @@ def choose_heatmap(
     ths = THRESHOLDS if threshold is None else sorted({*THRESHOLDS, threshold})
     rho = rho_by_threshold(heats, calls, pixels, compared, ths)
     tried = rho.loc[list(THRESHOLDS) if threshold is None else [threshold], [form] if form else list(rho)]
-    form = str(tried.max().idxmax())
+    best = tried.max()
+    near = within_one_error(best, compared["patient_id"].nunique())
+    form = default[0] if default[0] in near else str(best.idxmax())
     kept = within_one_error(tried[form], len(compared))
     spaced = table[table[SPACING].notna().all(axis=1)]
     points = [replace(point, heatmap=form, heatmap_threshold=th) for th in kept]
     lengths = _measure_lengths(heats, scores, pixels, spaced, points)
     errors = length_errors(lengths, spaced["bac_length_mm"])
-    best = min(kept, key=lambda th: (errors[th], abs(th - 0.5)))
-    checked = check_lengths(lengths[best], spaced["bac_length_mm"], spaced["patient_id"])
-    return HeatmapChoice(form, best, "given" if given else "validation", "", rho, errors, checked)
+    th = min(kept, key=lambda th: (errors[th], abs(th - 0.5)))
+    checked = check_lengths(lengths[th], spaced["bac_length_mm"], spaced["patient_id"])
+    return HeatmapChoice(form, th, "given" if given else "validation", "", rho, errors, checked)
 
 
 def too_few_lengths(table: pd.DataFrame) -> str:
@@ -238,23 +241,23 @@ def rho_by_threshold(
     return pd.DataFrame(rho.to_numpy().reshape(len(forms), -1).T, list(thresholds), forms)
 
 
-def within_one_error(rho: pd.Series, views: int) -> list[float]:
-    """Return the values of Th whose rho is within one standard error of the largest.
+def within_one_error(rho: pd.Series, number: int) -> list:
+    """Return the values of Th, or the forms, whose rho is within one standard error of the largest.
 
     On Fisher's scale, atanh(rho), the standard error is sqrt((1 + rho^2 / 2) / (n - 3)) (Bonett & Wright, Psychometrika
-    65:23, 2000). n is the number of views. Views of a woman are not independent, which makes the true error larger; but
-    all values are compared on the same views, which makes the error of their differences smaller.
+    65:23, 2000). For forms, n is the number of women, as the views of a woman are not independent. For the values of Th
+    of one form, whose areas are closely related and differ by less than that, n is the number of views.
 
     Args:
-        rho: By Th (the index).
-        views: Number of views behind each rho, at least 4.
+        rho: By Th or form (the index).
+        number: Number of women or views behind each rho; fewer than 4 count as 4.
 
     Returns:
-        Values of Th in the order of the index.
+        Values of the index, in its order.
     """
     best = float(rho.max())
-    lowest = np.arctanh(np.clip(best, 1e-9 - 1, 1 - 1e-9)) - np.sqrt((1 + best**2 / 2) / (views - 3))
-    return [float(th) for th in rho.index[rho >= min(best, np.tanh(lowest))]]
+    lowest = np.arctanh(np.clip(best, 1e-9 - 1, 1 - 1e-9)) - np.sqrt((1 + best**2 / 2) / max(number - 3, 1))
+    return rho.index[rho >= min(best, np.tanh(lowest))].tolist()
 
 
 def length_errors(measured: pd.DataFrame, reference: pd.Series) -> pd.Series:

@@ -7,9 +7,9 @@
 | `layer-cam` | the same with LayerCAM, also of the last convolution of twice the resolution | the view's score |
 | `per-image-maximum` | Grad-CAM++ over its per-image maximum, as in the paper | none: every view reaches 1 |
 
-All forms except the paper's are averaged with those of the view's mirror image (flipped upside down). LayerCAM (Jiang
-et al., IEEE Transactions on Image Processing 30:5875, 2021) weights each pixel of a map by its positive gradient; the
-maps of several layers are scaled and combined by their maximum.
+As the score does (`model.predict_scores`), all forms except the paper's average a view and its mirror image. LayerCAM
+(Jiang et al., IEEE Transactions on Image Processing 30:5875, 2021) weights each pixel of a map by its positive
+gradient; the maps of several layers are scaled and combined by their maximum.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from bac_utils.backbones import CONVOLUTIONS
 from bac_utils.gradcam import GradCamPlusPlus, scale_maps
+from bac_utils.model import mirrored
 from bac_utils.quantify import common_spacings, heatmap_area
 from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps
 from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMAP_THRESHOLD
@@ -71,9 +72,9 @@ class Explainer:
             views: (N, H, W, 1).
 
         Returns:
-            Logits of the unflipped views, float32 (N,), and the heatmaps of each form, float32 (N, h, w) in [0, 1], on
-            the grid of the last convolution (`layer-cam`: twice its rows and columns). A heatmap covers the whole view.
-            Its values are rounded to float16, as they are stored in a run's folder.
+            Logits, float32 (N,), as in `model.predict_scores`, and the heatmaps of each form, float32 (N, h, w) in
+            [0, 1], on the grid of the last convolution (`layer-cam`: twice its rows and columns). A heatmap covers the
+            whole view. Its values are rounded to float16, as they are stored in a run's folder.
 
         Raises:
             ValueError: The shape of the views is not that of the model's input.
@@ -89,7 +90,7 @@ class Explainer:
             logits, heat[PER_IMAGE], mean = _both_ways(self._per_image, views)
             heat[GRADCAM] = mean * expit(logits)[:, None, None]
         elif PER_IMAGE in self.forms:
-            logits, heat[PER_IMAGE] = self._per_image(views)
+            logits, heat[PER_IMAGE], _ = _both_ways(self._per_image, views)
         if self._layercam is not None:
             logits, _, mean = _both_ways(self._layercam, views)
             heat[LAYERCAM] = mean * expit(logits)[:, None, None]
@@ -112,15 +113,15 @@ def usable_forms(model: keras.Model) -> tuple[str, ...]:
 
 
 def _both_ways(look: Any, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the logits of the views, their maps, and the mean of these maps and those of the mirror images.
+    """Return the mean logits of the views and their mirror images, the maps of the views, and the mean of both maps.
 
     Each view is processed together with its mirror image: TensorFlow distributes a batch over the cores, and a single
     view of 768 x 384 took 2.4 times as long as each of two.
     """
-    pairs = [look(np.stack([view, view[::-1]])) for view in views]
-    logits = np.array([found[0] for found, _ in pairs], np.float32)
-    plain, mirrored = (np.stack([maps[k] for _, maps in pairs]) for k in (0, 1))
-    return logits, plain, (plain + mirrored[:, ::-1]) / 2
+    pairs = [look(np.concatenate([view, mirrored(view)])) for view in views[:, None]]
+    logits = np.array([found.mean() for found, _ in pairs], np.float32)
+    plain, other = (np.stack([maps[k] for _, maps in pairs]) for k in (0, 1))
+    return logits, plain, (plain + mirrored(other)) / 2
 
 
 def _local_logits(model: keras.Model) -> Any:

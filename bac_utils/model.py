@@ -151,7 +151,10 @@ def load_model(path: str | Path) -> keras.Model:
 
 
 def predict_scores(model: keras.Model, pixels: Any, batch_size: int) -> np.ndarray:
-    """Score prepared views.
+    """Score prepared views: the sigmoid of the mean of the logits of a view and of its mirror image.
+
+    The mirror image shows the breast upside down, as augmentation does in training. Its logit should be the same; where
+    it is not, the mean is the steadier score (Simonyan & Zisserman, ICLR 2015, section 3.2, average the probabilities).
 
     Args:
         model: A detector.
@@ -159,15 +162,20 @@ def predict_scores(model: keras.Model, pixels: Any, batch_size: int) -> np.ndarr
         batch_size: Views at a time.
 
     Returns:
-        Sigmoid of the logits, float64 (N,), in the order of the views.
+        Scores, float64 (N,), in the order of the views.
 
     Raises:
         ValueError: The shape of the views is not that of the model's input.
     """
     check_pixels("pixels", pixels, model)
     data = tqdm(batches(pixels, batch_size), "scoring", unit="batch")
-    logits = np.concatenate([model.predict_on_batch(views)[:, 0] for views in data])
-    return expit(logits.astype(np.float64))
+    pairs = ((model.predict_on_batch(views), model.predict_on_batch(mirrored(views))) for views in data)
+    return expit(np.concatenate([(plain[:, 0] + other[:, 0]) / 2 for plain, other in pairs]).astype(np.float64))
+
+
+def mirrored(maps: np.ndarray) -> np.ndarray:
+    """Return mirror images of views or maps, (N, rows, ...): upside down, with the chest wall still on the left."""
+    return maps[:, ::-1]
 
 
 def check_pixels(name: str, pixels: Any, model: keras.Model) -> None:

@@ -151,6 +151,30 @@ def test_a_th_that_invents_arteries_loses(cohort):
     assert shown.loc[0.5].tolist() == [0.99, 8.25] and shown.loc[0.9].isna().tolist() == [False, True]
 
 
+class TwoForms(Explain):
+    """The order of the areas of `grad-cam++` is closer to that of the lengths than the order of `local-logits`."""
+
+    def __call__(self, views):
+        logits, heats = super().__call__(views)
+        heat = heats["local-logits"]
+        return logits, {"local-logits": np.where(heat > 0.35, heat, 0), "grad-cam++": heat}
+
+
+@pytest.mark.parametrize("default", ["local-logits", "grad-cam++"])
+def test_the_default_form_is_preferred_within_one_standard_error(cohort, default):
+    explain, pixels, table = cohort
+    choice = choose_heatmap(TwoForms(explain.scores), pixels, table, Point(), None, None, (default, 0.5))
+    assert choice.rho["grad-cam++"].max() > choice.rho["local-logits"].max()
+    assert choice.form == default
+
+
+def test_within_one_error_of_the_best_by_hand():
+    rho = pd.Series({"a": 0.5, "b": 0.8, "c": 0.62, "d": 0.61})
+    # atanh(0.8) - sqrt((1 + 0.8^2 / 2) / (12 - 3)) = 1.0986 - 0.3830 = 0.7156 = atanh(0.6142)
+    assert within_one_error(rho, 12) == ["b", "c"]
+    assert within_one_error(rho, 4) == ["a", "b", "c", "d"]  # atanh(-0.05)
+
+
 @pytest.mark.parametrize(
     ("form", "threshold", "expected"),
     [

@@ -63,6 +63,11 @@ def upside_down(batch):
     return batch[:, ::-1]
 
 
+def mean_logits(model, batch):
+    """Mean of the logits of views and their mirror images."""
+    return (model.predict_on_batch(batch)[:, 0] + model.predict_on_batch(upside_down(batch))[:, 0]) / 2
+
+
 def test_local_logits_are_probabilities_averaged_with_the_mirror(detector, prepared):
     read = keras.Model(detector.inputs[0], detector.get_layer("cells").output)
     own, mirrored = (expit(read.predict_on_batch(batch)[..., 0]) for batch in (prepared, upside_down(prepared)))
@@ -72,7 +77,7 @@ def test_local_logits_are_probabilities_averaged_with_the_mirror(detector, prepa
     assert heats[LOCAL_LOGITS].dtype == logits.dtype == np.float32
     assert np.ptp(heats[LOCAL_LOGITS]) > 0.01
     np.testing.assert_allclose(heats[LOCAL_LOGITS], (own + upside_down(mirrored)) / 2, rtol=ROUNDING, atol=1e-6)
-    np.testing.assert_allclose(logits, detector.predict_on_batch(prepared)[:, 0], rtol=1e-5)  # unflipped
+    np.testing.assert_allclose(logits, mean_logits(detector, prepared), rtol=1e-5)
 
 
 def test_local_logits_by_hand():
@@ -108,9 +113,9 @@ def test_gradcam_is_the_mean_of_a_view_and_its_mirror_on_the_scale_of_the_score(
 
 
 def test_gradcam_forms_of_a_model(network, views):
-    logits, maps = GradCamPlusPlus(network)(views)
-    found, heats = Explainer(network, [GRADCAM, PER_IMAGE])(views)
-    np.testing.assert_allclose(found, logits, rtol=1e-5)
+    _, maps = GradCamPlusPlus(network)(views)
+    logits, heats = Explainer(network, [GRADCAM, PER_IMAGE])(views)
+    np.testing.assert_allclose(logits, mean_logits(network, views), rtol=1e-5)
     np.testing.assert_allclose(heats[PER_IMAGE], maps / maps.max(axis=(1, 2), keepdims=True), rtol=ROUNDING, atol=1e-6)
     assert heats[PER_IMAGE].max(axis=(1, 2)).tolist() == [1, 1, 1]
     assert (heats[GRADCAM] >= 0).all()
@@ -160,8 +165,8 @@ def test_layer_cam_by_hand(network, views):
     assert heats[LAYERCAM].shape == (3, 8, 6)
     for view, logit, found in zip(views.astype(float), logits, heats[LAYERCAM], strict=True):
         own, mirrored = joint(view), joint(view[::-1])
-        assert logit == pytest.approx(own[0], rel=1e-4)
-        np.testing.assert_allclose(found, (own[1] + mirrored[1][::-1]) / 2 * expit(own[0]), rtol=ROUNDING, atol=1e-6)
+        assert logit == pytest.approx((own[0] + mirrored[0]) / 2, rel=1e-4)
+        np.testing.assert_allclose(found, (own[1] + mirrored[1][::-1]) / 2 * expit(logit), rtol=ROUNDING, atol=1e-6)
 
 
 def test_all_forms_at_once_are_those_alone(detector, prepared):
@@ -176,13 +181,12 @@ def test_all_forms_at_once_are_those_alone(detector, prepared):
 
 
 @pytest.mark.parametrize("form", [LOCAL_LOGITS, GRADCAM, LAYERCAM])
-def test_a_mirrored_view_has_the_mirrored_heatmap(detector, prepared, form):
-    """Except for the factor of the score, which is that of the unflipped view."""
+def test_a_mirrored_view_has_the_same_score_and_the_mirrored_heatmap(detector, prepared, form):
     explain = Explainer(detector, [form])
     logits, heats = explain(prepared)
     mirrored_logits, mirrored = explain(upside_down(prepared))
-    scales = (1, 1) if form == LOCAL_LOGITS else (expit(logits)[:, None, None], expit(mirrored_logits)[:, None, None])
-    np.testing.assert_allclose(heats[form] / scales[0], upside_down(mirrored[form] / scales[1]), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(mirrored_logits, logits, rtol=1e-5)
+    np.testing.assert_allclose(heats[form], upside_down(mirrored[form]), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -447,13 +447,17 @@ def test_weights_of_another_width_are_refused(tiny_settings, tmp_path):
         build_model(replace(tiny_settings, weights=str(path), width_divisor=16))
 
 
-def test_scores_are_the_sigmoid_of_the_logit_in_order(tiny_settings, tiny_views):
+def test_scores_are_the_sigmoid_of_the_mean_logit_of_view_and_mirror_image_in_order(tiny_settings, tiny_views):
     model = build_model(tiny_settings)
-    logits = model.predict_on_batch(tiny_views[0][..., None].astype(np.float32))[:, 0]
+    views = tiny_views[0][..., None].astype(np.float32)
+    plain, upside_down = (model.predict_on_batch(batch)[:, 0] for batch in (views, views[:, ::-1]))
+    logits = (plain + upside_down) / 2
+    assert np.abs(plain - upside_down).max() > 1e-3
     for batch_size in (1, 5, 22):
         scores = predict_scores(model, tiny_views[0], batch_size)
         assert scores.dtype == np.float64
         np.testing.assert_allclose(scores, expit(logits), rtol=1e-5)
+    np.testing.assert_allclose(predict_scores(model, tiny_views[0][:, ::-1], 22), expit(logits), rtol=1e-5)
     with pytest.raises(ValueError, match=r"pixels: got views of shape \(22, 32, 64\), must be \(N, 64, 32\)"):
         predict_scores(model, tiny_views[0].transpose(0, 2, 1), 4)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from bac_utils._files import write_json, written_whole
 from bac_utils.dataset import batches, training_batches
-from bac_utils.model import check_pixels, load_model
+from bac_utils.model import check_pixels, load_model, mirrored
 from bac_utils.settings import Settings
 from bac_utils.training.step import InParts, in_mixed_precision, plan_step
 
@@ -30,8 +30,9 @@ FIT_SETTINGS = (
     "mixed_precision", "epochs", "learning_rate", "augmentation",
 )  # fmt: skip
 """Settings that a training depends on."""
-CONTINUED = {"epochs": 3, "learning_rate": 1e-4}
-"""Settings of a training that is continued from a detector, unless others are given: few epochs at a small rate."""
+CONTINUED = {"epochs": 4, "learning_rate": 1e-3}
+"""Settings of a training that is continued from a detector, unless others are given; chosen on archive 1 of
+`benchmarks/fine_tuning.py`. Three epochs at 1e-4 changed almost nothing."""
 FEATURE_BYTES = 512 * 2**20
 """Maximum size of the output of the frozen layers for the validation views that is kept in memory."""
 
@@ -234,22 +235,29 @@ def _balanced_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 def _validator(model: keras.Model, pixels: Any, views_at_once: int) -> Callable[[], np.ndarray]:
     """Return a function that computes the logits of the views, float64 (N,).
 
-    Validation views are not augmented, so the output of the frozen layers is computed only once, if it fits in memory.
+    As for the score (`model.predict_scores`), a logit is the mean of those of the view and its mirror image. Validation
+    views are not augmented, so the output of the frozen layers is computed only once, if it fits in memory.
     """
     first = next(i for i, layer in enumerate(model.layers) if layer.trainable_weights)
     cut = model.layers[first - 1].output
     frozen = any(layer.weights for layer in model.layers[:first])
     back, stored = model, None
-    if frozen and 4 * np.prod(cut.shape[1:]) * len(pixels) <= FEATURE_BYTES:
+    if frozen and 2 * 4 * np.prod(cut.shape[1:]) * len(pixels) <= FEATURE_BYTES:
         try:
             front, back = keras.Model(model.inputs[0], cut), keras.Model(cut, model.outputs[0])
         except ValueError:
             pass  # a skip connection crosses the cut
         else:
-            stored = [front.predict_on_batch(views) for views in batches(pixels, views_at_once)]
+            stored = [[front.predict_on_batch(part) for part in pair] for pair in _pairs(pixels, views_at_once)]
 
     def logits() -> np.ndarray:
-        data = batches(pixels, views_at_once) if stored is None else stored
-        return np.concatenate([back.predict_on_batch(views)[:, 0] for views in data]).astype(np.float64)
+        pairs = _pairs(pixels, views_at_once) if stored is None else stored
+        found = [[back.predict_on_batch(part)[:, 0] for part in pair] for pair in pairs]
+        return np.concatenate([(plain + other) / 2 for plain, other in found]).astype(np.float64)
 
     return logits
+
+
+def _pairs(pixels: Any, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches of views, each with the mirror images of the same views."""
+    return ((views, mirrored(views)) for views in batches(pixels, number))
