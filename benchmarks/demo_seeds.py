@@ -4,7 +4,7 @@ Repeats the demo's cohort, training, detection and quantification, without the n
 women, weights and order) and several starts of the network. All starts of a seed use the same images. Nothing is
 selected by the results.
 
-    .venv/bin/python benchmarks/demo_seeds.py OUTPUT [--seeds 5] [--first 2023] [--starts structures ...]
+    .venv/bin/python benchmarks/demo_seeds.py OUTPUT [--seeds 5] [--first 2028] [--starts structures ...]
 
 Results are kept in OUTPUT, so that a stopped call can be resumed and other starts added. A seed takes about three
 minutes for its images and five for each start on two cores.
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder of the results")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--first", type=int, default=2023, help="the first seed; the others follow it")
+    parser.add_argument("--first", type=int, default=2028, help="the first seed; the others follow it")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS)[:1], help="starts of the network")
     options = parser.parse_args()
     rows = []
