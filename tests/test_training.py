@@ -200,6 +200,6 @@ def test_a_detector_goes_on_at_its_own_resolution(finished, tiny_settings, tiny_
     scores = predict_scores(build_model(settings), pixels, 8)
     np.testing.assert_allclose(scores, predict_scores(load_model(path), pixels, 8), rtol=1e-6)
     _, history = fit(settings, tiny_views, tmp_path)
-    assert len(history) == 3 and history["learning_rate"][0] == other.learning_rate
+    assert len(history) == CONTINUED["epochs"] and history["learning_rate"][0] == other.learning_rate
     with pytest.raises(ValueError, match=r"view_pixel_mm: got 1.0, must be 2.5, that of the detector"):
         continue_from(other, {"view_pixel_mm": 1.0}, path, 2.5)
