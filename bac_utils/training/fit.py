@@ -33,7 +33,7 @@ FIT_SETTINGS = (
 CONTINUED = {"epochs": 4, "learning_rate": 1e-3}
 """Settings of a training that is continued from a detector, unless others are given; chosen on archive 1 of
 `benchmarks/fine_tuning.py`. Three epochs at 1e-4 changed almost nothing."""
-FEATURE_BYTES = 512 * 2**20
+FEATURE_BYTES = 2**30
 """Maximum size of the output of the frozen layers for the validation views that is kept in memory."""
 
 
