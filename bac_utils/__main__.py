@@ -201,17 +201,50 @@ def score(
     file_seconds: Annotated[
         float, typer.Option(min=1, max=86400, help="Time limit for reading a file, s; then it is skipped.")
     ] = 120.0,
+    operating_point: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Detection threshold: one of the model's names, or a number up to 1."),
+    ] = None,
+    alarm_share: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Choose the threshold so that at most this share of the views is BAC+."),
+    ] = None,
+    negatives: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST",
+            help="Files known to be BAC-: choose the threshold so that --specificity of them is below it.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    specificity: Annotated[float | None, typer.Option(help="With --negatives; default: 0.95.")] = None,
 ) -> None:
     """Detect and measure BAC on any mammograms; one row per file (docs/scoring.md)."""
     if dicom is not None and key_file is not None:
         raise typer.BadParameter("--dicom: not with --key-file, as DICOM results name the patient")
+    if specificity is not None and negatives is None:
+        raise typer.BadParameter("--specificity: needs --negatives")
     with _one_line_errors():
+        from bac_utils._files import read_json
         from bac_utils.scoring.batch import score_files
+        from bac_utils.scoring.chosen_threshold import SPECIFICITY
+        from bac_utils.scoring.spread import describe_spread
 
         key = key_file.read_bytes() if key_file else None
-        counts = score_files(paths, output, model, workers, key, dicom, file_seconds)
+        least = SPECIFICITY if specificity is None else specificity
+        options = (key, dicom, file_seconds, operating_point, alarm_share, negatives, least)
+        counts = score_files(paths, output, model, workers, *options)
         parts = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
         typer.echo(f"files: {sum(counts.values())} ({parts or 'none'}), written to {output}")
+        if alarm_share is not None or negatives is not None:
+            chosen = read_json(output.with_name(f"{output.name}.json"))["operating_point"]["threshold"]
+            typer.echo(f"threshold: {chosen:g}, chosen from the scores of this archive")
+        lines, warning = describe_spread(output, model)
+        for line in lines:
+            typer.echo(line)
+        if warning:
+            typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command()

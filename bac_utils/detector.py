@@ -13,7 +13,7 @@ Operating points and saved thresholds are only read and written here. Importing 
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,9 @@ from bac_utils.arteries.segmentation import MARGIN_MM, Lines
 from bac_utils.burden import guo_metrics, mask_area, relative_length, severity_class
 from bac_utils.heatmap_choice import LengthCheck, read_check
 from bac_utils.preprocess import Prepared
-from bac_utils.quantify import bac_region, measure_arteries, upsample_map
+from bac_utils.quantify import Finding, bac_region, measure_arteries, upsample_map
 from bac_utils.settings import HEATMAPS
+from bac_utils.statistics import ScoreSpread, read_spread
 
 BUNDLED = Path(__file__).parent / "weights" / "detector.keras"
 POINT_FILE, KEPT_FILE = "operating_point.json", "kept_thresholds.json"
@@ -51,6 +52,9 @@ class OperatingPoint:
         heatmap_chosen_on: What the form and Th were chosen on.
         sets_seen: Sets whose results were shown while thresholds were chosen by hand.
         lengths_checked: How well lengths were measured on the validation set; None if unchecked.
+        prevalence: Share of BAC+ views for which the scores are calibrated, in (0, 1); None if not stated.
+        operating_points: Further detection thresholds by name, in (0, 1].
+        score_spread: Spread of the scores of held-out BAC- and BAC+ views; None if not stated.
 
     Raises:
         ValueError: A field is out of range.
@@ -65,6 +69,9 @@ class OperatingPoint:
     heatmap_chosen_on: str = ""
     sets_seen: tuple[str, ...] = ()
     lengths_checked: LengthCheck | None = None
+    prevalence: float | None = None
+    operating_points: dict[str, float] = field(default_factory=dict)
+    score_spread: ScoreSpread | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -76,6 +83,33 @@ class OperatingPoint:
             _check("pixel_mm", self.pixel_mm, 10.0, "a positive number of mm, or null")
         object.__setattr__(self, "sets_seen", tuple(self.sets_seen))
         object.__setattr__(self, "lengths_checked", read_check(self.lengths_checked))
+        if self.prevalence is not None:
+            _check("prevalence", self.prevalence, np.nextafter(1, 0))
+        if not isinstance(self.operating_points, dict):
+            raise ValueError(f"operating_points: got {self.operating_points!r}, must be thresholds by name")
+        for name, threshold in self.operating_points.items():
+            _check(f"operating_points.{name}", threshold, 1.0)
+        object.__setattr__(self, "score_spread", read_spread(self.score_spread))
+
+    def at(self, threshold: str | float) -> "OperatingPoint":
+        """Return the same operating point with another detection threshold.
+
+        Args:
+            threshold: A name in `operating_points`, or a number in (0, 1], also as text. Lengths count as unchecked at
+                another threshold.
+
+        Raises:
+            ValueError: It is neither; the message states the names.
+        """
+        try:
+            value = float(self.operating_points.get(threshold, threshold))
+            _check("threshold", value, 1.0)
+        except (TypeError, ValueError):
+            names = ", ".join(self.operating_points)
+            rule = f"one of {names}, or a number in (0, 1]" if names else "a number in (0, 1]: the model has no names"
+            raise ValueError(f"operating_point: got {threshold!r}, must be {rule}") from None
+        checked = self.lengths_checked if value == self.threshold else None
+        return replace(self, threshold=value, lengths_checked=checked)
 
     def measure(
         self,
@@ -110,51 +144,6 @@ class OperatingPoint:
             return Finding(score, bac, bac_region(heat, pixels.shape, self.heatmap_threshold, breast), None)
         mask, vessels = measure_arteries(heat, pixels, self.heatmap_threshold, spacing_mm, breast, lines)
         return Finding(score, bac, mask if vessels.lines else empty, vessels)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Classification and measures of one view at an operating point.
-
-    Attributes:
-        score: Score of the view.
-        bac: 1 if the score is at least the threshold, else 0.
-        mask: The calcified arteries over the full width of the vessel, bool (H, W), on the grid of the prepared view.
-            Without a pixel spacing: the pixels of the breast in which the heatmap exceeds Th. Empty in a BAC- view.
-        vessels: The traced centre lines; None without a pixel spacing.
-    """
-
-    score: float
-    bac: int
-    mask: np.ndarray
-    vessels: Vessels | None
-
-    @property
-    def traced(self) -> bool:
-        """Whether lengths and areas are known: with a pixel spacing, in a BAC- view or if an artery was traced."""
-        return self.vessels is not None and (not self.bac or bool(self.vessels.lines))
-
-    @property
-    def reason(self) -> str:
-        """Why lengths and areas are unknown: `no_pixel_spacing` or `no_artery_traced`; empty if they are known."""
-        if self.traced:
-            return ""
-        return "no_pixel_spacing" if self.vessels is None else "no_artery_traced"
-
-    @property
-    def length_mm(self) -> float | None:
-        """Centre-line length of the calcified arteries, with short gaps; 0 in a BAC- view, None if unknown."""
-        return self.vessels.length_mm if self.traced else None
-
-    @property
-    def area_mm2(self) -> float | None:
-        """Area of the calcified arteries, with the lumen; 0 in a BAC- view, None if unknown."""
-        return self.vessels.area_mm2 if self.traced else None
-
-    @property
-    def width_mm(self) -> float | None:
-        """Mean width of the calcified arteries; 0 in a BAC- view, None if unknown."""
-        return self.vessels.width_mm if self.traced else None
 
 
 class Detector:
@@ -401,7 +390,8 @@ def kept_thresholds(folder: str | os.PathLike, file: str | os.PathLike = "") -> 
     model = Path(folder) / "model.keras"
     if model.is_file() and file_digest(model) == read_json(path).get("model_sha256"):
         return point
-    return replace(point, lengths_checked=None) if file else None
+    other = {"lengths_checked": None, "prevalence": None, "operating_points": {}, "score_spread": None}
+    return replace(point, **other) if file else None
 
 
 def kept_heatmap(
@@ -428,7 +418,7 @@ def _read_point(path: Path, model: Path | None = None) -> OperatingPoint:
     values = read_json(path)
     if model is not None and values.get("model_sha256") not in (None, file_digest(model)):
         raise ValueError(f"{path}: belongs to another model than {model}; run notebook 03 again")
-    known = {field.name for field in fields(OperatingPoint)}
+    known = {entry.name for entry in fields(OperatingPoint)}
     try:
         return OperatingPoint(**{name: value for name, value in values.items() if name in known})
     except (TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ apart from rounding to whole pixels; they are larger for a breast that had to be
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +18,51 @@ from bac_utils.arteries.segmentation import Lines, refine_mask
 from bac_utils.settings import HEATMAPS
 
 PER_IMAGE = HEATMAPS[-1]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Classification and measures of one view at an operating point.
+
+    Attributes:
+        score: Score of the view.
+        bac: 1 if the score is at least the threshold, else 0.
+        mask: The calcified arteries over the full width of the vessel, bool (H, W), on the grid of the prepared view.
+            Without a pixel spacing: the pixels of the breast in which the heatmap exceeds Th. Empty in a BAC- view.
+        vessels: The traced centre lines; None without a pixel spacing.
+    """
+
+    score: float
+    bac: int
+    mask: np.ndarray
+    vessels: Vessels | None
+
+    @property
+    def traced(self) -> bool:
+        """Whether lengths and areas are known: with a pixel spacing, in a BAC- view or if an artery was traced."""
+        return self.vessels is not None and (not self.bac or bool(self.vessels.lines))
+
+    @property
+    def reason(self) -> str:
+        """Why lengths and areas are unknown: `no_pixel_spacing` or `no_artery_traced`; empty if they are known."""
+        if self.traced:
+            return ""
+        return "no_pixel_spacing" if self.vessels is None else "no_artery_traced"
+
+    @property
+    def length_mm(self) -> float | None:
+        """Centre-line length of the calcified arteries, with short gaps; 0 in a BAC- view, None if unknown."""
+        return self.vessels.length_mm if self.traced else None
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of the calcified arteries, with the lumen; 0 in a BAC- view, None if unknown."""
+        return self.vessels.area_mm2 if self.traced else None
+
+    @property
+    def width_mm(self) -> float | None:
+        """Mean width of the calcified arteries; 0 in a BAC- view, None if unknown."""
+        return self.vessels.width_mm if self.traced else None
 
 
 def upsample_map(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

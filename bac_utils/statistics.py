@@ -11,6 +11,8 @@ the number of independent views that would give the variance of a bootstrap over
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -324,3 +326,64 @@ def with_interval(value: float | None, interval: Sequence | None, digits: int = 
     if not known:
         return "-" if limits else TOO_FEW
     return f"{value:.{digits}f} [" + (", ".join(f"{v:.{digits}f}" for v in interval) if limits else TOO_FEW) + "]"
+
+
+@dataclass(frozen=True)
+class ScoreSpread:
+    """How the scores of labelled views are spread.
+
+    Attributes:
+        negative: Percentiles 0 to 100 of the scores of the BAC- views: 101 non-decreasing numbers in [0, 1].
+        positive: The same for the BAC+ views.
+        views: Numbers of BAC- and of BAC+ views.
+
+    Raises:
+        ValueError: A field breaks its rule.
+    """
+
+    negative: tuple[float, ...]
+    positive: tuple[float, ...]
+    views: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        rules = {name: "101 non-decreasing numbers in [0, 1]" for name in ("negative", "positive")}
+        for name, rule in (rules | {"views": "two numbers of views, 1 or more"}).items():
+            values = getattr(self, name)
+            numbers = isinstance(values, list | tuple) and all(isinstance(v, int | float) for v in values)
+            if not numbers or not (_is_spread(values) if name in rules else _are_counts(values)):
+                raise ValueError(f"score_spread.{name}: got {str(values)[:40]}, must be {rule}")
+            object.__setattr__(self, name, tuple(values))
+
+    @classmethod
+    def of(cls, labels: Sequence[int], scores: Sequence[float]) -> "ScoreSpread | None":
+        """Return the spread of scores by label (0 or 1, equal length); None without views of both classes."""
+        labels, scores = np.asarray(labels), np.asarray(scores, float)
+        classes = [scores[labels == label] for label in (0, 1)]
+        if not all(map(len, classes)):
+            return None
+        return cls(*(np.percentile(found, range(101)).tolist() for found in classes), tuple(map(len, classes)))
+
+
+def read_spread(values: Any) -> ScoreSpread | None:
+    """Return the `ScoreSpread` of a JSON object, or None for None.
+
+    Args:
+        values: The object as a dict; a `ScoreSpread` is returned unchanged.
+
+    Raises:
+        ValueError: It does not have exactly the fields of `ScoreSpread`, or a field breaks its rule.
+    """
+    if values is None or isinstance(values, ScoreSpread):
+        return values
+    if not isinstance(values, dict) or set(values) != {"negative", "positive", "views"}:
+        raise ValueError(f"score_spread: got {str(values)[:40]}, must have the fields negative, positive and views")
+    return ScoreSpread(**values)
+
+
+def _is_spread(values: Sequence[float]) -> bool:
+    return len(values) == 101 and values[0] >= 0 and values[-1] <= 1 and bool(np.all(np.diff(values) >= 0))
+
+
+def _are_counts(values: Sequence[float]) -> bool:
+    return len(values) == 2 and all(type(v) is int and v >= 1 for v in values)

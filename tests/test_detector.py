@@ -19,10 +19,12 @@ from bac_utils.detector import (
     with_earlier_heatmap,
 )
 from bac_utils.heatmap_choice import LengthCheck
+from bac_utils.statistics import read_spread
 from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked
 
 POINT = OperatingPoint(0.5, 0.4, "local-logits", 0.5)
 CHECK = LengthCheck(38, 10, 12.5, -0.2, 7, 85.0)
+SPREAD = {"negative": [0.1] * 101, "positive": [0.9] * 101, "views": [30, 10]}
 
 
 @pytest.fixture
@@ -73,16 +75,49 @@ def test_without_a_spacing_there_is_a_region_and_no_mm(artery):
         ("threshold", float("nan")), ("threshold", float("inf")), ("threshold", None), ("threshold", [0.5]),
         ("threshold", 7), ("threshold", True), ("heatmap_threshold", 1.0), ("heatmap_threshold", "0.3"),
         ("heatmap", "cells"), ("pixel_mm", 0), ("pixel_mm", "stretch"), ("lengths_checked", {"views": 3}),
+        ("prevalence", 0), ("prevalence", 1.0), ("prevalence", "0.1"), ("operating_points", [0.5]),
+        ("operating_points.high", 0), ("operating_points.high", 1.1), ("operating_points.high", "0.5"),
+        ("score_spread", {"negative": [0.0] * 101}), ("score_spread", [0.5]),
+        ("score_spread.negative", [0.0] * 100), ("score_spread.negative", [0.0] * 100 + [1.1]),
+        ("score_spread.positive", [0.5] + [0.4] * 100), ("score_spread.positive", [-0.1] * 101),
+        ("score_spread.positive", 0.5), ("score_spread.positive", ["0"] * 101),
+        ("score_spread.views", [3]), ("score_spread.views", [3, 0]), ("score_spread.views", [3.5, 2]),
     ],
 )  # fmt: skip
 def test_operating_points_are_checked(tmp_path, field, value):
-    values = {"threshold": 0.5, "heatmap_threshold": 0.3} | {field: value}
+    outer, _, inner = field.partition(".")
+    whole = (SPREAD if outer == "score_spread" else {}) | {inner: value} if inner else value
+    values = {"threshold": 0.5, "heatmap_threshold": 0.3} | {outer: whole}
     with pytest.raises(ValueError, match=f"{field}: got "):
         OperatingPoint(**values)
     (tmp_path / "model.keras").write_bytes(b"a model")
     (tmp_path / "operating_point.json").write_text(json.dumps(values))
     with pytest.raises(ValueError, match=f"operating_point.json: {field}: got "):
         find_detector(tmp_path)
+
+
+def test_calibration_is_saved(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    more = {"prevalence": 0.12, "operating_points": {"high-sensitivity": 0.25, "all": 1}, "score_spread": SPREAD}
+    point = replace(POINT, **more)
+    save_point(tmp_path, point)
+    assert json.loads((tmp_path / "operating_point.json").read_text(encoding="utf-8")).items() >= more.items()
+    assert load_point(tmp_path) == find_detector(tmp_path)[1] == point
+    assert point.score_spread.views == (30, 10) and len(point.score_spread.positive) == 101
+
+
+def test_another_threshold():
+    point = replace(POINT, operating_points={"high-sensitivity": 0.25, "0.1": 0.9}, lengths_checked=CHECK)
+    for given, threshold in (("high-sensitivity", 0.25), ("0.25", 0.25), (0.25, 0.25), ("0.1", 0.9), (1, 1)):
+        assert point.at(given) == replace(point, threshold=threshold, lengths_checked=None)
+    assert point.at(0.5) == point
+    for wrong in ("high", "0", 1.5, "nan", "", None):
+        with pytest.raises(
+            ValueError, match="operating_point: got .*, must be one of high-sensitivity, 0.1, or a number"
+        ):
+            point.at(wrong)
+    with pytest.raises(ValueError, match=r"must be a number in \(0, 1\]: the model has no names"):
+        POINT.at("high-sensitivity")
 
 
 def test_a_point_of_another_model_is_refused(tmp_path):
@@ -156,6 +191,12 @@ def test_the_check_of_lengths_counts_for_the_thresholds_that_were_checked(run, t
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "model.keras").write_bytes(b"another model")
     assert kept_thresholds(tmp_path / "other", path).lengths_checked is None
+    calibration = {"prevalence": 0.12, "operating_points": {"high": 0.2}, "score_spread": read_spread(SPREAD)}
+    save_point(run, replace(load_point(run), **calibration))
+    path = keep_thresholds(run, 0.5, 0.3, "validation")
+    assert kept_thresholds(run) == load_point(run) and load_point(run).operating_points == {"high": 0.2}
+    other = kept_thresholds(tmp_path / "other", path)
+    assert (other.prevalence, other.operating_points, other.score_spread) == (None, {}, None)
     keep_thresholds(run, 0.5, 0.32, "validation")
     assert kept_thresholds(run).lengths_checked is load_point(run).lengths_checked is None
     save_point(run, replace(load_point(run), lengths_checked=CHECK))

@@ -12,6 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from bac_utils.cohort import cohort_summary, prevalence_by_class
 from bac_utils.statistics import (
     LEAST_P,
+    ScoreSpread,
     auc_interval,
     auc_variance,
     bootstrap_women,
@@ -233,6 +234,15 @@ def test_correlation_interval_of_a_perfect_order():
     low, high = correlation_interval(1, np.ones(20), np.ones(6))
     assert low < 0.95 and high == 1
     assert correlation_interval(-1, -np.ones(20), np.ones(6)) == [-1, -low]
+
+
+def test_spread_of_scores_by_label():
+    """BAC-: 0 and 1, so that percentile p is p %; BAC+: 0.2, 0.4, 0.8 with the quartiles 0.3, 0.4 and 0.6."""
+    found = ScoreSpread.of([1, 0, 1, 0, 1], [0.8, 1, 0.2, 0, 0.4])
+    assert found.negative == pytest.approx(np.arange(101) / 100)
+    assert [found.positive[p] for p in (0, 25, 50, 75, 100)] == pytest.approx([0.2, 0.3, 0.4, 0.6, 0.8])
+    assert found.views == (2, 3)
+    assert ScoreSpread.of([0, 0], [0.1, 0.2]) is ScoreSpread.of([1], [0.1]) is None
 
 
 def test_p_values_are_never_zero():

@@ -41,7 +41,7 @@ def finished_files(output: Path, note: Path, origin: dict) -> set[bytes]:
     Args:
         output: The table of scores; an incomplete last line is removed.
         note: Its `.json`.
-        origin: Model, key and choice of DICOM results of this call.
+        origin: Model, operating point, rule for the threshold, key and choice of DICOM results of this call.
 
     Raises:
         ValueError: The table has other columns or another origin.
@@ -54,7 +54,10 @@ def finished_files(output: Path, note: Path, origin: dict) -> set[bytes]:
         if header != expected and (first.endswith(b"\n") or not expected.startswith(header)):
             raise ValueError(f"{output} has other columns ({header[:80]}): choose another --output")
         if note.exists() and read_json(note) != origin:
-            what = "another model or operating point, another key, or another choice of DICOM results"
+            what = (
+                "another model or operating point, another rule for the threshold, another key, or another choice of "
+                "DICOM results"
+            )
             raise ValueError(f"{output} was made with {what}: choose another --output")
         drop_cut_line(stream)
     with open(output, newline="", encoding="utf-8") as stream:
