@@ -229,6 +229,7 @@ def score(
         from bac_utils._files import read_json
         from bac_utils.scoring.batch import score_files
         from bac_utils.scoring.chosen_threshold import SPECIFICITY
+        from bac_utils.scoring.sanity import write_report
         from bac_utils.scoring.spread import describe_spread
 
         key = key_file.read_bytes() if key_file else None
@@ -245,6 +246,8 @@ def score(
             typer.echo(line)
         if warning:
             typer.echo(f"warning: {warning}", err=True)
+        for line in write_report(output, [*lines, *([f"warning: {warning}"] if warning else [])]):
+            typer.echo(line)
 
 
 @app.command()
@@ -269,24 +272,41 @@ def summarise(
 @app.command()
 def views(
     archive: Annotated[
-        str, typer.Argument(metavar="ARCHIVE", help="CBIS-DDSM, EMBED, VinDr-Mammo, RSNA or DICOM (any folder).")
+        str,
+        typer.Argument(metavar="ARCHIVE", help="CBIS-DDSM, EMBED, VinDr-Mammo, RSNA, INbreast or DICOM (a folder)."),
     ],
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="Folder with the archive's tables.", exists=True, file_okay=False)
     ],
-    output: Annotated[Path, typer.Option(help="The views table; exclusions are written next to it.", dir_okay=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="The views table; exclusions are written next to it.", dir_okay=False)
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images, if different from SOURCE.", exists=True, file_okay=False)
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="DICOM: table with bac and image (or patient_id, laterality, view).", exists=True, dir_okay=False
+            help="DICOM: CSV or .xlsx with bac and image (or patient_id, laterality, view).",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     ages: Annotated[
         Path | None, typer.Option(help="Table with patient_id and age.", exists=True, dir_okay=False)
     ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(help="DICOM: mapping (YAML) of the columns and words of --labels and --ages.", dir_okay=False),
+    ] = None,
+    labels_by: Annotated[
+        str | None,
+        typer.Option(help="DICOM: labels are by view (default), breast, exam or woman; all their views get them."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only show how --labels and --ages are understood, and propose --columns."),
+    ] = False,
     without_age: Annotated[bool, typer.Option("--without-age", help="Keep views without an age.")] = False,
     key_file: Annotated[
         Path | None,
@@ -301,14 +321,25 @@ def views(
     with _one_line_errors():
         from inspect import signature
 
-        from bac_utils.archives import ARCHIVES
+        from bac_utils.archives import ARCHIVES, column_words
+        from bac_utils.archives.columns import read_columns
         from bac_utils.archives.conversion import check_output, closing_words, write_views
 
         reader = {name.upper(): reader for name, reader in ARCHIVES.items()}.get(archive.upper())
         if reader is None:
             raise typer.BadParameter(f"archive: got '{archive}', must be one of {', '.join(ARCHIVES)}")
+        if dry_run:
+            tables = {name: path for name, path in (("labels", labels), ("ages", ages)) if path}
+            if not tables:
+                raise typer.BadParameter("--dry-run: needs --labels or --ages")
+            typer.echo("\n".join(column_words.dry_run(columns, tables, labels_by)))
+            return
+        if output is None:
+            raise typer.BadParameter("--output: needed, except with --dry-run")
         key = key_file.read_bytes() if key_file else None
+        mapping = read_columns(columns) if columns else None
         given = {"images": images, "labels": labels, "key": key, "keep_ids": keep_ids}
+        given |= {"columns": mapping, "labels_by": labels_by}
         given = {name: value for name, value in given.items() if value not in (None, False)}
         unfit = [name for name in given if name not in signature(reader).parameters]
         if unfit:

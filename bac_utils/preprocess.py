@@ -30,6 +30,13 @@ LARGEST_EXTENT = 0.92  # a region that fills more of its rectangle is an exposed
 SMALLEST_SHARE = 0.015  # smallest share of the image area that is a breast
 SMALLEST_CONTRAST = 3.0  # breast minus background, in units of the standard deviation of the fine structure
 LARGEST_RIM_SHARE = 0.75  # if more of the image's rim is bright, it is a bright background, not a breast
+WALL_SHARE = 0.1  # share of the breast's rectangle, from each of its sides, in which the chest wall is sought
+TURNED = 1.5  # the chest wall is at the top or bottom if the breast is longer there, by this factor, than at the sides
+# Human limits. The breast's area in a view has a median of 171 cm2 and quartiles of 126 and 225 cm2 (244 women, see
+# `scoring.sanity`); if its logarithm is normal, 20 cm2 is 5 standard deviations below. Detectors have up to 737 cm2.
+BREAST_CM2 = (20.0, 737.0)
+SMALLEST_FIELD_MM = 125.0  # longer side of a whole field; the smallest of full-field mammography is 18 cm x 23 cm
+CROPPED_SHARE = 0.9  # an image that the breast fills to more than this, both ways, may be cropped to the breast
 USUAL_FIELD_MM = 240.0  # longer side of the most common film and detector; for files without a spacing
 
 
@@ -40,12 +47,16 @@ class Prepared:
     Attributes:
         pixels: float32 (H, W), rounded to float16 values; the chest wall is on the left; mean 0 and standard deviation
             1 inside the breast, exactly 0 outside (and nowhere inside).
-        spacing_mm: (row, column) spacing after resizing, mm, or None if the file states none. The two differ if the
-            breast's rectangle is stretched.
+        spacing_mm: (row, column) spacing after resizing, mm, or None if the file states none or an impossible one.
+            The two differ if the breast's rectangle is stretched.
         box: (r0, r1, c0, c1), the breast's rectangle on the original grid, end-exclusive.
         inset: (r0, r1, c0, c1), the same rectangle in `pixels`; the whole matrix if stretched.
         flipped: Whether the original has the chest wall on the right.
         original_shape: (rows, columns) of the original.
+        turn: (exchanged, reversed): whether rows and columns of the original were exchanged, and whether the rows were
+            then reversed, to turn it upright. `flipped` refers to the upright image.
+        spacing_doubt: Why the file's spacing is not used: `impossible_breast`, `impossible_field`, or a contradiction
+            in its header (`Description.spacing_rule`). Empty if it is used, or if there is none.
     """
 
     pixels: np.ndarray
@@ -54,6 +65,8 @@ class Prepared:
     inset: tuple[int, int, int, int]
     flipped: bool
     original_shape: tuple[int, int]
+    turn: tuple[bool, bool] = (False, False)
+    spacing_doubt: str = ""
 
     @property
     def mask(self) -> np.ndarray:
@@ -92,6 +105,9 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     placed at the left edge of the matrix, vertically centred; if it is too large for the matrix, it is shrunk to fit. A
     view and its mirror image give the same result.
 
+    An image that its header describes as turned is first turned upright. A spacing with which the breast or the field
+    would have an impossible size is not used.
+
     Args:
         mammogram: The view.
         shape: (rows, columns) of the result.
@@ -103,16 +119,21 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
 
     Raises:
         ValueError: `shape` is not two positive whole numbers, or `pixel_mm` is not a positive number.
-        Skip: `no_breast`.
+        Skip: `no_breast` or `rotated`.
     """
     if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
         raise ValueError(f"shape: got {shape!r}, must be two positive whole numbers (rows, columns)")
     if pixel_mm is not None and not (np.isfinite(pixel_mm) and pixel_mm > 0):
         raise ValueError(f"pixel_mm: got {pixel_mm!r}, must be a positive number of mm, or None")
-    mask, flipped, pixels = _segment(_clean(mammogram.pixels))
+    mask, flipped, pixels, turn = _segment_upright(mammogram)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     r0, r1, c0, c1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     spacing = mammogram.spacing_mm
+    doubt = "" if spacing or mammogram.spacing_rule in ("", "given") else mammogram.spacing_rule
+    if spacing is not None:
+        spacing = spacing[::-1] if turn[0] else spacing
+        doubt = _doubt(mask, (r1 - r0, c1 - c0), spacing, mammogram.spacing_rule not in ("", "given"))
+        spacing = None if doubt else spacing
     size = tuple(int(n) for n in shape)
     if pixel_mm is not None:
         nominal = np.array(spacing or (USUAL_FIELD_MM / max(mask.shape),) * 2)
@@ -138,13 +159,16 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     if spacing is not None:
         spacing = (spacing[0] * (r1 - r0) / size[0], spacing[1] * (c1 - c0) / size[1])
     width = mask.shape[1]
+    box = (r0, r1, width - c1, width - c0) if flipped else (r0, r1, c0, c1)
     return Prepared(
         pixels=result,
         spacing_mm=spacing,
-        box=(r0, r1, width - c1, width - c0) if flipped else (r0, r1, c0, c1),
+        box=_turn_box_back(box, mask.shape, turn),
         inset=inset,
         flipped=flipped,
-        original_shape=mask.shape,
+        original_shape=mammogram.pixels.shape,
+        turn=turn,
+        spacing_doubt=doubt,
     )
 
 
@@ -171,9 +195,12 @@ def to_original(map_: np.ndarray, prepared: Prepared) -> np.ndarray:
     matrix = prepared.pixels.shape
     if (top, bottom, left, right) != (0, matrix[0], 0, matrix[1]):
         map_ = np.ascontiguousarray(_resize(map_, matrix)[top:bottom, left:right])
-    part = _resize(map_, (r1 - r0, c1 - c0))
+    exchanged, reversed_ = prepared.turn
+    part = _resize(map_, (c1 - c0, r1 - r0) if exchanged else (r1 - r0, c1 - c0))
+    part = part[:, ::-1] if prepared.flipped else part
+    part = part[::-1] if reversed_ else part
     result = np.zeros(prepared.original_shape, part.dtype)
-    result[r0:r1, c0:c1] = part[:, ::-1] if prepared.flipped else part
+    result[r0:r1, c0:c1] = part.T if exchanged else part
     return result
 
 
@@ -240,6 +267,66 @@ def _segment(pixels: np.ndarray) -> tuple[np.ndarray, bool, np.ndarray]:
         turned = cv2.flip(pixels, 1) if flipped else pixels
         mask = _find(turned)
     return mask, flipped, turned
+
+
+def _segment_upright(mammogram: Mammogram) -> tuple[np.ndarray, bool, np.ndarray, tuple[bool, bool]]:
+    """Turn a view upright as its header says and segment it; return mask, `flipped`, pixels and turn.
+
+    The header's word is compared with the place of the chest wall in the image. If the header only reverses an image,
+    and the image has the chest wall on the other side, the header was not turned with the image and is not followed.
+
+    Raises:
+        Skip: `no_breast`; `rotated` if the chest wall is at the upper or lower edge, or if the header exchanges rows
+            and columns, and the chest wall is opposite to where it should then be.
+    """
+    pixels = _clean(mammogram.pixels)
+    exchanged, reversed_, mirrored = mammogram.turn
+    upright = pixels.T if exchanged else pixels
+    upright = np.ascontiguousarray(upright[::-1] if reversed_ else upright)
+    mask, flipped, turned = _segment(upright)
+    if _wall_is_across(mask):
+        raise Skip("rotated", "the chest wall is at the upper or lower edge")
+    if (exchanged or reversed_) and flipped != mirrored:
+        if exchanged:
+            raise Skip("rotated", "the chest wall is not where PatientOrientation puts it")
+        return *_segment(pixels), (False, False)
+    return mask, flipped, turned, (exchanged, reversed_)
+
+
+def _wall_is_across(mask: np.ndarray) -> bool:
+    """Return whether a breast has its chest wall at the top or bottom: it is longest along the chest wall."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return bool(_longest_at_ends(box.sum(axis=1)) > TURNED * _longest_at_ends(box.sum(axis=0)))
+
+
+def _longest_at_ends(lengths: np.ndarray) -> float:
+    """Return the largest of the lengths within `WALL_SHARE` of either end."""
+    near = max(1, round(WALL_SHARE * len(lengths)))
+    return float(max(lengths[:near].max(), lengths[-near:].max()))
+
+
+def _doubt(mask: np.ndarray, box: tuple[int, int], spacing: tuple[float, float], from_file: bool) -> str:
+    """Return why a spacing, (row, column) in mm, is impossible for a breast and its image; empty if it is possible.
+
+    The field is only judged if the spacing is that of the file, and so of the whole field.
+    """
+    area = mask.sum() * spacing[0] * spacing[1] / 100
+    if not BREAST_CM2[0] <= area <= BREAST_CM2[1]:
+        return "impossible_breast"
+    whole = min(a / b for a, b in zip(box, mask.shape, strict=True)) < CROPPED_SHARE
+    field = max(n * s for n, s in zip(mask.shape, spacing, strict=True))
+    return "impossible_field" if from_file and whole and field < SMALLEST_FIELD_MM else ""
+
+
+def _turn_box_back(
+    box: tuple[int, int, int, int], shape: tuple[int, int], turn: tuple[bool, bool]
+) -> tuple[int, int, int, int]:
+    """Return a rectangle on an upright image of a shape as one on the original."""
+    r0, r1, c0, c1 = box
+    if turn[1]:
+        r0, r1 = shape[0] - r1, shape[0] - r0
+    return (c0, c1, r0, r1) if turn[0] else (r0, r1, c0, c1)
 
 
 def _find(pixels: np.ndarray) -> np.ndarray:

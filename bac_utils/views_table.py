@@ -4,13 +4,16 @@ All later steps take a table that has passed `check_views`.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bac_utils._tables import read_rows
+from bac_utils._tables import Problems, decimal_points, lost_digits, read_rows, table_format
+from bac_utils.intake.free_text import without_hashes
+from bac_utils.intake.mammogram import read_words
 
 COLUMNS = ("patient_id", "age", "laterality", "view", "image", "bac")
 """Columns that every checked table has, in this order where it is written; a table may lack `age`."""
@@ -22,10 +25,15 @@ SPLITS = (*SETS, "unused", "quantification")
 `quantification`: women outside the cohort, whose views are measured (the paper: 56 women of an earlier study)."""
 AGE_BOUNDS = (18, 110)
 """Ages outside this range, in years, are assumed to be typing errors."""
+LABEL_LEVELS = ("view", "breast", "exam", "woman")
+"""What a label was given to (`label_level`); the label of a breast, an exam or a woman holds for each of its views."""
 MAXIMUM_SPACING_MM = 2.0
 """Pixels of mammograms are far smaller; a larger number is a spacing in micrometres or an image size."""
 
-_CHOICES = {"laterality": ("L", "R"), "view": VIEWS, "split": SPLITS}
+PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+"""Endings of images without a header."""
+
+_CHOICES = {"laterality": ("L", "R"), "view": VIEWS, "split": SPLITS, "label_level": (*LABEL_LEVELS, "")}
 _NUMBERS = {  # column: (may be empty, test, rule)
     "age": (True, lambda x: x.between(*AGE_BOUNDS), "a number of years from {} to {}, or empty".format(*AGE_BOUNDS)),
     "bac": (True, lambda x: x.isin([0, 1]), "0, 1 or empty (unknown)"),
@@ -42,29 +50,51 @@ def read_views(path: str | os.PathLike, check_images: bool = False) -> pd.DataFr
     """Read and check a views table.
 
     Args:
-        path: A UTF-8 CSV file (comma-separated) with the columns `patient_id, laterality, view, image, bac` and,
-            optionally, `age, bac_length_mm, pixel_spacing_mm, split`. Other columns are kept as text.
+        path: A CSV or Excel file (`_tables.read_rows`) with the columns `patient_id, laterality, view, image, bac` and,
+            optionally, `age, bac_length_mm, pixel_spacing_mm, split, label_level`. Other columns are kept as text.
         check_images: Reject a table if one of its image files does not exist.
 
     Returns:
         The table of `check_views` and a column `image_path`: `image` as an absolute path (str). A relative `image` is
-        relative to the folder of the table.
+        relative to the folder of the table. Its side and view outweigh the names of PNG and TIFF files; a warning
+        states how many names differ.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is not CSV text, or the table breaks a rule of `check_views`. The message names the row
-            (its line in the file), the column, the value and the rule.
+        ValueError: The file is not a table, or the table breaks rules of `check_views`. The message names the rows
+            (their lines in the file), the column, the value and the rule.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: got '{path}', must be an existing CSV file")
-    frame, rows = _read_csv(path)
-    views = check_views(frame, path.name, rows)
+    frame, rows, problems = _read_table(path)
+    views = _checked(frame, rows, problems)
     views["image_path"] = [os.path.abspath(path.parent / image) for image in views["image"]]
+    _warn_of_names(views, path.name)
     if check_images:
         missing = ~views["image_path"].map(os.path.isfile).to_numpy(bool)
-        _refuse(missing, path.name, rows, "image", views["image"], "must be an existing file")
+        problems = Problems(path.name)
+        problems.add(missing, rows, "image", views["image"], "must be an existing file")
+        problems.check()
     return views
+
+
+def _warn_of_names(views: pd.DataFrame, name: str) -> None:
+    """Warn once if names of files without a header, such as `L_CC.png`, state another side or view than the table."""
+    differing = []
+    for image, side, view in zip(views["image"], views["laterality"], views["view"], strict=True):
+        stem, ending = os.path.splitext(os.path.basename(image))
+        if ending.lower() in PICTURES:
+            sides, positions, _, _ = read_words(without_hashes(stem))
+            if (len(sides) == 1 and side not in sides) or (len(positions) == 1 and view not in positions):
+                differing.append(image)
+    if differing:
+        shown = ", ".join(differing[:3])
+        warnings.warn(
+            f"{name}: the names of {len(differing)} images state another side or view than the table, which is used "
+            f"(first: {shown})",
+            stacklevel=3,
+        )
 
 
 def is_compared(views: pd.DataFrame, view: str = "MLO") -> pd.Series:
@@ -108,6 +138,24 @@ def quantification_subset(views: pd.DataFrame, splits: str | None, view: str) ->
     return subset.reset_index(drop=True)
 
 
+def label_levels(views: pd.DataFrame) -> pd.DataFrame:
+    """Count the labels by what they were given to.
+
+    Args:
+        views: A checked views table. Without a column `label_level`, all labels are those of views.
+
+    Returns:
+        `label_level, women, views, bac_views`: one row per level that occurs, in the order of `LABEL_LEVELS`; a label
+        of which the level is empty is one of a view. Views without a label are not counted.
+    """
+    known = views[views["bac"].notna()]
+    level = known["label_level"].replace("", "view") if "label_level" in views else "view"
+    groups = known.assign(label_level=level).groupby("label_level", sort=False)
+    counts = groups.agg(women=("patient_id", "nunique"), views=("bac", "size"), bac_views=("bac", "sum"))
+    counts = counts.reindex([level for level in LABEL_LEVELS if level in counts.index]).astype("int64")
+    return counts.rename_axis("label_level").reset_index()
+
+
 def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | None = None) -> pd.DataFrame:
     """Check a views table and convert its columns.
 
@@ -120,64 +168,82 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
         rows: Number of each row in error messages; by default its line in a CSV file with one line per row.
 
     Returns:
-        A copy with a new index: `patient_id`, `laterality`, `view`, `image`, `split` as stripped text; `age`, `bac`,
-        `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty; `age` is NaN if the table has no such column.
+        A copy with a new index: `patient_id`, `laterality`, `view`, `image`, `split`, `label_level` as stripped text;
+        `age`, `bac`, `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty; `age` is NaN if the table has no
+        such column.
 
     Raises:
         TypeError: `frame` is not a DataFrame.
-        ValueError: A column is missing; the table has no rows; a cell breaks its rule; a view or an image file occurs
-            twice; a woman's age or split differs between her views; a BAC- view has a length.
+        ValueError: A column is missing; the table has no rows; a cell breaks its rule; an identifier has lost digits;
+            a view or an image file occurs twice; a woman's age or split differs between her views; a BAC- view has a
+            length. The message lists all broken rules, 20 cells at most.
     """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"frame: got {type(frame).__name__}, must be a pandas.DataFrame")
+    return _checked(frame, range(2, len(frame) + 2) if rows is None else rows, Problems(name))
+
+
+def _checked(frame: pd.DataFrame, rows: Sequence[int], problems: Problems) -> pd.DataFrame:
+    """Return the table of `check_views`, or raise for all problems."""
+    name = problems.name
     missing = [column for column in REQUIRED if column not in frame.columns]
     if missing:
-        found = ", ".join(map(str, frame.columns)) or "none"
-        raise ValueError(
-            f"{name} row 1, column '{missing[0]}': missing, must be among the columns (separated by commas); "
-            f"found: {found}"
-        )
+        found, names = ", ".join(map(str, frame.columns)) or "none", ", ".join(f"'{column}'" for column in missing)
+        lacks = f"column{'s' if missing[1:] else ''} {names}: missing"
+        raise ValueError(f"{name} row 1, {lacks}, must be among the columns; found: {found}")
     if frame.empty:
+        problems.check()
         raise ValueError(f"{name}: got no rows, must have at least one view below the column names")
-    rows = range(2, len(frame) + 2) if rows is None else rows
     views = frame.reset_index(drop=True).copy()
     for column in ("patient_id", "image", *_CHOICES):
         if column in views:
             views[column] = _as_text(views[column])
     for column in ("patient_id", "image"):
-        _refuse(views[column] == "", name, rows, column, views[column], "must not be empty")
+        problems.add(views[column] == "", rows, column, views[column], "must not be empty")
+    for bad, rule, hint in lost_digits(views["patient_id"]):
+        problems.add(bad, rows, "patient_id", views["patient_id"], rule, hint)
     for column, choices in _CHOICES.items():
         if column in views:
-            rule = f"must be one of {', '.join(choices)}"
-            _refuse(~views[column].isin(choices), name, rows, column, views[column], rule)
+            rule = f"must be one of {', '.join(choice or 'empty' for choice in choices)}"
+            problems.add(~views[column].isin(choices), rows, column, views[column], rule)
     for column, (optional, is_good, rule) in _NUMBERS.items():
         if column in views:
             text = _as_text(views[column])
             numbers = pd.to_numeric(text, errors="coerce").astype("float64")
             bad = ~is_good(numbers) & ~((text == "") & optional)
-            _refuse(bad, name, rows, column, text, f"must be {rule}")
-            views[column] = numbers
+            problems.add(bad, rows, column, text, f"must be {rule}")
+            views[column] = numbers.mask(bad)
     if "age" not in views:
         views["age"] = np.nan
-    _check_across_rows(views, name, rows)
+    broken = {row for row, _ in problems.found}
+    _check_across_rows(views[[row not in broken for row in rows]], problems, rows)
+    problems.check()
     views["age"] = views.groupby("patient_id")["age"].transform("first")
     if "bac_length_mm" in views and views["bac_length_mm"].notna().any():
         views["bac_length_mm"] = views["bac_length_mm"].mask((views["bac"] == 0) & views["bac_length_mm"].isna(), 0.0)
     return views
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
-    """Return all cells of a CSV file as text, and the line at which each row starts."""
-    found = list(read_rows(path))
+def _read_table(path: Path) -> tuple[pd.DataFrame, list[int], Problems]:
+    """Return all cells of a table as text, the line at which each row starts, and rows that are not text or too long.
+
+    Decimal commas become points.
+    """
+    problems, form = Problems(path.name), table_format(path)
+    found = list(read_rows(path, problems, form=form))
     if not found:
         raise ValueError(f"{path.name}: got an empty file, must start with the column names")
     for row, cells in found:
         if any("\0" in cell or "\ufffd" in cell for cell in cells):
-            raise ValueError(f"{path.name} row {row}: got bytes that are not text, must be UTF-8 CSV")
+            problems.add_row(row, "got bytes that are not text, must be UTF-8 CSV")
     (first, header), *body = found
-    if len(set(header)) < len(header) or "" in header:
+    frame = pd.DataFrame([cells for _, cells in body], columns=header, dtype=object)
+    frame = frame.loc[:, [bool(column) or frame.iloc[:, i].any() for i, column in enumerate(header)]]
+    if not frame.columns.is_unique or "" in frame.columns:
         raise ValueError(f"{path.name} row {first}: got columns {header}, must be unique names")
-    return pd.DataFrame([cells for _, cells in body], columns=header, dtype=object), [row for row, _ in body]
+    for column in [column for column in _NUMBERS if column in frame]:
+        frame[column] = decimal_points(frame[column], form.delimiter == ";")
+    return frame, [row for row, _ in body], problems
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -185,45 +251,24 @@ def _as_text(column: pd.Series) -> pd.Series:
     return pd.Series(["" if pd.isna(cell) else str(cell).strip() for cell in column], index=column.index)
 
 
-def _check_across_rows(views: pd.DataFrame, name: str, rows: Sequence[int]) -> None:
-    """Reject errors across rows: repeated views or files, women with two ages or sets, BAC- views with a length."""
-    lines = pd.Series(list(rows), index=views.index)
+def _check_across_rows(views: pd.DataFrame, problems: Problems, rows: Sequence[int]) -> None:
+    """Add errors across rows: repeated views or files, women with two ages or sets, BAC- views with a length."""
+    lines = pd.Series([rows[i] for i in views.index], index=views.index, dtype="int64")
     once = {
         "view": (["patient_id", "laterality", "view"], "must occur once for each breast of a woman"),
         "image": ([views["image"].map(os.path.normpath)], "must be the file of one view only"),
     }
     for column, (key, rule) in once.items():
         first = lines.groupby([views[k] if isinstance(k, str) else k for k in key]).transform("first")
-        bad = first != lines
-        _refuse(bad, name, rows, column, views[column], rule + " (also in row {})", first)
+        rules = [f"{rule} (also in row {row})" for row in first]
+        problems.add(first != lines, lines.tolist(), column, views[column], rules)
     for column in ("age", "split"):
         if column in views:
             stated = views[column].notna()
             known = views.groupby("patient_id")[column].transform("first")
             first = lines.where(stated).groupby(views["patient_id"]).transform("first").fillna(0).astype(int)
-            rule = "must be the same in all views of a woman (row {} differs)"
-            _refuse(stated & (views[column] != known), name, rows, column, views[column], rule, first)
+            rules = [f"must be the same in all views of a woman (row {row} differs)" for row in first]
+            problems.add(stated & (views[column] != known), lines.tolist(), column, views[column], rules)
     if "bac_length_mm" in views:
-        bad = (views["bac"] == 0) & (views["bac_length_mm"] > 0)
-        _refuse(bad, name, rows, "bac_length_mm", views["bac_length_mm"], "must be 0 or empty where bac is 0")
-
-
-def _refuse(
-    bad: Sequence[bool],
-    name: str,
-    rows: Sequence[int],
-    column: str,
-    values: pd.Series,
-    rule: str,
-    other: pd.Series | None = None,
-) -> None:
-    """Raise an error that names the first bad row; `other` has the row number for the placeholder in the rule."""
-    where = np.flatnonzero(np.asarray(bad, dtype=bool))
-    if not where.size:
-        return
-    i = where[0]
-    value = values.iloc[i]
-    shown = f"{value:g}" if isinstance(value, float) else value if value != "" else "nothing"
-    rule = rule if other is None else rule.format(other.iloc[i])
-    more = f" (rows that break this rule: {where.size})" if where.size > 1 else ""
-    raise ValueError(f"{name} row {rows[i]}, column '{column}': got {shown}, {rule}{more}")
+        bad, rule = (views["bac"] == 0) & (views["bac_length_mm"] > 0), "must be 0 or empty where bac is 0"
+        problems.add(bad, lines.tolist(), "bac_length_mm", views["bac_length_mm"], rule)

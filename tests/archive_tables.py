@@ -157,6 +157,18 @@ def rsna(folder, *views):
     return folder
 
 
+INBREAST = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
+
+
+def inbreast(folder, *views, lines=None):
+    """Write the table of INbreast and files named as there; views are (number, woman, side, view, date)."""
+    rows = [f"removed;removed;{side};{view};{date};{number};4;1" for number, _, side, view, date in views]
+    put(folder / "INbreast.csv", INBREAST, *(rows if lines is None else lines))
+    for number, woman, side, view, _ in views:
+        touch(folder, f"AllDICOMs/{number}_{woman}_MG_{side}_{view.replace('MLO', 'ML')}_ANON.dcm")
+    return folder
+
+
 def dicom_example(folder):
     """Write a folder of DICOM files, suitable and unsuitable, and return it."""
     kinds = {

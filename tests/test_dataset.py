@@ -34,7 +34,7 @@ def table(tmp_path):
         path = tmp_path / f"{n}.png"
         write_view(path, n, side)
         rows.append({"patient_id": "A", "laterality": side, "view": view, "image_path": str(path)})
-    return pd.DataFrame(rows).assign(pixel_spacing_mm=[0.25, np.nan, 0.25, 0.5])
+    return pd.DataFrame(rows).assign(pixel_spacing_mm=[0.6, np.nan, 0.6, 0.5])
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_views_are_prepared_in_the_tables_order(table, tmp_path):
         np.testing.assert_array_equal(found, expected.spacing_mm or (np.nan, np.nan))
     assert prepared.table["spacing_row_mm"].isna().tolist() == [False, False, True, False]
     # 220 rows of breast on 48, 130 columns on 24
-    assert prepared.table["spacing_row_mm"][3] == pytest.approx(0.25 * 220 / 48, rel=0.05)
-    assert prepared.table["spacing_column_mm"][3] == pytest.approx(0.25 * 130 / 24, rel=0.05)
+    assert prepared.table["spacing_row_mm"][3] == pytest.approx(0.6 * 220 / 48, rel=0.05)
+    assert prepared.table["spacing_column_mm"][3] == pytest.approx(0.6 * 130 / 24, rel=0.05)
 
 
 @pytest.mark.parametrize("pixel_mm", [None, 5.0])
@@ -118,9 +118,9 @@ def test_another_scale_is_prepared_again(table, tmp_path, prepared_rows):
         spacing = None if np.isnan(row.pixel_spacing_mm) else row.pixel_spacing_mm
         mammogram = read_mammogram(row.image_path, laterality=row.laterality, view=row.view, pixel_spacing_mm=spacing)
         np.testing.assert_array_equal(view, prepare(mammogram, shape, 2.5).pixels.astype(np.float16))
-    # Rows of breast: at 0.25 mm, at 0.5 mm, and without a spacing 240 mm / 300 pixels.
+    # Rows of breast: at 0.6 mm, at 0.5 mm, and without a spacing 240 mm / 300 pixels.
     extents = [int(np.ptp(np.flatnonzero(view.any(axis=1)))) + 1 for view in pixels]
-    assert extents == pytest.approx([22, 70.4, 22, 44], rel=0.08)
+    assert extents == pytest.approx([52.8, 70.4, 52.8, 44], rel=0.08)
     spacings = scaled.table[["spacing_row_mm", "spacing_column_mm"]].to_numpy()
     np.testing.assert_allclose(spacings[[0, 2, 3]], 2.5, rtol=0.05)
     assert np.isnan(spacings[1]).all()

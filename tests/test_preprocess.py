@@ -1,5 +1,6 @@
 """Finding the breast on film and on synthetic views, preparing views, and mapping back to the original."""
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -413,7 +414,8 @@ def test_a_breast_too_large_for_the_matrix_is_shrunk_without_distortion():
 
 def test_without_a_spacing_the_longer_side_counts_as_240_mm():
     known = disc(240, 0.25)
-    for pixels in (known.pixels, np.rot90(known.pixels)):
+    wide = np.pad(known.pixels[60:-60], ((0, 0), (0, len(known.pixels))), mode="edge")[:, : len(known.pixels)]
+    for pixels in (known.pixels, wide):
         unknown = prepare(Mammogram(pixels), (480, 480), 0.5)
         expected = prepare(Mammogram(pixels, spacing_mm=(0.25, 0.25)), (480, 480), 0.5)
         assert unknown.spacing_mm is None and expected.spacing_mm is not None
@@ -559,3 +561,89 @@ def test_refuses_wrong_arguments():
     prepared = prepare(Mammogram(image), (32, 16))
     with pytest.raises(ValueError, match="map_: got shape"):
         to_original(np.zeros(3), prepared)
+
+
+def turned_view():
+    """Return an upright left MLO view, float32 (600, 467)."""
+    image, _ = synthetic((600, 467), "MLO", label=False)
+    image[200:206, 60:160] += 1500
+    return image
+
+
+def turn_of(image, upright):
+    """Return the `Mammogram.turn` that makes an image upright, with the chest wall at the left."""
+    for exchanged, reversed_, mirrored in itertools.product((False, True), repeat=3):
+        found = image.T if exchanged else image
+        found = found[::-1] if reversed_ else found
+        if np.array_equal(found[:, ::-1] if mirrored else found, upright):
+            return exchanged, reversed_, mirrored
+    raise AssertionError("no turn makes the image upright")
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("side", ["L", "R"])
+def test_a_turned_view_is_prepared_as_the_upright_one(turns, side):
+    image = turned_view()
+    upright = prepare(Mammogram(image, spacing_mm=(0.4, 0.38)), (240, 160), 1.0)
+    hung = image if side == "L" else image[:, ::-1]
+    spacing = (0.4, 0.38) if turns % 2 == 0 else (0.38, 0.4)
+    turned = np.rot90(hung, turns)
+    view = Mammogram(turned, spacing_mm=spacing, turn=turn_of(turned, image))
+    found = prepare(view, (240, 160), 1.0)
+    np.testing.assert_array_equal(found.pixels, upright.pixels)
+    assert found.spacing_mm == pytest.approx(upright.spacing_mm) and found.original_shape == view.pixels.shape
+    # Maps and rectangles return to the turned original.
+    back = to_original(found.pixels, found)
+    expected = to_original(upright.pixels, upright)
+    expected = np.rot90(expected if side == "L" else expected[:, ::-1], turns)
+    np.testing.assert_allclose(back, expected, atol=1e-5)
+    r0, r1, c0, c1 = found.box
+    inside = np.zeros(view.pixels.shape, bool)
+    inside[r0:r1, c0:c1] = True
+    assert not back[~inside].any() and (r1 - r0, c1 - c0) == tuple(
+        np.array([np.ptp(upright.box[:2]), np.ptp(upright.box[2:])])[:: -1 if turns % 2 else 1]
+    )
+
+
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+def test_a_chest_wall_at_the_top_or_bottom_is_noticed(view):
+    image, _ = synthetic((600, 467), view)
+    for turns in (1, 3):
+        with pytest.raises(Skip, match="rotated"):
+            prepare(Mammogram(np.rot90(image, turns)), (240, 160))
+    prepare(Mammogram(np.rot90(image, 2)), (240, 160))  # this cannot be told from a right breast
+
+
+def test_a_header_that_contradicts_the_chest_wall():
+    image = turned_view()
+    turn = [turn_of(np.rot90(image, turns), image) for turns in range(4)]
+    with pytest.raises(Skip, match="rotated"):  # turned, but the wrong way round
+        prepare(Mammogram(np.rot90(image, 1), turn=turn[3]), (240, 160))
+    with pytest.raises(Skip, match="rotated"):  # upright, under the header of a turned image
+        prepare(Mammogram(image, turn=turn[1]), (240, 160))
+    upright = prepare(Mammogram(image), (240, 160))
+    stale = prepare(Mammogram(image, turn=turn[2]), (240, 160))  # upright, under the header of a reversed image
+    np.testing.assert_array_equal(stale.pixels, upright.pixels)
+    assert stale.turn == (False, False) and stale.box == upright.box
+
+
+@pytest.mark.parametrize(
+    ("pixel", "crop", "doubt"),
+    [
+        (0.4, False, ""),
+        (0.2, False, "impossible_field"),  # 120 mm x 93 mm, with air beside the breast
+        (0.2, True, ""),  # a crop of the image to a small breast
+        (0.1, False, "impossible_breast"),  # 60 mm x 47 mm
+        (0.1, True, "impossible_breast"),
+        (1.6, False, "impossible_breast"),
+    ],
+)
+def test_an_impossible_size_gives_no_spacing(pixel, crop, doubt):
+    image, truth = synthetic((600, 467), "CC", label=False)
+    if crop:
+        rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
+        image = image[rows[0] - 5 : rows[-1] + 6, : columns[-1] + 6]
+    found = prepare(Mammogram(image, spacing_mm=(pixel, pixel), spacing_rule="imager"), (240, 160), 1.0)
+    assert found.spacing_doubt == doubt and (found.spacing_mm is None) == bool(doubt)
+    stated = prepare(Mammogram(image, spacing_rule="contradicts_detector"), (240, 160))
+    assert stated.spacing_doubt == "contradicts_detector" and stated.spacing_mm is None

@@ -1,11 +1,13 @@
 """A views table is read as written, or rejected with row, column, value and rule."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from view_rows import four_views
 
-from bac_utils.views_table import check_views, read_views
+from bac_utils.views_table import check_views, label_levels, read_views
 
 HEADER = "patient_id,age,laterality,view,image,bac"
 GOOD = [
@@ -121,8 +123,56 @@ def test_a_broken_optional_cell_is_refused(tmp_path, column, cell, bac, message)
 
 def test_several_broken_rows_are_counted(tmp_path):
     path = write(tmp_path, *(line.replace(",59,", ",590,") for line in GOOD))
-    with pytest.raises(ValueError, match=r"row 2, .* \(rows that break this rule: 4\)"):
+    with pytest.raises(ValueError) as caught:
         read_views(path)
+    assert [line.split(",")[0] for line in str(caught.value).splitlines()] == [
+        f"views.csv row {n}" for n in (2, 3, 4, 5)
+    ]
+
+
+def test_all_broken_rules_are_named_at_once(tmp_path):
+    lines = ["007,590,R,CC,a.dcm,0", "007,59,R,XX,b.dcm,1", "007,59,L,CC,c.dcm,3", "007,59,L,MLO", *GOOD[4:]]
+    lines += ["009,60,R,CC,f.dcm,0", "009,61,R,CC,f.dcm,0", "1.23457E+11,61,R,CC,g.dcm,0"]
+    with pytest.raises(ValueError) as caught:
+        read_views(write(tmp_path, *lines))
+    assert str(caught.value).splitlines() == [
+        "views.csv row 2, column 'age': got 590, must be a number of years from 18 to 110, or empty",
+        "views.csv row 3, column 'view': got XX, must be one of CC, MLO",
+        "views.csv row 4, column 'bac': got 3, must be 0, 1 or empty (unknown)",
+        "views.csv row 5: got 4 cells, must have 6 like the first row",
+        "views.csv row 8, column 'age': got 61, must be the same in all views of a woman (row 7 differs)",
+        "views.csv row 8, column 'image': got f.dcm, must be the file of one view only (also in row 7)",
+        "views.csv row 8, column 'view': got CC, must occur once for each breast of a woman (also in row 7)",
+        "views.csv row 9, column 'patient_id': got 1.23457E+11, must be written with all its digits",
+        "A spreadsheet program has probably rounded these identifiers: get the table again from its source, and import "
+        "the column as text",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_a_table_saved_by_a_german_spreadsheet_program(tmp_path, encoding):
+    header = HEADER.replace(",", ";") + ";bac_length_mm;pixel_spacing_mm;Befund;"
+    path = write(tmp_path, "007;59,5;R;CC;ä.dcm;1;41,512;0,085;ü;", header=header, encoding=encoding)
+    views = read_views(path)
+    assert views.loc[0, ["patient_id", "age", "image", "bac_length_mm", "pixel_spacing_mm"]].tolist() == [
+        "007",
+        59.5,
+        "ä.dcm",
+        41.512,
+        0.085,
+    ]
+
+
+def test_levels_of_labels_are_kept_and_counted():
+    frame = pd.DataFrame([*four_views("1", bac=(0, 1, None, 0)), *four_views("2"), *four_views("3", bac=(1, 1, 1, 1))])
+    frame["label_level"] = ["view", "", "", "view"] + ["breast"] * 4 + ["woman"] * 4
+    views = check_views(frame)
+    assert views["label_level"].tolist() == frame["label_level"].tolist()
+    assert label_levels(views).to_numpy().tolist() == [["view", 1, 3, 1], ["breast", 1, 4, 0], ["woman", 1, 4, 4]]
+    assert label_levels(views.drop(columns="label_level")).to_numpy().tolist() == [["view", 3, 11, 5]]
+    frame.loc[:, "label_level"] = "lesion"
+    with pytest.raises(ValueError, match="'label_level': got lesion, must be one of view, breast, exam, woman, empty"):
+        check_views(frame)
 
 
 @pytest.mark.parametrize(("bac", "length"), [("1", "0"), ("1", ""), ("", "3"), ("0", "0"), ("0", "")])
@@ -143,10 +193,10 @@ def test_a_woman_is_in_one_set():
         (b"", "got an empty file"),
         (b"\n , \n", "got an empty file"),
         (HEADER.encode(), "got no rows"),
-        (b"PK\x03\x04\xff\xfe\x80", "got bytes that are not text"),
-        (b"PK\x03\x04\x00\x00", "got bytes that are not text"),
-        ((HEADER + "\n1,59,R,CC,a.dcm,0").encode("utf-16"), "got bytes that are not text"),
-        (HEADER.replace(",", ";").encode() + b"\n1;59;R;CC;a.dcm;0", "separated by commas"),
+        (b"PK\x03\x04\xff\xfe\x80", "got a file that openpyxl cannot read"),
+        (HEADER.encode() + b"\n1,59,R,CC,\xc3\xa4\xff.dcm,0", "row 2: got bytes that are not text"),
+        (HEADER.encode() + b"\n1,59,R,CC,a\x00.dcm,0", "row 2: got bytes that are not text"),
+        (b"patient_id,age,laterality\n1,59,R", "row 1, columns 'view', 'image', 'bac': missing, must be among"),
         (HEADER.replace("view", "position").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1, column 'view': missing"),
         (HEADER.replace("age", "bac").encode() + b"\n1,59,R,CC,a.dcm,0", "row 1: got columns .* must be unique names"),
     ],
@@ -178,3 +228,13 @@ def test_check_views_does_not_change_its_argument():
     assert views.index.tolist() == [0, 1, 2, 3]
     with pytest.raises(TypeError, match="frame: got list, must be a pandas.DataFrame"):
         check_views([1])
+
+
+def test_names_of_images_that_differ_from_the_table_are_said_once(tmp_path):
+    lines = ["1,59,R,CC,LCC.png,0", "1,59,L,MLO,0b6f3a9d41e27c85d2a14cc7f9013be6.png,0", "1,59,R,MLO,R_MLO.tif,0"]
+    with pytest.warns(UserWarning, match=r"the names of 1 images state another side .* \(first: LCC.png\)") as caught:
+        views = read_views(write(tmp_path, *lines))
+    assert len(caught) == 1 and views["laterality"].tolist() == ["R", "L", "R"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_views(write(tmp_path, *lines[1:]))

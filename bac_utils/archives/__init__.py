@@ -12,6 +12,7 @@ from bac_utils.archives.cbis_ddsm import read_cbis_ddsm
 from bac_utils.archives.conversion import Archive
 from bac_utils.archives.dicom_folder import read_dicom_folder
 from bac_utils.archives.embed import read_embed
+from bac_utils.archives.inbreast import read_inbreast
 from bac_utils.archives.rsna import read_rsna
 from bac_utils.archives.vindr_mammo import read_vindr_mammo
 
@@ -21,8 +22,9 @@ ARCHIVES: MappingProxyType[str, Callable[..., Archive]] = MappingProxyType(
         "EMBED": read_embed,
         "VinDr-Mammo": read_vindr_mammo,
         "RSNA": read_rsna,
+        "INbreast": read_inbreast,
         "DICOM": read_dicom_folder,
     }
 )
 """Readers by name of the archive. All take `source` and the keywords `ages` and `without_age`. The datasets also take
-`images`; `DICOM` takes `labels`, `key` and `keep_ids`."""
+`images`; `DICOM` and `INbreast` take `labels`, and `DICOM` takes `key` and `keep_ids`."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bac_utils._tables import read_table
+from bac_utils.archives.columns import read_ages
+from bac_utils.archives.labels import check_spelling
 from bac_utils.views_table import AGE_BOUNDS, COLUMNS, check_views
 
-OPTIONAL = ("bac_length_mm", "pixel_spacing_mm")
+OPTIONAL = ("bac_length_mm", "pixel_spacing_mm", "label_level")
 NO_SIDE = "side other than L and R"
 NO_VIEW = "view other than CC and MLO"
 NO_FILE = "image file missing"
@@ -63,33 +64,11 @@ class Selection:
         return pd.DataFrame(self.counts, columns=["reason", "women", "views"])
 
 
-def read_ages(path: str | os.PathLike) -> pd.Series:
-    """Read a table of ages.
-
-    Args:
-        path: A CSV file with the columns `patient_id` (as in the archive) and `age` (years).
-
-    Returns:
-        Ages by `patient_id`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A cell breaks its rule, or a woman occurs twice.
-    """
-    table = read_table(path, ("patient_id", "age"))
-    table.refuse(table.cells["patient_id"] == "", "patient_id", "must not be empty")
-    table.refuse(table.cells["patient_id"].duplicated(), "patient_id", "must occur once")
-    rule = "must be a number of years from {} to {}".format(*AGE_BOUNDS)
-    table.refuse(table.cells["age"] == "", "age", rule)
-    ages = table.numbers("age", lambda x: x.between(*AGE_BOUNDS), rule)
-    return pd.Series(ages.to_numpy(), index=table.cells["patient_id"].to_numpy())
-
-
 def finish(
     name: str,
     selection: Selection,
     images: Path,
-    ages: str | os.PathLike | None,
+    ages: str | os.PathLike | pd.Series | None,
     without_age: bool,
     notes: Sequence[str] = (),
 ) -> Archive:
@@ -100,7 +79,8 @@ def finish(
         selection: Rows with `row` (its line in the table), `patient_id`, `age` (NaN where unknown), `laterality`,
             `view`, `image`, `bac` and optionally `OPTIONAL`.
         images: The folder to which `image` is relative.
-        ages: A table for `read_ages`; for the women in it, it overrides the archive's own age.
+        ages: A table for `columns.read_ages`, or what that returned; for the women in it, it overrides the archive's
+            own age.
         without_age: Keep the women without an age.
         notes: See `Archive`.
 
@@ -111,7 +91,9 @@ def finish(
         ValueError: No view remains, or the table breaks another rule of `views_table.check_views`.
     """
     selection.exclude(REPEATED, selection.frame.duplicated(["patient_id", "laterality", "view"]))
-    selection.frame = selection.frame.assign(age=_one_age(selection.frame, ages))
+    stated = read_ages(ages) if ages is not None and not isinstance(ages, pd.Series) else ages
+    notes = [*notes, *_unused_ages(selection.frame, stated)]
+    selection.frame = selection.frame.assign(age=_one_age(selection.frame, stated))
     if not without_age:
         selection.exclude(NO_AGE, selection.frame["age"].isna())
     frame = selection.frame
@@ -124,11 +106,21 @@ def finish(
     return Archive(views, selection.exclusions, images, tuple(notes))
 
 
-def _one_age(frame: pd.DataFrame, ages: str | os.PathLike | None) -> pd.Series:
+def _one_age(frame: pd.DataFrame, ages: pd.Series | None) -> pd.Series:
     """Return the age of each row's woman; NaN if it is unknown or her rows state different ages."""
     stated = frame["age"].where(frame["age"].between(*AGE_BOUNDS)).groupby(frame["patient_id"])
     one = stated.transform("first").where(stated.transform("nunique") == 1)
-    return one if ages is None else frame["patient_id"].map(read_ages(ages)).astype("float64").fillna(one)
+    return one if ages is None else frame["patient_id"].map(ages).astype("float64").fillna(one)
+
+
+def _unused_ages(frame: pd.DataFrame, ages: pd.Series | None) -> list[str]:
+    """Refuse ages that match women only in another spelling of their identifiers, and count those that match none."""
+    if ages is None:
+        return []
+    given, women = set(ages.index), set(frame["patient_id"])
+    check_spelling(str(ages.name), "patient_id", given, women)
+    unused = len(given - women)
+    return [f"women of {ages.name} of whom there is no image: {unused}"] if unused else []
 
 
 def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path]:

@@ -1,20 +1,28 @@
 """A folder of DICOM files: from their headers and a table of labels to a views table."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from bac_utils._files import walk_files
-from bac_utils._tables import read_table
-from bac_utils.archives.conversion import OPTIONAL, Archive, Selection, finish
+from bac_utils.archives.columns import Columns, read_ages
+from bac_utils.archives.conversion import Archive, Selection, finish
+from bac_utils.archives.identity import tell_women_apart
+from bac_utils.archives.labels import add_labels, read_labels
 from bac_utils.archives.tables import check_folder
 from bac_utils.intake.mammogram import Skip
 from bac_utils.intake.pseudonyms import pseudonym
 from bac_utils.intake.reader import describe_mammogram
-from bac_utils.views_table import MAXIMUM_SPACING_MM
+
+RAW_TWIN = "For Processing image of a view that is there For Presentation"
+DERIVED_TWIN = "derived image of a view whose original is there"
+_NAMES = (
+    "patient_id", "age", "laterality", "view", "instance", "uid", "sources", "study", "date", "birth_date",
+    "processing", "rank", "shared_id", "age_without_unit",
+)  # fmt: skip
 
 
 def read_dicom_folder(
@@ -25,12 +33,17 @@ def read_dicom_folder(
     without_age: bool = False,
     key: bytes | None = None,
     keep_ids: bool = False,
+    columns: Mapping[str, Columns] | None = None,
+    labels_by: str | None = None,
 ) -> Archive:
     """Read a folder of DICOM files, with all its subfolders: side, view, patient and age from the headers.
 
     Pixels are not read. Files that cannot be used according to their header are counted by their code in
     `mammogram.REASONS`. Broken pixels show only when a view is used; `run` then names the file. PatientID may name a
-    person, so women are numbered (`W0001`) in the order of their files, unless `key` or `keep_ids` is given.
+    person, so women are numbered (`W0001`) in the order of their files, unless `key` or `keep_ids` is given. Women who
+    share one PatientID are told apart (`identity.tell_women_apart`). Of several images of a view in one study, the one
+    with the lowest `dicom_header.Header.rank` is kept: For Presentation before For Processing, originals before derived
+    images.
 
     Args:
         source: The folder.
@@ -41,6 +54,8 @@ def read_dicom_folder(
         without_age: Keep views without an age.
         key: Replaces each PatientID by the pseudonym that `score` writes with the same key; 16 bytes or more.
         keep_ids: Keep each PatientID as it is, for archives whose identifiers are anonymous already.
+        columns: The mappings of `labels` and `ages`, if their columns and words have other names.
+        labels_by: What the labels were given to; see `labels.read_labels`.
 
     Returns:
         The views; `bac` is unknown where there is no label.
@@ -54,32 +69,34 @@ def read_dicom_folder(
     if key is not None:
         pseudonym("", key)  # reject a short key before reading the files
     source = check_folder("source", source)
-    given = _read_labels(labels) if labels is not None else None
+    mappings = columns or {}
+    given = read_labels(labels, mappings.get("labels"), labels_by) if labels is not None else None
+    stated = read_ages(ages, mappings.get("ages")) if ages is not None else None
     tables = {os.path.abspath(path) for path in (labels, ages) if path is not None}
     files = [path for path in walk_files([source]) if os.path.abspath(path) not in tables]
     described = [
         {"row": row, "image": file.relative_to(source).as_posix()} | _describe(file)
         for row, file in enumerate(tqdm(files, desc="reading", unit="file", disable=None), 1)
     ]
-    columns = ["row", "image", "reason", "patient_id", "age", "laterality", "view", "instance"]
-    selection = Selection(pd.DataFrame(described, columns=columns).astype({"age": "float64"}))
+    table = pd.DataFrame(described, columns=["row", "image", "reason", *_NAMES]).astype({"age": "float64"})
+    selection = Selection(table)
     for code in selection.frame["reason"].unique():
         if code:
             selection.exclude(code, selection.frame["reason"] == code)
     instances = selection.frame["instance"]
     selection.exclude("duplicate", instances.duplicated() & (instances != ""))
+    selection.frame, notes = tell_women_apart(selection.frame)
     selection.exclude("no PatientID", selection.frame["patient_id"] == "")
+    selection.exclude(RAW_TWIN, _is_raw_twin(selection.frame))
+    selection.exclude(DERIVED_TWIN, _is_derived_twin(selection.frame))
+    bare = int(selection.frame["age_without_unit"].astype(bool).sum())
+    if bare:
+        notes.append(f"images whose PatientAge has no unit and was read as years: {bare}")
     bad = [not name.isprintable() or name != name.strip() for name in selection.frame["image"]]
     selection.exclude("path that cannot be written into a table", pd.Series(bad, selection.frame.index, dtype=bool))
-    frame, notes = selection.frame.assign(bac=np.nan), []
-    if given is not None:
-        keys = pd.MultiIndex.from_frame(frame[given.index.names])
-        frame[given.columns] = given.reindex(keys).to_numpy()
-        unused = (~given.index.isin(keys)).sum()
-        if unused:
-            notes.append(f"rows of {Path(labels).name} that match no view: {unused}")
-    selection.frame = frame
-    archive = finish("DICOM", selection, source, ages, without_age, notes)
+    selection.frame, more = add_labels(selection.frame, given)
+    notes += more
+    archive = finish("DICOM", selection, source, stated, without_age, notes)
     if not keep_ids:
         archive.views["patient_id"] = archive.views["patient_id"].map(_pseudonyms(archive.views["patient_id"], key))
     return archive
@@ -95,38 +112,32 @@ def _describe(file: Path) -> dict:
             raise Skip("unknown_view", "the header does not state the view")
     except Skip as skip:
         return {"reason": skip.code, "patient_id": ""}
-    names = ("patient_id", "age", "laterality", "view", "instance")
-    return {"reason": ""} | {name: getattr(described, name) for name in names}
+    return {"reason": ""} | {name: getattr(described, name, None) for name in _NAMES}
 
 
-def _read_labels(path: str | os.PathLike) -> pd.DataFrame:
-    """Return `bac` and `OPTIONAL` by file, or by woman, side and view; NaN where empty."""
-    by_view = ("patient_id", "laterality", "view")
-    table = read_table(path, ("bac",), ("image", *by_view, *OPTIONAL))
-    by_file = "image" in table.cells
-    missing = [] if by_file else [column for column in by_view if column not in table.cells]
-    if missing:
-        raise ValueError(
-            f"{table.name} row 1, column '{missing[0]}': missing, must have 'image', or {', '.join(by_view)}"
-        )
-    if by_file:
-        index = pd.MultiIndex.from_arrays([table.paths("image")], names=["image"])
-    else:
-        table.refuse(table.cells["patient_id"] == "", "patient_id", "must not be empty")
-        sides = table.choices("laterality", {"L": "L", "R": "R"})
-        views = table.choices("view", {"CC": "CC", "MLO": "MLO"})
-        index = pd.MultiIndex.from_arrays([table.cells["patient_id"], sides, views], names=by_view)
-    table.refuse(index.duplicated(), index.names[-1], "must occur once")
-    rules = {
-        "bac": (lambda x: x.isin([0, 1]), "must be 0, 1 or empty (unknown)"),
-        "bac_length_mm": (lambda x: (x >= 0) & (x < np.inf), "must be a number of mm, 0 or more, or empty"),
-        "pixel_spacing_mm": (
-            lambda x: (x > 0) & (x <= MAXIMUM_SPACING_MM),
-            f"must be a number of mm above 0 and at most {MAXIMUM_SPACING_MM:g}, or empty",
-        ),
-    }
-    there = [column for column in rules if column in table.cells]
-    return pd.DataFrame({column: table.numbers(column, *rules[column]).to_numpy() for column in there}, index=index)
+def _exposures(frame: pd.DataFrame) -> list[pd.Series]:
+    """Return the keys of images that show the same view in the same study."""
+    return [frame[name] for name in ("patient_id", "study", "laterality", "view")]
+
+
+def _is_raw_twin(frame: pd.DataFrame) -> pd.Series:
+    """Return for each image whether it is For Processing, and its study has the view For Presentation."""
+    processing = frame["processing"].astype(bool)
+    return processing & ~processing.groupby(_exposures(frame)).transform("min").astype(bool)
+
+
+def _is_derived_twin(frame: pd.DataFrame) -> pd.Series:
+    """Return for each image whether its study has a view of lower rank, or the very image from which it was made."""
+    rank = frame["rank"].astype(float)
+    made_from = [bool(set(sources) & uids) for sources, uids in zip(frame["sources"], _uids(frame), strict=True)]
+    return (rank > rank.groupby(_exposures(frame)).transform("min")) | pd.Series(made_from, frame.index, dtype=bool)
+
+
+def _uids(frame: pd.DataFrame) -> list[set[str]]:
+    """Return for each image the UIDs of the other images of its view and study."""
+    groups = frame["uid"].groupby(_exposures(frame)).agg(set) if len(frame) else {}
+    keys = zip(*_exposures(frame), strict=True)
+    return [groups[key] - {uid, ""} for key, uid in zip(keys, frame["uid"], strict=True)]
 
 
 def _pseudonyms(patient_ids: pd.Series, key: bytes | None) -> dict[str, str]:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from bac_utils._tables import read_table
 from bac_utils.archives.conversion import NO_FILE, NO_VIEW, Archive, Selection, finish
-from bac_utils.archives.tables import check_folder, find_tables, locate
+from bac_utils.archives.copies import SPACING, ImageFinder, stated_spacing
+from bac_utils.archives.tables import check_folder, find_tables
 from bac_utils.views_table import VIEWS
 
 
@@ -22,7 +23,9 @@ def read_rsna(
 
     Args:
         source: The folder with `train.csv`.
-        images: The folder with `train_images/PATIENT/IMAGE.dcm` or `PATIENT/IMAGE.dcm`; by default `source`.
+        images: The folder with `train_images/PATIENT/IMAGE.dcm` or `PATIENT/IMAGE.dcm`, or with copies as PNG, TIFF or
+            JPEG (`copies.ImageFinder`); by default `source`. Copies have no pixel spacing, unless the table has a
+            column `pixel_spacing_mm`.
         ages: A table of `patient_id, age`; it overrides the ages of the dataset.
         without_age: Keep views without an age.
 
@@ -36,11 +39,13 @@ def read_rsna(
     source = check_folder("source", source)
     images = check_folder("images", source if images is None else images)
     table = read_table(
-        find_tables(source, ("train.csv",))[0], ("patient_id", "image_id", "laterality", "view", "age", "implant")
+        find_tables(source, ("train.csv",))[0],
+        ("patient_id", "image_id", "laterality", "view", "age", "implant"),
+        (SPACING,),
     )
     women, files = table.identifiers("patient_id"), table.identifiers("image_id")
     table.refuse(table.cells["implant"] == "", "implant", "must be 0 or 1")
-    roots = ("train_images/", "")
+    finder = ImageFinder(images, ("train_images/", ""), ".dcm")
     selection = Selection(
         pd.DataFrame(
             {
@@ -49,13 +54,14 @@ def read_rsna(
                 "age": table.numbers("age", lambda x: x.abs() < np.inf, "must be a number of years or empty"),
                 "laterality": table.choices("laterality", {"L": "L", "R": "R"}),
                 "view": table.cells["view"].str.upper(),
-                "image": [locate(images, roots, f"{a}/{b}.dcm") for a, b in zip(women, files, strict=True)],
+                "image": [finder.find(woman, image) for woman, image in zip(women, files, strict=True)],
                 "bac": np.nan,
                 "implant": table.numbers("implant", lambda x: x.isin([0, 1]), "must be 0 or 1"),
             }
+            | stated_spacing(table)
         )
     )
     selection.exclude("breast implant", selection.frame["implant"] == 1)
     selection.exclude(NO_VIEW, ~selection.frame["view"].isin(VIEWS))
     selection.exclude(NO_FILE, selection.frame["image"] == "")
-    return finish("RSNA", selection, images, ages, without_age)
+    return finish("RSNA", selection, images, ages, without_age, finder.notes())

@@ -8,7 +8,8 @@ import pandas as pd
 
 from bac_utils._tables import read_table
 from bac_utils.archives.conversion import NO_FILE, NO_VIEW, Archive, Selection, finish
-from bac_utils.archives.tables import check_folder, find_tables, locate
+from bac_utils.archives.copies import SPACING, ImageFinder, stated_spacing
+from bac_utils.archives.tables import check_folder, find_tables
 from bac_utils.views_table import VIEWS
 
 _ROOTS = ("", "images/")
@@ -25,7 +26,9 @@ def read_vindr_mammo(
 
     Args:
         source: The folder with `breast-level_annotations.csv` and, for the ages, `metadata.csv`.
-        images: The folder with `images/STUDY/IMAGE.dicom` or `STUDY/IMAGE.dicom`; by default `source`.
+        images: The folder with `images/STUDY/IMAGE.dicom` or `STUDY/IMAGE.dicom`, or with copies as PNG, TIFF or JPEG
+            (`copies.ImageFinder`); by default `source`. Copies have no pixel spacing, unless the table of the breasts
+            has a column `pixel_spacing_mm`.
         ages: A table of `patient_id, age`, with `study_id` as `patient_id`; it overrides `metadata.csv`.
         without_age: Keep views without an age.
 
@@ -41,7 +44,9 @@ def read_vindr_mammo(
     table = read_table(
         find_tables(source, ("breast-level_annotations.csv",))[0],
         ("study_id", "image_id", "laterality", "view_position"),
+        (SPACING,),
     )
+    finder = ImageFinder(images, _ROOTS, ".dicom")
     studies, instances = table.identifiers("study_id"), table.identifiers("image_id")
     stated = source / "metadata.csv"
     selection = Selection(
@@ -52,14 +57,15 @@ def read_vindr_mammo(
                 "age": instances.map(_read_ages(stated)) if stated.is_file() else np.nan,
                 "laterality": table.choices("laterality", {"L": "L", "R": "R"}),
                 "view": table.cells["view_position"].str.upper(),
-                "image": [locate(images, _ROOTS, f"{a}/{b}.dicom") for a, b in zip(studies, instances, strict=True)],
+                "image": [finder.find(study, image) for study, image in zip(studies, instances, strict=True)],
                 "bac": np.nan,
             }
+            | stated_spacing(table)
         )
     )
     selection.exclude(NO_VIEW, ~selection.frame["view"].isin(VIEWS))
     selection.exclude(NO_FILE, selection.frame["image"] == "")
-    return finish("VinDr-Mammo", selection, images, ages, without_age)
+    return finish("VinDr-Mammo", selection, images, ages, without_age, finder.notes())
 
 
 def _read_ages(path: Path) -> pd.Series:

@@ -1,10 +1,10 @@
-"""Headers of DICOM mammograms as vendors write them: kind of image, side and view, pixel spacing, age.
+"""Headers of DICOM mammograms as vendors write them: kind of image, side and view, pixel spacing, age, identity.
 
 The header is checked first; only then are the pixels decoded (`dicom_pixels`) and rendered (`dicom_display`).
 """
 
 import re
-from datetime import datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pydicom
@@ -12,8 +12,12 @@ from pydicom.uid import UID_dictionary
 
 from bac_utils.intake.dicom_display import display
 from bac_utils.intake.dicom_file import items, number, numbers, read_header, text, texts, word
+from bac_utils.intake.dicom_geometry import checked_spacing, turn_upright
+from bac_utils.intake.dicom_person import read_age, read_date, study_date, told_apart
 from bac_utils.intake.dicom_pixels import check_layout, check_storage, stored_values
-from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_grey_levels, read_words
+from bac_utils.intake.free_text import SIDES, Words, names_capture, names_synthetic, plain, read_text
+from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_grey_levels
+from bac_utils.intake.pseudonyms import names_nobody
 
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 MAMMOGRAPHY_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", FOR_PROCESSING)
@@ -22,9 +26,15 @@ TOMOSYNTHESIS_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.13.1.{n}" for n in (3, 4
 OTHER_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3"))
 """Other SOP classes in which mammograms are stored: computed and digital radiography, secondary capture."""
 
+SECONDARY_CAPTURE_CLASSES = tuple(c for c in OTHER_CLASSES if c.startswith("1.2.840.10008.5.1.4.1.1.7"))
+
 # Code values of SNOMED CT and of the older SRT (DICOM PS3.16, CID 4014, 4015, 244).
 VIEW_CODES = {"399162004": "CC", "R-10242": "CC", "399368009": "MLO", "R-10226": "MLO"}
 SIDE_CODES = {"7771000": "L", "G-A101": "L", "24028007": "R", "G-A100": "R"}
+BREAST_CODES = (
+    "76752008", "T-04000", "80248007", "T-04030", "73056007", "T-04020", "63762007", "T-04080",
+)  # fmt: skip
+"""The breast, the left and the right one, both (DICOM PS3.16, CID 4013 and 4)."""
 REFUSED_CODES = {
     "127457009": "specimen", "G-8310": "specimen",
     "399163009": "spot_or_magnification", "R-102D6": "spot_or_magnification",
@@ -44,13 +54,56 @@ REFUSED_IMAGE_TYPES = {
     **dict.fromkeys(("TOMO_2D", "GENERATED_2D", "SUBTRACTION", "ADDITION", "RECOMBINED", "HIGH_ENERGY"), "synthetic"),
     "TOMO": "multi_frame",
 }
+FILM_CONVERSIONS = ("DF", "SI")
+"""ConversionType of digitised film and scanned images (DICOM PS3.3, C.8.6.1)."""
+CAPTURE_CONVERSIONS = ("DV", "SD", "DRW", "SYN")
+"""Digitised video, scanned documents, drawings and synthetic images."""
 MAGNIFIED = 1.4
 """Views with this magnification or more are magnification views; in a contact view, the middle of a thick breast is
 magnified by less than 1.25."""
-AGES = (1, 120)
-"""Plausible ages, years; anonymised headers may contain `000Y`."""
+BREAST_WORDS = re.compile(r"BREAST|BRST|MAMM|MAMA|BRUST|\bSEINS?\b|SENO|SEIO|BORST|BRYST|BROST|PIERS|\bPRS\b|乳")
+"""Words for the breast in BodyPartExamined."""
+OTHER_PARTS = re.compile(
+    r"CHEST|THORAX|LUNG|ABDO|PELVI|BECKEN|SKULL|SCHADEL|HEAD|KOPF|NECK|HALS|SPINE|WIRBEL|HAND|FOOT|FUSS|KNEE|KNIE|HIP|"
+    r"HUFTE|SHOULDER|SCHULTER|ARM|LEG|BEIN|WRIST|ANKLE|ELBOW|HEART|RIB|TEETH|JAW|FINGER|TOE|FEMUR|TIBIA|SPECIMEN"
+)
+"""Words for other parts of the body, which a view code alone does not outweigh."""
+DESCRIPTIONS = (
+    "SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription", "AcquisitionProtocolDescription",
+    "ImageComments",
+)  # fmt: skip
+"""Elements with free text, from which side and view are read if no coded element states them."""
 SPACINGS_MM = (0.005, 2.0)
 """Plausible pixel spacings, mm: mammograms have 0.02 to 0.2, downsampled copies more. Other values count as absent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header(Description):
+    """What a DICOM header states, beyond `Description`; UIDs must not be written to a table.
+
+    Attributes:
+        uid: SOPInstanceUID.
+        sources: SOPInstanceUIDs of the images from which this one was made.
+        study: StudyInstanceUID; empty if it is not stated.
+        date: Date of the study or acquisition, `YYYYMMDD`; empty if it is not stated.
+        birth_date: PatientBirthDate, `YYYYMMDD`; empty if it is not stated.
+        processing: The image is For Processing.
+        rank: Of several images of an exposure, the one with the lowest rank is used: For Presentation before For
+            Processing, a detector's image before a secondary capture, an original before a derived image.
+        shared_id: PatientID is a word that tools write for everybody; `patient_id` is made up from what differs
+            (`pseudonyms.tell_apart`), or empty if nothing does.
+        age_without_unit: PatientAge is a number without its unit, read as years.
+    """
+
+    uid: str = ""
+    sources: tuple[str, ...] = ()
+    study: str = ""
+    date: str = ""
+    birth_date: str = ""
+    processing: bool = False
+    rank: int = 0
+    shared_id: bool = False
+    age_without_unit: bool = False
 
 
 def read_dicom(path: Path) -> tuple[Mammogram, str]:
@@ -66,14 +119,15 @@ def read_dicom(path: Path) -> tuple[Mammogram, str]:
         Skip: The file cannot be used.
     """
     header, source = read_header(path)
-    described, processing = _describe(header)
+    described = _describe(header)
     values = stored_values(source)
     check_grey_levels(values)
-    pixels = display(values, header, processing)
-    return Mammogram(pixels, **vars(described)), text(header, "SOPInstanceUID")
+    pixels = display(values, header, described.processing)
+    stated = {field.name: getattr(described, field.name) for field in fields(Description)}
+    return Mammogram(pixels, **stated), described.uid
 
 
-def describe_dicom(path: Path) -> tuple[Description, str]:
+def describe_dicom(path: Path) -> tuple[Header, str]:
     """Read the header of one DICOM file, without its pixels.
 
     Args:
@@ -86,29 +140,51 @@ def describe_dicom(path: Path) -> tuple[Description, str]:
         Skip: The file cannot be used, as far as its header and its size show.
     """
     header, source = read_header(path)
-    described, _ = _describe(header)
+    described = _describe(header)
     check_storage(header, source)
-    return described, text(header, "SOPInstanceUID")
+    return described, described.uid
 
 
-def _describe(header: pydicom.Dataset) -> tuple[Description, bool]:
-    """Return the description in a header, and whether the image is For Processing."""
+def _describe(header: pydicom.Dataset) -> Header:
+    """Return what a header states."""
     _check_kind(header)
     check_layout(header)
     _check_image_type(header)
+    _check_capture(header)
     _check_view(header)
     processing = _for_processing(header)
     side, view = _side_and_view(header)
-    spacing, rule = _spacing(header)
-    described = Description(
+    spacing, rule = checked_spacing(header, *_spacing(header))
+    age, bare = read_age(header)
+    study, patient_id = text(header, "StudyInstanceUID"), text(header, "PatientID")
+    shared = names_nobody(patient_id)
+    birth, taken = read_date(header, "PatientBirthDate"), study_date(header)
+    return Header(
         spacing_mm=spacing,
         spacing_rule=rule,
         laterality=side,
         view=view,
-        patient_id=text(header, "PatientID"),
-        age=_age(header),
+        patient_id=told_apart(header, patient_id) if shared else patient_id,
+        age=age,
+        turn=turn_upright(header, side),
+        uid=text(header, "SOPInstanceUID"),
+        sources=tuple(text(item, "ReferencedSOPInstanceUID") for item in items(header, "SourceImageSequence")),
+        study=study,
+        date=f"{taken:%Y%m%d}" if taken else "",
+        birth_date=f"{birth:%Y%m%d}" if birth else "",
+        processing=processing,
+        rank=_rank(header, processing),
+        shared_id=shared,
+        age_without_unit=bare,
     )
-    return described, processing
+
+
+def _rank(header: pydicom.Dataset, processing: bool) -> int:
+    """Return the rank of an image among those of its exposure; see `Header`."""
+    derived = "DERIVED" in [t.upper() for t in texts(header, "ImageType")[:1]]
+    stated = bool(text(header, "DerivationDescription") or items(header, "DerivationCodeSequence"))
+    lossy = word(header, "LossyImageCompression") == "01"
+    return 16 * processing + 8 * (_sop_class(header) in SECONDARY_CAPTURE_CLASSES) + 4 * derived + 2 * stated + lossy
 
 
 def _sop_class(header: pydicom.Dataset) -> str:
@@ -124,7 +200,7 @@ def _check_kind(header: pydicom.Dataset) -> None:
         raise Skip("truncated", "the header states neither SOP class, modality nor matrix size")
     if sop_class in TOMOSYNTHESIS_CLASSES:
         raise Skip("multi_frame", "breast tomosynthesis")
-    breast = word(header, "BodyPartExamined") == "BREAST"
+    breast = _is_breast(header)
     if not (
         modality == "MG"
         or (modality in ("", "OT") and sop_class in MAMMOGRAPHY_CLASSES)
@@ -147,11 +223,34 @@ def _check_image_type(header: pydicom.Dataset) -> None:
     for name, code in REFUSED_IMAGE_TYPES.items():
         if name in types:
             raise Skip(code, f"the image type contains {name}")
-    series = word(header, "SeriesDescription")
-    if re.search(r"\b[CS]-VIEW\b", series):
-        raise Skip("synthetic", "the series description names synthetic views")
-    if re.search(r"\bCROPPED\b", series):
+    described = (
+        "SeriesDescription",
+        "AcquisitionDeviceProcessingDescription",
+        "DerivationDescription",
+        "ImageComments",
+    )
+    if any(names_synthetic(text(header, keyword)) for keyword in described):
+        raise Skip("synthetic", "a description names synthetic views")
+    if re.search(r"\bCROPPED\b", word(header, "SeriesDescription")):
         raise Skip("partial_view", "the series description names cropped images")
+
+
+def _check_capture(header: pydicom.Dataset) -> None:
+    """Raise `Skip` for screen shots, text cards, reports, and images with marks or text burned in.
+
+    Digitised films are secondary captures as well; they pass unless the header says that something was burned in.
+    """
+    if word(header, "BurnedInAnnotation") == "YES":
+        raise Skip("secondary_capture", "the header says that annotations are burned in")
+    kinds, conversion = [t.upper() for t in texts(header, "ImageType")], word(header, "ConversionType")
+    if "SECONDARY" in kinds[:2] and conversion not in FILM_CONVERSIONS:
+        raise Skip("secondary_capture", "the image type is SECONDARY")
+    if conversion in CAPTURE_CONVERSIONS:
+        raise Skip("secondary_capture", f"the conversion type is {conversion}")
+    described = [text(header, k) for k in ("SeriesDescription", "AcquisitionDeviceProcessingDescription",
+                                           "DerivationDescription", "ImageComments")]  # fmt: skip
+    if any(map(names_capture, [*described, " ".join(kinds).replace("_", " ")])):
+        raise Skip("secondary_capture", "a description names screen shots, annotations or reports")
 
 
 def _check_view(header: pydicom.Dataset) -> None:
@@ -181,34 +280,81 @@ def _for_processing(header: pydicom.Dataset) -> bool:
     return bool(by_class if stated is None else stated)
 
 
+def _is_breast(header: pydicom.Dataset) -> bool:
+    """Return whether body part, anatomic region or view code says that the breast was imaged."""
+    part = plain(text(header, "BodyPartExamined"))
+    if BREAST_WORDS.search(part) or word(header, "OrganExposed") == "BREAST":
+        return True
+    regions = items(header, "AnatomicRegionSequence")
+    if any(text(r, "CodeValue") in BREAST_CODES or BREAST_WORDS.search(plain(text(r, "CodeMeaning"))) for r in regions):
+        return True
+    views = {text(item, "CodeValue") for item in items(header, "ViewCodeSequence")}
+    mammographic = views & VIEW_CODES.keys() or word(header, "PositionerType") == "MAMMOGRAPHIC"
+    return bool(mammographic) and not regions and not OTHER_PARTS.search(part)
+
+
 def _side_and_view(header: pydicom.Dataset) -> tuple[str, str]:
-    """Return side and view from tags and codes, or else from PatientOrientation; empty if not stated."""
-    stated = [word(header, k) for k in ("ImageLaterality", "Laterality")]
+    """Return side and view; empty if not stated.
+
+    Tags and codes must agree with each other. What they leave open is taken from descriptions and PatientOrientation,
+    which must agree with each other, and descriptions also with the tags.
+    """
+    stated = [plain(text(header, k)) for k in ("ImageLaterality", "Laterality")]
     if "B" in stated:
         raise Skip("other_view", "the image shows both breasts")
-    sides = [{"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}.get(s, "") for s in stated]
+    sides = [SIDES.get(s, "") for s in stated]
     for region in items(header, "AnatomicRegionSequence"):
         for item in items(region, "AnatomicRegionModifierSequence"):
             sides.append(SIDE_CODES.get(text(item, "CodeValue"), ""))
     views = [VIEW_CODES.get(text(item, "CodeValue"), "") for item in items(header, "ViewCodeSequence")]
     more_sides, more_views = _view_position(header)
     side, view = agree("side", [*sides, *more_sides]), agree("view", [*views, *more_views])
+    described = _descriptions(header)
+    _check_descriptions(described, side, view)
     oriented = _orientation([t.upper() for t in texts(header, "PatientOrientation")])
-    return side or oriented[0], view or oriented[1]
+    if not (side and view):
+        told = [("".join(d.sides) if len(d.sides) == 1 else "", "".join(d.views) if len(d.views) == 1 else "")
+                for d in described]  # fmt: skip
+        told_side = agree("side", [side, *(t[0] for t in told), "" if side else oriented[0]])
+        told_view = agree("view", [view, *(t[1] for t in told), "" if view else oriented[1]])
+        side, view = side or told_side, view or told_view
+    return side, view
+
+
+def _descriptions(header: pydicom.Dataset) -> list[Words]:
+    """Return what the free texts of a header state: `DESCRIPTIONS`, and meanings of unknown codes."""
+    found = [text(header, keyword) for keyword in DESCRIPTIONS]
+    found += [t for t in texts(header, "ImageType")[2:] if t.upper() in ("LEFT", "RIGHT")]
+    for item in items(header, "ViewCodeSequence"):
+        if text(item, "CodeValue") not in VIEW_CODES:
+            found.append(text(item, "CodeMeaning"))
+    for region in items(header, "AnatomicRegionSequence"):
+        for item in (region, *items(region, "AnatomicRegionModifierSequence")):
+            found.append(text(item, "CodeMeaning"))
+    return [read_text(t) for t in found if t]
+
+
+def _check_descriptions(described: list[Words], side: str, view: str) -> None:
+    """Raise `Skip` if a text that describes this image names an unsuitable kind of view.
+
+    A text describes this image if it names its side and view. If no tag states the view, any text counts.
+    """
+    for words in described:
+        names_it = words.sides == {side} and words.views == {view}
+        if words.codes and (not view or (names_it and words.codes != {"other_view"})):
+            raise Skip(sorted(words.codes)[0], "a description says so")
 
 
 def _view_position(header: pydicom.Dataset) -> tuple[set[str], set[str]]:
-    """Return the sides and views in ViewPosition, which may be `CC`, `L MLO` or `RCC`."""
+    """Return the sides and views in ViewPosition, which may be `CC`, `L MLO`, `RCC` or free text."""
     position = word(header, "ViewPosition")
-    sides, views, codes, others = read_words(position)
-    if "ID" in others:
-        codes.add("implant")
-    if codes:
-        raise Skip(sorted(codes)[0], "the view position says so")
-    if position and (others or not views):
+    words = read_text(position)
+    if words.codes:
+        raise Skip(sorted(words.codes)[0], "the view position says so")
+    if position and (words.others or not words.views | words.sides):
         shown = position if position.isalpha() and len(position) <= 5 else "not a known view"
         raise Skip("other_view", f"the view position is {shown}")
-    return sides, views
+    return words.sides, words.views
 
 
 def _orientation(directions: list[str]) -> tuple[str, str]:
@@ -258,27 +404,3 @@ def _spacing(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
     if pixel:
         return pixel, "pixel_spacing"
     return (scanned, "scanned_pixel_spacing") if scanned else (None, "")
-
-
-def _age(header: pydicom.Dataset) -> float | None:
-    """Return the age in years from PatientAge (such as `059Y`), or else from birth and study date; None without."""
-    match = re.fullmatch(r"(\d{1,3})([YMWD])", word(header, "PatientAge"))
-    if match:
-        age = int(match[1]) / {"Y": 1, "M": 12, "W": 52.1775, "D": 365.2425}[match[2]]
-        if AGES[0] <= age <= AGES[1]:
-            return age
-    birth = _date(header, "PatientBirthDate")
-    taken = (_date(header, k) for k in ("StudyDate", "AcquisitionDate", "SeriesDate", "ContentDate"))
-    study = next((d for d in taken if d), None)
-    if birth is None or study is None:
-        return None
-    years = study.year - birth.year - ((study.month, study.day) < (birth.month, birth.day))
-    return float(years) if AGES[0] <= years <= AGES[1] else None
-
-
-def _date(header: pydicom.Dataset, keyword: str) -> datetime | None:
-    """Return an element's date; None if it is absent or not a date."""
-    try:
-        return datetime.strptime(text(header, keyword), "%Y%m%d")
-    except ValueError:
-        return None

@@ -9,7 +9,7 @@ import numpy as np
 REASONS = MappingProxyType(
     {
         "not_found": "there is no such file",
-        "not_an_image": "the file is neither DICOM nor PNG nor TIFF, or is empty",
+        "not_an_image": "the file is neither DICOM nor PNG, TIFF or JPEG, or is empty",
         "unreadable": "cannot be opened or read in time, or header or pixels are broken or in an unknown encoding",
         "truncated": "the file or its pixel data end too early",
         "too_large": "more bytes or pixels, stored or declared, than the limits allow",
@@ -17,6 +17,7 @@ REASONS = MappingProxyType(
         "multi_frame": "tomosynthesis (volume, slice or projection), or several images in one file",
         "synthetic": "an image computed from tomosynthesis or from a contrast study",
         "colour": "a colour image",
+        "secondary_capture": "a screen shot, print or text card, or an image with marks or text burned in",
         "localiser": "a localiser, scout or biopsy image",
         "specimen": "a tissue specimen",
         "spot_or_magnification": "a spot compression or a magnification view",
@@ -27,6 +28,7 @@ REASONS = MappingProxyType(
         "unknown_side": "the side is not stated, and the task needs it",
         "unknown_view": "the view is not stated, and the task needs it",
         "no_breast": "no breast was found in the image",
+        "rotated": "the chest wall is at the upper or lower edge or, for a turned image, not where the header puts it",
         "duplicate": "the same SOP instance with the same pixels was read before",
     }
 )
@@ -66,11 +68,14 @@ class Description:
     Attributes:
         spacing_mm: Row and column spacing at the breast, mm; None if it is not stated.
         spacing_rule: Source of the spacing: `calibrated_pixel_spacing`, `imager_over_magnification`,
-            `imager_over_distances`, `imager`, `pixel_spacing`, `scanned_pixel_spacing`, `given`, or empty.
+            `imager_over_distances`, `imager`, `pixel_spacing`, `scanned_pixel_spacing`, `given`, or empty. Without a
+            spacing, the contradiction that rules it out, if there is one (`dicom_geometry.checked_spacing`).
         laterality: `L` or `R`; empty if it is not stated.
         view: `CC` or `MLO`; empty if it is not stated.
         patient_id: As in the file; empty if it has none.
         age: Years, or None.
+        turn: How the header says that the image is turned upright: whether rows and columns are exchanged, whether the
+            rows are then reversed, and whether the columns are then reversed to have the chest wall at the left.
         instance: Digest of SOP instance UID, patient, side and view, to find copies of one SOP instance within one
             run; empty if the file has no UID. It must not be stored: it can be computed by anyone who knows these.
     """
@@ -81,6 +86,7 @@ class Description:
     view: str = ""
     patient_id: str = ""
     age: float | None = None
+    turn: tuple[bool, bool, bool] = (False, False, False)
     instance: str = ""
 
 

@@ -1,4 +1,4 @@
-"""PNG and TIFF mammograms: grey levels from the pixels, side and view from the file name."""
+"""PNG, TIFF and JPEG mammograms: grey levels from the pixels, side and view from the file name."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from PIL import Image
 
 from bac_utils.intake.mammogram import Mammogram, Skip, check_bytes, check_grey_levels, check_pixels, read_words
 
-SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of PNG, TIFF and BigTIFF files."""
+SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of PNG, JPEG, TIFF and BigTIFF files."""
 
 
 def read_picture(path: Path) -> Mammogram:
-    """Read a PNG or TIFF file.
+    """Read a PNG, TIFF or JPEG file.
 
     Args:
         path: The file.
@@ -51,7 +51,7 @@ def read_name(path: Path) -> dict[str, str]:
 
 def _decode(path: Path) -> np.ndarray:
     """Return the grey levels, float32 (rows, columns); higher is brighter."""
-    with Image.open(path, formats=("PNG", "TIFF")) as image:
+    with Image.open(path, formats=("PNG", "TIFF", "JPEG")) as image:
         if getattr(image, "is_animated", False):  # not n_frames: counting a million frames takes hours
             raise Skip("multi_frame", "several images in one file")
         check_pixels(image.height, image.width)

@@ -94,8 +94,8 @@ def score_files(
     rule = read_rule(alarm_share, negatives, specificity)
     if rule is not None and operating_point is not None:
         raise ValueError("operating_point: got a threshold and a rule for choosing it, must be only one of them")
-    endings = ("", ".json", ".instances", ".first", ".first.json")
-    output, note, seen, first, first_note = tables = [Path(f"{os.fspath(output_csv)}{ending}") for ending in endings]
+    endings = ("", ".json", ".instances", ".first", ".first.json", ".report.txt")
+    output, note, seen, first, first_note, _ = tables = [Path(f"{os.fspath(output_csv)}{ending}") for ending in endings]
     paths, own = list(paths), {path.resolve() for path in tables}
     names = {path.name for path in own}
 

@@ -10,6 +10,7 @@ highdicom takes one to two seconds to load, so import this module where it is us
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,9 +19,11 @@ import highdicom as hd
 import numpy as np
 from highdicom import sc, seg, sr
 from pydicom import Dataset, config
+from pydicom.charset import STAND_ALONE_ENCODINGS, decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.sr.coding import Code
-from pydicom.valuerep import DA, TM, validate_value
+from pydicom.valuerep import DA, PN_DELIMS, TEXT_VR_DELIMS, TM, validate_value
 
 from bac_utils import __version__
 from bac_utils._files import written_whole
@@ -118,6 +121,7 @@ def read_reference(source: str | os.PathLike) -> Dataset:
     """Read the elements that the results copy from their source.
 
     Invalid values of elements that may be empty, such as PatientSex `FEMALE`, become empty. Text is converted to UTF-8.
+    Text whose character set is not stated, or not the one stated, is invalid: it would become another name.
     A frame of reference, which some vendors state without a plane, is not copied.
 
     Args:
@@ -136,8 +140,11 @@ def read_reference(source: str | os.PathLike) -> Dataset:
     found = Dataset()
     found.SpecificCharacterSet = "ISO_IR 192"
     for keyword in CARRIED:
+        readable = _is_readable(header, keyword)  # before the value is decoded
         value = text(header, keyword)
-        if not (value and _is_valid(keyword, value)):
+        if value and keyword in PERSON and not readable:
+            raise ExportError(f"the character set of the source's {keyword} is not stated, or not the one stated")
+        if not (value and readable and _is_valid(keyword, value)):
             if keyword in REQUIRED or (value and keyword in PERSON):
                 raise ExportError(f"the source's {keyword} {'is not a valid DICOM value' if value else 'is missing'}")
             value = ""
@@ -160,6 +167,41 @@ def _is_valid(keyword: str, value: str) -> bool:
     except ValueError:
         return False
     return keyword != "PatientSex" or value in ("M", "F", "O")
+
+
+def _is_readable(header: Dataset, keyword: str) -> bool:
+    """Return whether an element's bytes are text in the SpecificCharacterSet that the header states.
+
+    Bytes of another encoding can often be decoded, but to other letters. They are recognised by what names do not
+    contain: control characters and symbols, and by bytes that are UTF-8 although a set of single bytes is stated.
+    """
+    element = header.get_item(keyword)
+    raw = element.value if isinstance(element, RawDataElement) else b""
+    if not isinstance(raw, bytes) or (raw.isascii() and b"\x1b" not in raw):
+        return True
+    terms = [term.strip() for term in texts(header, "SpecificCharacterSet")] or [""]
+    if terms == [""] or terms == ["ISO_IR 6"] or not set(terms) <= python_encoding.keys():
+        return False
+    encodings = [python_encoding[term] for term in terms]
+    try:
+        with config.strict_reading():
+            decoded = decode_bytes(raw, encodings, PN_DELIMS if element.VR == "PN" else TEXT_VR_DELIMS)
+    except (UnicodeError, LookupError):
+        return False
+    if any(unicodedata.category(c) == "Cc" and c not in "\t\n\f\r\0" for c in decoded):
+        return False
+    if b"\x1b" in raw or terms[0] in STAND_ALONE_ENCODINGS:
+        return True
+    letters = all(c.isascii() or c == "·" or unicodedata.category(c)[0] in "LMNZ" for c in decoded)
+    return letters and not _is_utf8(raw)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def segmentation(

@@ -58,10 +58,10 @@ def summarise_scores(scores_csv: str | os.PathLike) -> Summaries:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not such a table, a cell breaks its rule (the message names row, column, value and
-            rule), or no row can be used.
+        ValueError: The file is not such a table, cells break rules (the message names row, column, value and rule of
+            each), a `patient_id` has lost digits in a spreadsheet program, or no row can be used.
     """
-    rows = _checked(read_table(scores_csv, READ, free=("patient_id", "reason")))
+    rows = _checked(read_table(scores_csv, READ, free=("patient_id", "reason"), collect=True))
     scored, known = rows["status"] == "scored", rows["patient_id"] != ""
     images = rows[scored & known]
     excluded = [("skipped by score", (~scored).sum()), ("no patient_id", (scored & ~known).sum())]
@@ -117,6 +117,7 @@ def write_summaries(scores_csv: str | os.PathLike, folder: str | os.PathLike, ov
 
 def _checked(table: Table) -> pd.DataFrame:
     """Return the columns `READ`, checked and converted; unknown measures are NaN."""
+    table.refuse_lost_digits("patient_id")
     rows = table.cells[["patient_id", "reason"]].copy()
     rows["status"] = table.choices("status", {"SCORED": "scored", "SKIPPED": "skipped"})
     rows["laterality"] = table.choices("laterality", {"L": "L", "R": "R", "": ""})
@@ -132,6 +133,7 @@ def _checked(table: Table) -> pd.DataFrame:
     for name in ("bac_area_mm2", "bac_length_mm"):
         table.refuse((rows["bac"] == 0) & (rows[name] > 0), name, "must be 0 or empty where bac is 0")
         table.refuse((rows["bac"] == 1) & (rows[name] == 0), name, "must be above 0 or empty where bac is 1")
+    table.check()
     return rows
 
 

@@ -75,7 +75,7 @@ class Originals:
         return (box[1] - box[0]) / (inset[1] - inset[0])
 
     def _original(self, row: int) -> tuple[np.ndarray, tuple, tuple, tuple[float, float]]:
-        """Return pixels (chest wall on the left), the breast's rectangles there and in the matrix, gain and offset."""
+        """Return pixels (upright, chest wall left), the breast's rectangles there and in the matrix, gain, offset."""
         if row in self._read:
             self._read.move_to_end(row)
             return self._read[row]
@@ -83,6 +83,11 @@ class Originals:
         prepared = prepare(mammogram, self._store.shape, self._pixel_mm)
         r0, r1, c0, c1 = prepared.box
         pixels = np.asarray(mammogram.pixels, np.float32)
+        exchanged, upside_down = prepared.turn
+        if exchanged:
+            pixels, (r0, r1, c0, c1) = pixels.T, (c0, c1, r0, r1)
+        if upside_down:
+            pixels, r0, r1 = pixels[::-1], pixels.shape[0] - r1, pixels.shape[0] - r0
         if prepared.flipped:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
             c0, c1 = pixels.shape[1] - c1, pixels.shape[1] - c0

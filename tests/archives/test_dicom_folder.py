@@ -2,11 +2,12 @@
 
 import pytest
 from archive_tables import dicom_example, excluded, put, rows
+from mammogram_files import item
 from mammogram_files import write as write_dicom
 from pydicom.uid import JPEGLosslessSV1
 
 from bac_utils.archives.conversion import NO_AGE, REPEATED, write_views
-from bac_utils.archives.dicom_folder import read_dicom_folder
+from bac_utils.archives.dicom_folder import DERIVED_TWIN, RAW_TWIN, read_dicom_folder
 from bac_utils.intake.pseudonyms import pseudonym
 
 
@@ -101,7 +102,12 @@ def test_labels_by_file(dicom_folder):
         ("b/1.dcm", 1, 41.5, 0.085),
         ("b/2", 0, 0, None),
     ]
-    assert archive.notes == ("rows of labels.csv that match no view: 1",)
+    assert archive.notes == (
+        "rows of labels.csv with an unknown label: 1 (row 4)",
+        "rows of labels.csv that match no view: 1 (row 5)",
+        "images without a label: 1 (c.dcm)",
+    )
+    assert archive.views["label_level"].tolist() == ["", "view", "view"]
     assert excluded(archive)["not_an_image"] == (0, 1)  # the table of labels is not counted
 
 
@@ -109,7 +115,7 @@ def test_labels_by_view(dicom_folder, tmp_path):
     labels = put(tmp_path / "l.csv", "patient_id,laterality,view,bac", "Doe^Jane,L,MLO,1", "Roe 7,R,CC,0")
     archive = read_dicom_folder(dicom_folder, labels=labels, without_age=True)
     assert rows(archive, "patient_id view bac") == [("W0001", "CC", 0), ("W0002", "CC", None), ("W0002", "MLO", 1)]
-    assert archive.notes == ()
+    assert archive.notes == ("images without a label: 2 (b/1.dcm, c.dcm)",)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +146,104 @@ def test_a_folder_without_images(tmp_path):
         read_dicom_folder(tmp_path)
     with pytest.raises(FileNotFoundError, match="source: got '.*nowhere', must be an existing folder"):
         read_dicom_folder(tmp_path / "nowhere")
+
+
+def series(folder, *files):
+    """Write files of one name, woman, study and other elements each."""
+    folder.mkdir(exist_ok=True)
+    for number, (name, woman, study, changes) in enumerate(files, 1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        elements = {"PatientID": woman, "StudyInstanceUID": study, "SOPInstanceUID": f"2.25.7{number}"} | changes
+        write_dicom(folder / name, **{key: value for key, value in elements.items() if value != ""})
+    return folder
+
+
+RAW = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1", "PresentationIntentType": "FOR PROCESSING"}
+
+
+@pytest.mark.parametrize("names", [("a.dcm", "z.dcm"), ("z.dcm", "a.dcm"), ("raw/1.dcm", "processed/1.dcm")])
+def test_for_presentation_wins_over_its_raw_twin(tmp_path, names):
+    folder = series(
+        tmp_path / "a",
+        (names[0], "W", "2.25.1", RAW),
+        (names[1], "W", "2.25.1", {}),
+        ("m.dcm", "W", "2.25.1", RAW | {"ViewPosition": "MLO"}),  # without a twin
+    )
+    archive = read_dicom_folder(folder)
+    assert sorted(rows(archive, "view image")) == [("CC", names[1]), ("MLO", "m.dcm")]
+    assert excluded(archive) == {RAW_TWIN: (1, 1)}
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [
+        {"ImageType": ["DERIVED", "PRIMARY"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY"], "DerivationDescription": "contrast enhanced"},
+        {"ImageType": ["ORIGINAL", "PRIMARY"], "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
+        {"ImageType": ["ORIGINAL", "PRIMARY"], "LossyImageCompression": "01"},
+        {"ImageType": ["ORIGINAL", "PRIMARY"], "SourceImageSequence": [item(ReferencedSOPInstanceUID="2.25.72")]},
+    ],
+    ids=range(5),
+)
+def test_an_original_wins_over_images_derived_from_it(tmp_path, derived):
+    original = {"ImageType": ["ORIGINAL", "PRIMARY"]}
+    folder = series(tmp_path / "a", ("a.dcm", "W", "2.25.1", derived), ("z.dcm", "W", "2.25.1", original))
+    archive = read_dicom_folder(folder)
+    assert rows(archive, "image") == [("z.dcm",)]
+    assert excluded(archive) == {DERIVED_TWIN: (1, 1)}
+
+
+def test_an_age_without_a_unit_is_said_once(tmp_path):
+    ages = ("42", "059", "059Y")
+    folder = series(tmp_path / "a", *((f"{n}.dcm", f"W{n}", "", {"PatientAge": age}) for n, age in enumerate(ages)))
+    archive = read_dicom_folder(folder)
+    assert rows(archive, "age") == [(42,), (59,), (59,)]
+    assert archive.notes == ("images whose PatientAge has no unit and was read as years: 2",)
+
+
+@pytest.mark.parametrize("shared", ["removed", "ANON", "0", "anonymous", "INBREAST-STUDY"])
+def test_women_who_share_a_patient_id_are_not_merged(tmp_path, shared):
+    """The last word is one that no tool writes for everybody: the ages contradict each other."""
+    files = [
+        (f"{woman}{view}.dcm", shared, f"2.25.{woman}", {"PatientAge": age, "ViewPosition": view})
+        for woman, age in ((1, "046Y"), (2, "056Y"), (3, "066Y"))
+        for view in ("CC", "MLO")
+    ]
+    archive = read_dicom_folder(series(tmp_path / "a", *files), keep_ids=True)
+    found = rows(archive, "patient_id age view")
+    assert [row[1:] for row in found] == [(age, view) for age in (46, 56, 66) for view in ("CC", "MLO")]
+    assert len({row[0] for row in found}) == 3 and all(row[0].startswith(shared) for row in found)
+    assert "stud" in archive.notes[0] and "PatientID" in archive.notes[0] and "3" in archive.notes[0]
+    numbers = rows(read_dicom_folder(tmp_path / "a"), "patient_id")
+    assert numbers == [(f"W000{woman}",) for woman in (1, 1, 2, 2, 3, 3)]
+
+
+def test_different_dates_of_birth_are_different_women(tmp_path):
+    births = ("19600101", "19700101")
+    files = [(f"{n}.dcm", "A7", f"2.25.{n}", {"PatientBirthDate": b}) for n, b in enumerate(births)]
+    archive = read_dicom_folder(series(tmp_path / "a", *files, ("c.dcm", "B2", "2.25.9", {})))
+    assert len(rows(archive)) == 3
+    assert "different dates of birth: taken as 2 women" in archive.notes[0]
+    assert "A7" not in " ".join(archive.notes)
+
+
+def test_two_exams_of_one_woman_stay_together(tmp_path):
+    exams = [("1.dcm", "20200301", "060Y", "CC"), ("2.dcm", "20220301", "062Y", "MLO")]
+    files = [
+        (name, "A7", f"2.25.{n}", {"StudyDate": date, "PatientAge": age, "ViewPosition": view})
+        for n, (name, date, age, view) in enumerate(exams)
+    ]
+    archive = read_dicom_folder(series(tmp_path / "a", *files, ("3.dcm", "B2", "2.25.9", {})), without_age=True)
+    assert len({row[0] for row in rows(archive, "patient_id")}) == 2 and archive.notes == ()
+
+
+def test_without_a_study_women_are_told_apart_by_folder_or_not_at_all(tmp_path):
+    files = [(f"{woman}/{view}.dcm", "removed", "", {"ViewPosition": view, "PatientName": "removed"})
+             for woman in "ab" for view in ("CC", "MLO")]  # fmt: skip
+    archive = read_dicom_folder(series(tmp_path / "a", *files))
+    assert rows(archive, "patient_id") == [("W0001",), ("W0001",), ("W0002",), ("W0002",)]
+    flat = [(name.replace("/", "_"), *rest) for name, *rest in files]
+    with pytest.raises(ValueError, match="4 no PatientID"):
+        read_dicom_folder(series(tmp_path / "b", *flat))
+    same = [(name, "removed", "2.25.5", changes) for name, _, _, changes in files]  # the UID is shared, too
+    assert len({row[0] for row in rows(read_dicom_folder(series(tmp_path / "c", *same)), "patient_id")}) == 2

@@ -1,7 +1,7 @@
 """RSNA to a views table; expected rows are written by hand."""
 
 import pytest
-from archive_tables import RSNA, excluded, put, rows, rsna
+from archive_tables import RSNA, excluded, put, rows, rsna, touch
 
 from bac_utils.archives.conversion import NO_AGE, NO_FILE, NO_VIEW, REPEATED
 from bac_utils.archives.rsna import read_rsna
@@ -59,3 +59,14 @@ def test_one_image_in_two_views_is_refused(tmp_path):
         ValueError, match=r"RSNA row 3, column 'image': got .*, must be the file of one view only .*row 2"
     ):
         read_rsna(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", ["train_images/5/100.png", "5/100.jpg", "png/5_100.png", "all/100.PNG", "1024/5/100.tiff", "a/b/5-100.jpeg"]
+)
+def test_copies_are_found_by_their_names(tmp_path, path):
+    put(tmp_path / "train.csv", f"{RSNA},pixel_spacing_mm", "1,5,100,L,CC,61.0,0,0,0,,0,,49,False,0.07")
+    touch(tmp_path, path, "train_images/6/1000.png")
+    archive = read_rsna(tmp_path)
+    assert rows(archive, "image pixel_spacing_mm") == [(path, 0.07)]
+    assert "copies instead of DICOM files: 1" in archive.notes[0]

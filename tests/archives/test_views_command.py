@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from archive_tables import cbis_example, dicom_example, embed, finding, four, put, rsna, vindr
+from archive_tables import cbis_example, dicom_example, embed, finding, four, inbreast, put, rsna, vindr
 from typer.testing import CliRunner
 
 from bac_utils import __main__ as cli
@@ -24,6 +24,7 @@ def test_each_archive(tmp_path):
         "EMBED": embed(tmp_path / "embed", [finding(10, 100, "L", "V")], four(10, 100)),
         "VinDr-Mammo": vindr(tmp_path / "vindr", ("a1", "i1", "L", "CC"), ("a1", "i2", "L", "MLO")),
         "RSNA": rsna(tmp_path / "rsna", ("1", "1", "L", "CC", "61", "0"), ("2", "2", "L", "CC", "61", "1")),
+        "INbreast": inbreast(tmp_path / "inbreast", ("1", "0123456789abcdef", "L", "CC", "200801")),
         "DICOM": dicom_example(tmp_path / "dicom"),
     }
     assert list(folders) == list(ARCHIVES)
@@ -54,7 +55,10 @@ def test_options(tmp_path):
     words = ["views", "DICOM", dicom_folder, "--output", tmp_path / "views.csv", "--labels", labels, "--ages", ages]
     done = call(*words, "--key-file", tmp_path / "key")
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[-1] == "rows of labels.csv that match no view: 1"
+    assert done.output.splitlines()[-2:] == [
+        "rows of labels.csv that match no view: 1 (row 3)",
+        "images without a label: 3 (b/1.dcm, b/2, c.dcm)",
+    ]
     views = read_views(tmp_path / "views.csv", check_images=True)
     assert views.loc[0, ["patient_id", "age", "bac"]].tolist() == [pseudonym("Roe 7", bytes(range(16))), 66, 1]
     again = call(*words)
@@ -71,7 +75,7 @@ def test_options(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["MIAS", "{}"], 2, "archive: got 'MIAS', must be one of CBIS-DDSM, EMBED, VinDr-Mammo, RSNA, DICOM"),
+        (["MIAS", "{}"], 2, "archive: got 'MIAS', must be one of CBIS-DDSM, EMBED, VinDr-Mammo, RSNA, INbreast, DICOM"),
         (["RSNA", "{}/nowhere"], 2, "nowhere"),
         (["RSNA", "{}", "--labels", "{}/x.csv"], 2, "labels: RSNA does not take it"),
         (["EMBED", "{}", "--keep-ids"], 2, "keep_ids: EMBED does not take it"),

@@ -6,6 +6,7 @@ import pytest
 from mammogram_files import VALUES, item, reason
 from pydicom.pixels.processing import apply_voi_lut, apply_windowing
 
+from bac_utils.intake import dicom_display
 from bac_utils.intake.dicom_header import FOR_PROCESSING
 from bac_utils.intake.reader import read_mammogram
 
@@ -15,7 +16,13 @@ def test_monochrome1_is_inverted_once(dicom):
     np.testing.assert_array_equal(read_mammogram(path).pixels, VALUES.max() - VALUES)
 
 
-def test_monochrome1_is_inverted_after_the_window(dicom):
+@pytest.fixture
+def any_window(monkeypatch):
+    """Apply windows and LUTs whatever they do to the tissue, to test their arithmetic."""
+    monkeypatch.setattr(dicom_display, "_keeps_grey_levels", lambda *_: True)
+
+
+def test_monochrome1_is_inverted_after_the_window(dicom, any_window):
     path = dicom(PhotometricInterpretation="MONOCHROME1", WindowCenter="1000", WindowWidth="401")
     found = read_mammogram(path).pixels
     expected = 4095 - apply_windowing(VALUES, pydicom.dcmread(path))
@@ -25,7 +32,7 @@ def test_monochrome1_is_inverted_after_the_window(dicom):
 
 @pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
 @pytest.mark.parametrize(("centre", "width"), [("1000", "401"), ("2047.5", "1"), (["900", "5"], ["3000", "7"])])
-def test_windows(dicom, function, centre, width):
+def test_windows(dicom, any_window, function, centre, width):
     changes = {} if function is None else {"VOILUTFunction": function}
     path = dicom(WindowCenter=centre, WindowWidth=width, **changes)
     with np.errstate(over="ignore"):
@@ -33,7 +40,7 @@ def test_windows(dicom, function, centre, width):
     np.testing.assert_allclose(read_mammogram(path).pixels, expected, atol=0.01)
 
 
-def test_window_by_hand(dicom):
+def test_window_by_hand(dicom, any_window):
     values = np.array([[0, 90, 100, 110, 200]], np.uint16)  # x in (90, 110]: ((x - 99.5) / 20 + 0.5) * 4095
     path = dicom(values, WindowCenter="100", WindowWidth="21")
     expected = [[0, 0.025 * 4095, 0.525 * 4095, 4095, 4095]]
@@ -47,7 +54,7 @@ def test_an_invalid_window_is_ignored(dicom, width):
 
 @pytest.mark.parametrize("first", [0, 1000])
 @pytest.mark.parametrize("vr", ["US", "OW"])
-def test_voi_lut(dicom, first, vr):
+def test_voi_lut(dicom, any_window, first, vr):
     table = (65535 * np.sqrt(np.arange(2048) / 2047)).astype(int)
     lut = item(LUTDescriptor=[2048, first, 16])
     lut.add_new("LUTData", vr, table.tolist() if vr == "US" else table.astype("<u2").tobytes())
@@ -57,7 +64,7 @@ def test_voi_lut(dicom, first, vr):
     np.testing.assert_array_equal(apply_voi_lut(VALUES, pydicom.dcmread(path)), expected)
 
 
-def test_voi_lut_of_8_bit_entries_and_signed_values(dicom):
+def test_voi_lut_of_8_bit_entries_and_signed_values(dicom, any_window):
     lut = item(LUTDescriptor=[512, 0, 8])
     lut.add_new("LUTDescriptor", "SS", [512, -256, 8])
     lut.add_new("LUTData", "OW", (np.arange(512) // 2).astype(np.uint8).tobytes())
@@ -66,7 +73,7 @@ def test_voi_lut_of_8_bit_entries_and_signed_values(dicom):
     np.testing.assert_array_equal(found, (np.clip(values, -256, 255) + 256) // 2)
 
 
-def test_an_incomplete_voi_lut_leaves_the_window(dicom):
+def test_an_incomplete_voi_lut_leaves_the_window(dicom, any_window):
     path = dicom(VOILUTSequence=[item(LUTDescriptor=[8, 0, 16])], WindowCenter="1000", WindowWidth="401")
     assert np.ptp(read_mammogram(path).pixels) == 4095
 
@@ -152,13 +159,13 @@ def test_rescale_to_values_that_are_not_finite(dicom, slope):
     assert reason(dicom(RescaleSlope=slope, RescaleIntercept="0")) == "unreadable"
 
 
-def test_rescale_precedes_the_window(dicom):
+def test_rescale_precedes_the_window(dicom, any_window):
     path = dicom(RescaleSlope="2", RescaleIntercept="-1000", WindowCenter="1000", WindowWidth="2001")
     expected = np.clip((VALUES * 2.0 - 1000 - 999.5) / 2000 + 0.5, 0, 1) * 4095
     np.testing.assert_allclose(read_mammogram(path).pixels, expected, atol=0.01)
 
 
-def test_windows_by_hand(dicom):
+def test_windows_by_hand(dicom, any_window):
     values = np.array([[80, 100, 120]], np.uint16)
     window = dict(WindowCenter="100", WindowWidth="80")
     found = read_mammogram(dicom(values, VOILUTFunction="LINEAR_EXACT", **window)).pixels
@@ -172,7 +179,7 @@ def test_windows_by_hand(dicom):
     np.testing.assert_array_equal(unknown, read_mammogram(dicom(values, **window)).pixels)
 
 
-def test_window_of_signed_values_by_hand(dicom):
+def test_window_of_signed_values_by_hand(dicom, any_window):
     values = np.array([[-120, -100, -80, 50]], np.int16)
     window = dict(WindowCenter="-100", WindowWidth="80", VOILUTFunction="LINEAR_EXACT")
     found = read_mammogram(dicom(values, **window)).pixels
@@ -194,7 +201,7 @@ def test_incomplete_luts_count_as_absent(dicom, lut):
     np.testing.assert_array_equal(found, VALUES)
 
 
-def test_luts_of_one_and_of_65536_entries(dicom):
+def test_luts_of_one_and_of_65536_entries(dicom, any_window):
     one = item(LUTDescriptor=[1, 0, 16], LUTData=7)
     one["LUTData"].VR = "US"
     assert (read_mammogram(dicom(VOILUTSequence=[one])).pixels == 7).all()

@@ -61,6 +61,9 @@ def test_spacing_rules(dicom, changes, spacing, rule):
     assert found.spacing_rule == rule
 
 
+SC = "1.2.840.10008.5.1.4.1.1.7"
+
+
 def region(value):
     return [item(AnatomicRegionModifierSequence=[code(value)])]
 
@@ -90,6 +93,24 @@ def region(value):
         ({"PatientOrientation": ["P", "FL"]}, "L", "CC"),  # tags outrank the orientation
         ({"PatientOrientation": ["P", "FL"], "ViewPosition": None}, "L", "MLO"),
         ({**NO_TAGS}, "", ""),
+        ({**NO_TAGS, "SeriesDescription": "R CC"}, "R", "CC"),
+        ({**NO_TAGS, "ProtocolName": "Mamma links MLO"}, "L", "MLO"),
+        ({**NO_TAGS, "SeriesDescription": "kranio-kaudal rechts"}, "R", "CC"),
+        ({**NO_TAGS, "SeriesDescription": "Schraeg li."}, "L", "MLO"),
+        ({**NO_TAGS, "SeriesDescription": "Sein droit oblique"}, "R", "MLO"),
+        ({**NO_TAGS, "SeriesDescription": "Mama izquierda craneocaudal"}, "L", "CC"),
+        ({**NO_TAGS, "SeriesDescription": "Left Medio-Lateral Oblique"}, "L", "MLO"),
+        ({**NO_TAGS, "AcquisitionDeviceProcessingDescription": "RMLO"}, "R", "MLO"),
+        ({**NO_TAGS, "SeriesDescription": "MG screening bilateral", "ProtocolName": "CC-R"}, "R", "CC"),
+        ({**NO_TAGS, "ImageType": ["DERIVED", "PRIMARY", "", "RIGHT"], "SeriesDescription": "MLO"}, "R", "MLO"),
+        ({**NO_TAGS, "ViewPosition": "craniocaud. li"}, "L", "CC"),
+        ({"ViewPosition": "ML schraeg"}, "L", "MLO"),
+        ({"ImageLaterality": "RECHTS"}, "R", "CC"),
+        ({**NO_TAGS, "ViewCodeSequence": [item(CodeValue="99", CodeMeaning="MLO right")]}, "R", "MLO"),
+        ({"SeriesDescription": "R MLO"}, "L", "CC"),  # tags outrank descriptions, which may be of another image
+        ({"SeriesDescription": "mammo screening with CAD"}, "L", "CC"),
+        ({**NO_TAGS, "SeriesDescription": "MG R+L CC"}, "", "CC"),
+        ({**NO_TAGS, "SeriesDescription": "Tomosynthesis R2"}, "", ""),
     ],
 )
 def test_side_and_view(dicom, changes, side, view):
@@ -102,7 +123,20 @@ def test_side_and_view(dicom, changes, side, view):
     [
         ("059Y", {}, 59),
         ("060M", {}, 5),
-        ("59", {}, None),
+        ("42", {}, 42),
+        ("059", {}, 59),
+        ("0059", {}, 59),
+        (" 59 ", {}, 59),
+        ("059y", {}, 59),
+        ("59J", {}, 59),
+        ("700M", {}, 700 / 12),
+        ("59.5", {}, 59),
+        ("42", {"PatientBirthDate": "19500615", "StudyDate": "20180615"}, 68),  # dates outrank a bare number
+        ("590", {}, None),
+        ("-59", {}, None),
+        ("5", {}, None),
+        ("1965", {}, None),
+        ("fifty", {}, None),
         ("590Y", {}, None),
         ("000Y", {}, None),
         ("000Y", {"PatientBirthDate": "19500615", "AcquisitionDate": "20180615"}, 68),
@@ -138,6 +172,28 @@ def test_age(dicom, age, changes, years):
         ({"ImageType": ["DERIVED", "PRIMARY", "TOMO", "GENERATED_2D"]}, "synthetic"),
         ({"ImageType": ["DERIVED", "PRIMARY", "POST_CONTRAST", "SUBTRACTION"]}, "synthetic"),
         ({"SeriesDescription": "L CC C-View"}, "synthetic"),
+        ({"SeriesDescription": "SVIEW L CC"}, "synthetic"),
+        ({"SeriesDescription": "L CC Intelligent 2D"}, "synthetic"),
+        ({"SeriesDescription": "L CC S2D"}, "synthetic"),
+        ({"SeriesDescription": "SyntheticView"}, "synthetic"),
+        ({"SeriesDescription": "Insight 2D"}, "synthetic"),
+        ({"SeriesDescription": "v-preview"}, "synthetic"),
+        ({"SeriesDescription": "2D synthetisch"}, "synthetic"),
+        ({"SeriesDescription": "Mammographie 2D synthétique"}, "synthetic"),
+        ({"AcquisitionDeviceProcessingDescription": "C-View"}, "synthetic"),
+        ({"BurnedInAnnotation": "YES"}, "secondary_capture"),
+        ({"ImageType": ["DERIVED", "SECONDARY"]}, "secondary_capture"),
+        ({"ImageType": ["ORIGINAL", "SECONDARY"], "SOPClassUID": SC, "ConversionType": "WSD"}, "secondary_capture"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "SCREEN_SAVE"]}, "secondary_capture"),
+        ({"SOPClassUID": SC, "ConversionType": "SD"}, "secondary_capture"),
+        ({"SOPClassUID": SC, "ConversionType": "SYN"}, "secondary_capture"),
+        ({"SOPClassUID": SC, "SeriesDescription": "CAD marks"}, "secondary_capture"),
+        ({"SeriesDescription": "iCAD SecondLook"}, "secondary_capture"),
+        ({"SeriesDescription": "Screen capture"}, "secondary_capture"),
+        ({"SeriesDescription": "Bildschirmfoto"}, "secondary_capture"),
+        ({"SeriesDescription": "Dose Report"}, "secondary_capture"),
+        ({"SeriesDescription": "L CC annotated"}, "secondary_capture"),
+        ({"DerivationDescription": "CAD marks burned in"}, "secondary_capture"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour"),
         ({"PhotometricInterpretation": None}, "unreadable"),
@@ -185,6 +241,15 @@ def test_age(dicom, age, changes, years):
         ({"ImageLaterality": "B"}, "other_view"),
         ({"ViewCodeSequence": [code("399368009")]}, "conflict"),
         ({"Laterality": "R"}, "conflict"),
+        ({**NO_TAGS, "SeriesDescription": "R CC", "ProtocolName": "L CC"}, "conflict"),
+        ({**NO_TAGS, "SeriesDescription": "R CC", "ProtocolName": "R MLO"}, "conflict"),
+        ({**NO_TAGS, "SeriesDescription": "R CC", "PatientOrientation": ["A", "R"]}, "conflict"),
+        ({"ViewPosition": None, "SeriesDescription": "R MLO"}, "conflict"),  # the tags say L
+        ({**NO_TAGS, "SeriesDescription": "R ML"}, "other_view"),
+        ({**NO_TAGS, "SeriesDescription": "mediolateral right"}, "other_view"),
+        ({**NO_TAGS, "SeriesDescription": "L CC Spot"}, "spot_or_magnification"),
+        ({"SeriesDescription": "L CC Mag"}, "spot_or_magnification"),
+        ({"SeriesDescription": "L CC ID"}, "implant"),
         ({"ViewPosition": "RCC"}, "conflict"),
         ({"AnatomicRegionSequence": region("G-A100")}, "conflict"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "conflict"),
@@ -232,6 +297,46 @@ def test_a_breast_of_another_modality_is_accepted(dicom):
     assert read_mammogram(dicom(**film)).view == "CC"
     assert read_mammogram(dicom(Modality="", SOPClassUID=MAMMOGRAPHY_CLASSES[0])).view == "CC"
     assert read_mammogram(dicom(SOPClassUID="1.2.3.4.5")).view == "CC"  # a vendor's own class
+
+
+def test_a_scanned_film_is_accepted(dicom):
+    film = dict(SOPClassUID=SC, PresentationIntentType=None)
+    assert read_mammogram(dicom(**film, ConversionType="DF", ImageType=["DERIVED", "SECONDARY"])).view == "CC"
+    assert read_mammogram(dicom(**film, ConversionType="WSD")).view == "CC"  # as CBIS-DDSM
+
+
+@pytest.mark.parametrize(
+    "part", ["L BREAST", "BREAST_L", "MAMMA", "Mammo links", "BRUST", "SEIN", "EXAM1", "", "CHEST"]
+)
+@pytest.mark.parametrize("modality", ["CR", "DX"])
+def test_the_region_code_makes_up_for_the_sites_own_words(dicom, part, modality):
+    changes = dict(Modality=modality, SOPClassUID="1.2.840.10008.5.1.4.1.1.1", PresentationIntentType=None)
+    with pydicom.config.disable_value_validation():
+        for value in ("76752008", "T-04000"):
+            path = dicom(**changes, BodyPartExamined=part, AnatomicRegionSequence=[code(value)])
+            assert read_mammogram(path).view == "CC"
+        view = dicom(**changes, BodyPartExamined=part, ViewCodeSequence=[code("399162004")])
+        assert (reason(view) == "not_mammography") if part == "CHEST" else (read_mammogram(view).view == "CC")
+        local = item(CodeValue="17", CodingSchemeDesignator="99SITE", CodeMeaning="Brust")
+        assert read_mammogram(dicom(**changes, BodyPartExamined=part, AnatomicRegionSequence=[local])).view == "CC"
+        other = dicom(**changes, BodyPartExamined="HAND", AnatomicRegionSequence=[code("85562004")])
+        assert reason(other) == "not_mammography"
+
+
+def test_women_who_share_a_patient_id_are_told_apart(dicom):
+    def woman(**changes):
+        return read_mammogram(dicom(**changes)).patient_id
+
+    for shared in ("removed", "ANON", "0", "Anonymous Patient", "XXXX", "N/A", "de-identified"):
+        first = woman(PatientID=shared, StudyInstanceUID="2.25.5")
+        assert first.startswith(f"{shared}-") and first == woman(
+            PatientID=shared, StudyInstanceUID="2.25.5", SOPInstanceUID="2.25.9", ViewPosition="MLO"
+        )
+        assert first != woman(PatientID=shared, StudyInstanceUID="2.25.6")
+        assert first != woman(PatientID=shared, StudyInstanceUID="2.25.5", PatientAge="046Y")
+        assert woman(PatientID=shared, PatientName="removed") == ""
+    for own in ("W-1", "5", "ANON0001", "patient 3", "S5-00003"):
+        assert woman(PatientID=own, StudyInstanceUID="2.25.5") == own
 
 
 def test_masks_are_not_mammograms(dicom):

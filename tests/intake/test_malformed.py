@@ -359,6 +359,7 @@ def test_files_of_pydicom_declared_as_mammograms(tmp_path):
         try:
             ds = pydicom.dcmread(file, force=True)
             ds.Modality, ds.SOPClassUID, ds.ViewPosition = "MG", MAMMOGRAPHY_CLASSES[0], "CC"
+            ds.ImageType = ["PRIMARY" if t == "SECONDARY" else t for t in ds.get("ImageType", [])]
             remove_voi(ds)
             ds.save_as(tmp_path / "view.dcm")
         except Exception:

@@ -26,7 +26,7 @@ def test_other_files(tmp_path):
     assert reason(tmp_path) == "not_found"
     assert reason("a\0b") == "not_found"
     assert reason("x" * 5000) == "unreadable"
-    for name, data in {"empty": b"", "text": b"no image" * 40, "jpeg": b"\xff\xd8\xff\xe0" + bytes(200)}.items():
+    for name, data in {"empty": b"", "text": b"no image" * 40, "gif": b"GIF89a" + bytes(200)}.items():
         (tmp_path / name).write_bytes(data)
         assert reason(tmp_path / name) == "not_an_image"
     for name in ("reportsi.dcm", "rtplan.dcm", "CT_small.dcm", "test-SR.dcm", "waveform_ecg.dcm"):
@@ -103,7 +103,23 @@ def test_png_and_tiff(tmp_path, suffix, dtype):
     np.testing.assert_array_equal(found.pixels, values)
     assert (found.laterality, found.view, found.spacing_mm) == ("L", "CC", (0.05, 0.05))
     assert (found.patient_id, found.age, found.spacing_rule) == ("", None, "given")
-    assert reason(path, laterality="R") == "conflict"
+    found = read_mammogram(path, laterality="R", view="MLO")  # a name is no header: the table's word counts
+    assert (found.laterality, found.view) == ("R", "MLO")
+
+
+def test_jpeg(tmp_path):
+    """Grey levels are those of Pillow's decoder, in grey and colour with equal channels; broken files are skipped."""
+    grey = Image.fromarray((VALUES // 16).astype(np.uint8))
+    for name, image in (("a_L_CC.jpg", grey), ("b_L_CC.jpeg", grey.convert("RGB"))):
+        image.save(tmp_path / name, quality=95)
+        found = read_mammogram(tmp_path / name)
+        np.testing.assert_array_equal(found.pixels, np.asarray(Image.open(tmp_path / name).convert("L")))
+        assert (found.laterality, found.view, found.spacing_mm) == ("L", "CC", None)
+    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(200))
+    assert reason(tmp_path / "c.jpg") == "unreadable"
+    data = (tmp_path / "a_L_CC.jpg").read_bytes()
+    (tmp_path / "d.jpg").write_bytes(data[: len(data) // 2])
+    assert reason(tmp_path / "d.jpg") == "truncated"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +137,16 @@ def test_png_and_tiff(tmp_path, suffix, dtype):
         ("L_CC_MLO", "L", ""),
         ("calcification", "", ""),
         ("accl_llcc", "", ""),
+        ("0b6f3a9d41e27c85d2a14cc7f9013be6", "", ""),  # MD5
+        ("0b6f3a9d-41e2-4cc7-85d2-a1f9013be6cc", "", ""),  # UUID
+        ("a94a8fe5cc1b19ba61c4c0873d391e987982fbcc", "", ""),  # SHA-1
+        ("9f86d0cc", "", ""),
+        ("4CC0B7E1", "", ""),
+        ("x9R2CC7L1Q4", "", ""),
+        ("20586908_6cc13a14b80a8591_MG_R_ML_ANON", "R", ""),
+        ("7e4d1a90c35b28f6e17d40a2b9c83fcc_L_MLO", "L", "MLO"),
+        ("20586908CC", "", "CC"),
+        ("PAT0012LCC", "L", "CC"),
     ],
 )
 def test_side_and_view_from_the_name(tmp_path, name, side, view):

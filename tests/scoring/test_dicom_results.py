@@ -150,13 +150,13 @@ def test_the_report_contains_the_values_and_refers_to_image_and_segment(results)
 
 
 def test_the_picture_shows_the_view_as_it_is_displayed_with_outline_and_text(tmp_path):
-    """A window from 600 to 1400 on stored values from 0 to 1919: the 8-bit value is (value - 600) / 800 * 255."""
-    window = {"WindowCenter": 1000, "WindowWidth": 800, "VOILUTFunction": "LINEAR_EXACT"}
+    """A window from 100 to 1800 on stored values from 0 to 1919: the 8-bit value is (value - 100) / 1700 * 255."""
+    window = {"WindowCenter": 950, "WindowWidth": 1700, "VOILUTFunction": "LINEAR_EXACT"}
     for name, changes in (("a", {}), ("b", {"PhotometricInterpretation": "MONOCHROME1"})):
         *_, path = write_dicom(whole(tmp_path / f"{name}.dcm", **window, **changes), drawn(), MEASURES, tmp_path, name)
         picture = pydicom.dcmread(path)
         assert picture.pixel_array.shape == (*SHAPE, 3)
-        expected = np.clip((VALUES.astype(float) - 600) / 800, 0, 1) * 255
+        expected = np.clip((VALUES.astype(float) - 100) / 1700, 0, 1) * 255
         expected = 255 - expected if changes else expected
         drawing = (np.abs(picture.pixel_array - expected[..., None]) > 0.51).any(
             axis=2
@@ -190,7 +190,7 @@ def test_a_picture_is_not_scored(results):
         for keyword, value in changes.items():
             setattr(picture, keyword, value)
         picture.save_as(results[2])
-        with pytest.raises(Skip, match="colour" if changes else "not_mammography"):
+        with pytest.raises(Skip, match="secondary_capture" if changes else "not_mammography"):
             read_mammogram(results[2])
 
 
@@ -284,6 +284,80 @@ def test_a_source_that_cannot_be_referred_to(tmp_path, changes, words):
     with pytest.raises(ExportError, match=words):
         write_dicom(source, drawn(), MEASURES, tmp_path, "a")
     assert [p.name for p in tmp_path.iterdir()] == ["view.dcm"]
+
+
+def with_name(path, raw, *terms):
+    """Write a view with the bytes of a name, and the terms of its character set or none."""
+    source = whole(path, PatientName="A" * len(raw), SpecificCharacterSet=None)
+    header = pydicom.dcmread(source)
+    if terms:
+        header.SpecificCharacterSet = list(terms)
+    header.save_as(source)
+    source.write_bytes(source.read_bytes().replace(b"A" * len(raw), raw))
+    return source
+
+
+WITHOUT_CHARSET = {
+    "GBK": "王^小明".encode("gbk"),
+    "Shift-JIS": "山田^太郎".encode("shift-jis"),
+    "Windows-1251": "Иванова^Анна".encode("cp1251"),
+    "Latin-1": "Müller^Änne".encode("latin-1"),
+    "UTF-8": "Müller^Änne".encode(),
+    "EUC-KR": "김희중".encode("euc-kr"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_CHARSET)
+def test_a_name_in_an_unstated_character_set_is_not_carried(tmp_path, name):
+    raw = WITHOUT_CHARSET[name]
+    for terms in ((), ("ISO_IR 6",)):
+        with pytest.raises(ExportError, match="the character set of the source's PatientName is not stated"):
+            read_reference(with_name(tmp_path / "view.dcm", raw + b" " * (len(raw) % 2), *terms))
+
+
+@pytest.mark.parametrize(
+    ("raw", "terms"),
+    [
+        ("Müller^Änne ".encode("latin-1"), ("ISO_IR 192",)),  # not UTF-8
+        ("Müller^Änne".encode() + b" ", ("ISO_IR 100",)),  # UTF-8, not Latin-1
+        ("王^小明".encode("gbk") + b" ", ("ISO_IR 100",)),  # Í õ ^ Ð ¡ Ã ÷
+        ("山田^太郎".encode("shift-jis") + b" ", ("ISO_IR 100",)),  # control characters
+        ("Müller^Änne ".encode("latin-1"), ("ISO_IR 999",)),  # an unknown set
+        ("Müller^Änne ".encode("latin-1"), ("ISO_IR 166",)),  # bytes without a letter in Thai
+    ],
+    ids=range(6),
+)
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_a_name_in_another_character_set_than_stated_is_not_carried(tmp_path, raw, terms):
+    with pytest.raises(ExportError, match="the character set of the source's PatientName"):
+        read_reference(with_name(tmp_path / "view.dcm", raw + b" " * (len(raw) % 2), *terms))
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "terms"),
+    [
+        ("Müller^Änne", "latin-1", ("ISO_IR 100",)),
+        ("Иванова^Анна", "iso8859-5", ("ISO_IR 144",)),
+        ("Nováková^Jiřina", "iso8859-2", ("ISO_IR 101",)),
+        ("王^小明", "gb18030", ("GB18030",)),
+        ("王^小明", "utf-8", ("ISO_IR 192",)),
+        ("Müller^Änne", "latin-1", ("", "ISO 2022 IR 100")),
+    ],
+    ids=range(6),
+)
+def test_a_name_in_its_character_set_stays_the_same_name(tmp_path, name, encoding, terms):
+    raw = name.encode(encoding)
+    if terms[0] == "":
+        raw = b"\x1b-A" + raw.replace(b"^", b"^\x1b-A")
+    source = with_name(tmp_path / "view.dcm", raw + b" " * (len(raw) % 2), *terms)
+    for path in write_dicom(source, drawn(), MEASURES, tmp_path, "a"):
+        assert str(pydicom.dcmread(path).PatientName) == name
+
+
+def test_other_text_in_an_unstated_character_set_becomes_empty(tmp_path):
+    source = whole(tmp_path / "view.dcm", AccessionNumber="AAAA", PatientName="A^B", SpecificCharacterSet=None)
+    source.write_bytes(source.read_bytes().replace(b"AAAA", "A-ü ".encode("latin-1")))
+    assert read_reference(source).AccessionNumber == ""
 
 
 def test_png_files_cannot_be_a_source(tmp_path):

@@ -1,5 +1,7 @@
 """Summaries of a table of scores per view, breast and woman: cases worked out by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -230,6 +232,51 @@ def test_odd_identifiers_are_kept(tmp_path, summary):
 def test_a_cell_that_breaks_its_rule_is_named(summary, row, words):
     with pytest.raises(ValueError, match=r"scores.csv .*" + words):
         summary([WOMAN[0], row])
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["1.23457E+11"] * 3, "must be written with all its digits"),
+        (["1,23457E+11", "12"], "must be written with all its digits"),
+        (["1.2e+15"], "must be written with all its digits"),
+        (["1234567890123450"] * 3, "must not, like all long numbers here, end in zeros after 15 digits"),
+        (["20230000000012000", "20230000000013000"], "must not, like all long numbers here, end in zeros"),
+        (["########"], "must be an identifier"),
+    ],
+)
+def test_identifiers_that_a_spreadsheet_rounded_are_refused(summary, ids, words):
+    """Three women would otherwise become one."""
+    rows = [(name, *row[1:]) for name in ids for row in WOMAN]
+    with pytest.raises(ValueError, match=rf"scores.csv row 2, column 'patient_id': got {re.escape(ids[0])}, {words}"):
+        summary(rows)
+
+
+def test_long_identifiers_with_all_their_digits(summary):
+    ids = ["1234567890123450", "1234567890123451", "1234567890123452"]
+    assert summary([(name, *row[1:]) for name in ids for row in WOMAN]).women["patient_id"].tolist() == ids
+    assert len(summary([("1234567890123450", *row[1:]) for row in WOMAN]).women) == 1
+
+
+def test_a_table_saved_by_a_german_spreadsheet_program(tmp_path, summary):
+    found = summary(WOMAN)
+    frame = pd.read_csv(tmp_path / "scores.csv", dtype=str, keep_default_na=False)
+    german = frame.apply(
+        lambda cells: cells.str.replace(".", ",") if cells.name not in ("file", "patient_id") else cells
+    )
+    german.to_csv(tmp_path / "de.csv", sep=";", index=False, encoding="utf-8-sig", lineterminator="\r\n")
+    pd.testing.assert_frame_equal(summarise_scores(tmp_path / "de.csv").women, found.women)
+
+
+def test_all_broken_cells_are_named_at_once(summary):
+    rows = [WOMAN[0], scored("1", "B", "LM", 1.5, 1), scored("1E+05", "L", "CC", "", 2)]
+    with pytest.raises(ValueError) as caught:
+        summary(rows)
+    places = [line.split(":")[0].removeprefix("scores.csv ") for line in str(caught.value).splitlines()[:-1]]
+    assert places == [
+        *(f"row 3, column '{name}'" for name in ("laterality", "score", "view")),
+        *(f"row 4, column '{name}'" for name in ("bac", "patient_id", "score")),
+    ]
 
 
 def test_tables_that_cannot_be_summarised(tmp_path, summary):

@@ -146,7 +146,7 @@ def test_views_of_an_unfinished_notebook_04_are_left_out(tmp_path, change):
 
 
 def test_a_cache_of_another_pixel_size_is_refused(tmp_path):
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    run = make_run(tmp_path / "run", women=12)
     index = run / "cache" / INDEX_FILE
     index.write_text(index.read_text().replace("0.5", "0.6"))
     with pytest.raises(ValueError, match="views were prepared again after notebook 03: run notebooks 02-04 again"):

@@ -17,7 +17,7 @@ from bac_utils.detector import kept_thresholds, load_point, save_point
 from bac_utils.settings import PAPER_HEATMAP_THRESHOLD
 from bac_utils.statistics import wilson
 from bac_utils.views_table import check_views, read_views
-from bac_utils.widgets import CohortExplorer, ThresholdTuner, ViewStore, open_browser, open_tuner, svg
+from bac_utils.widgets import CohortExplorer, ThresholdTuner, ViewStore, open_browser, open_tuner, originals, svg
 from bac_utils.widgets.base import HEADLESS
 from bac_utils.widgets.browser import HANGING, ViewBrowser
 from bac_utils.widgets.canvas import STATIC, Picture, ViewCanvas, grey_levels, on_levels
@@ -323,6 +323,21 @@ def test_two_readers(tmp_path):
     (tmp_path / "reader_notes.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="must have patient_id"):
         ReaderNotes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("turned", "turn"),
+    [(np.transpose, (True, False, False)), (lambda image: image[::-1, ::-1], (False, True, True))],
+)
+def test_the_original_of_a_turned_image_is_upright(store, monkeypatch, turned, turn):
+    mammogram = originals.read_view(store.table.loc[0])
+    upright = Originals(store, 0.5).part(0, (10, 60, 40, 120), (600, 300), False, (-2, 4))
+    turn = (*turn[:2], turn[2] != (mammogram.laterality == "R"))  # the chest wall of a right view is on the right
+    view = replace(mammogram, pixels=np.ascontiguousarray(turned(mammogram.pixels)), turn=turn)
+    monkeypatch.setattr(originals, "read_view", lambda row: view)
+    found = Originals(store, 0.5).part(0, (10, 60, 40, 120), (600, 300), False, (-2, 4))
+    np.testing.assert_array_equal(found[0], upright[0])
+    assert found[1] == upright[1]
 
 
 def test_sharpening_sends_the_original(browser, store):

@@ -1,51 +1,66 @@
-"""Reading CSV files: selected columns, checked row by row, and relative paths that cannot leave their folder."""
+"""Reading tables: selected columns, all broken rules in one message, and paths that cannot leave their folder."""
 
-import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-SHOWN = 60
-"""Largest number of characters of a cell that a message quotes."""
+from bac_utils._tables.problems import SHOWN, Problems, decimal_points, lost_digits
+from bac_utils._tables.rows import read_rows, table_format
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Some columns of a CSV file.
+    """Some columns of a table.
 
     Attributes:
         name: The file's name.
-        cells: Text without leading and trailing blanks. The index is the line of the file on which each row begins.
+        cells: Text without leading and trailing blanks. The index is the line of the file (in Excel, the row) on which
+            each row begins.
+        problems: Collects the cells that `refuse` finds, until `check`; with None, `refuse` raises at once.
+        titles: Names of columns in the file, where they differ from those of `cells`.
+        written: The cells as in the file, where they differ from `cells`; for messages.
+        decimal_commas: Commas in numbers are known to be decimal: the file's delimiter is a semicolon.
     """
 
     name: str
     cells: pd.DataFrame
+    problems: Problems | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    written: pd.DataFrame | None = None
+    decimal_commas: bool = False
 
-    def refuse(self, bad: Iterable[bool], column: str, rule: str) -> None:
-        """Raise for the first row that breaks a rule.
+    def refuse(self, bad: Iterable[bool], column: str, rule: str, hint: str = "") -> None:
+        """Raise for the rows that break a rule, or collect them.
 
         Args:
             bad: For each row, whether it breaks the rule.
             column: The column to which the rule applies.
             rule: The rule, such as `must be L or R`.
+            hint: The likely cause and a remedy.
 
         Raises:
             ValueError: A row breaks the rule; the message names file, row, column, value and rule.
         """
-        where = np.flatnonzero(np.asarray(bad, dtype=bool))
-        if not where.size:
-            return
-        value, row = self.cells[column].iloc[where[0]], self.cells.index[where[0]]
-        shown = value if value.isprintable() and len(value) <= SHOWN else ascii(value[:SHOWN])
-        more = f" (rows that break this rule: {where.size})" if where.size > 1 else ""
-        raise ValueError(f"{self.name} row {row}, column '{column}': got {shown or 'nothing'}, {rule}{more}")
+        problems = Problems(self.name) if self.problems is None else self.problems
+        values = self.cells[column] if self.written is None else self.written[column]
+        problems.add(bad, self.cells.index, self.titles.get(column, column), values, rule, hint)
+        if self.problems is None:
+            problems.check()
+
+    def check(self) -> None:
+        """Raise for all cells collected so far.
+
+        Raises:
+            ValueError: As `Problems.check`.
+        """
+        if self.problems is not None:
+            self.problems.check()
 
     def choices(self, column: str, meanings: dict[str, str]) -> pd.Series:
         """Return the meanings of the words in a column; upper and lower case are equal.
@@ -66,14 +81,18 @@ class Table:
         """Return a column of identifiers; `12.0`, which some programs write for 12, is read as `12`.
 
         Raises:
-            ValueError: A cell is empty, has characters other than letters, digits, `.`, `_` and `-`, or is a number in
-                scientific notation, which may have lost digits.
+            ValueError: A cell is empty, has characters other than letters, digits, `.`, `_` and `-`, or has lost digits
+                (`lost_digits`).
         """
-        rounded = self.cells[column].str.fullmatch(r"\d+(\.\d+)?[eE]\+\d+")
-        self.refuse(rounded, column, "must be written with all its digits")
+        self.refuse_lost_digits(column)
         bad = [_IDENTIFIER.fullmatch(cell) is None for cell in self.cells[column]]
         self.refuse(bad, column, "must be an identifier of letters, digits, '.', '_' and '-'")
         return self.cells[column].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+
+    def refuse_lost_digits(self, column: str) -> None:
+        """Refuse the identifiers of a column that a spreadsheet program has changed: see `lost_digits`."""
+        for bad, rule, hint in lost_digits(self.cells[column]):
+            self.refuse(bad, column, rule, hint)
 
     def paths(self, column: str, strip: Sequence[str] = ()) -> pd.Series:
         """Return a column of paths in the form of `relative_path`.
@@ -93,7 +112,7 @@ class Table:
         return paths
 
     def numbers(self, column: str, is_good: Callable[[pd.Series], pd.Series], rule: str) -> pd.Series:
-        """Return a column of numbers, float64, NaN where empty.
+        """Return a column of numbers, float64, NaN where empty; see `decimal_points`.
 
         Args:
             column: The column.
@@ -103,49 +122,27 @@ class Table:
         Raises:
             ValueError: A cell is not a number, or not an allowed one.
         """
-        numbers = pd.to_numeric(self.cells[column], errors="coerce").astype("float64")
+        texts = decimal_points(self.cells[column], self.decimal_commas)
+        numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
         self.refuse(~is_good(numbers) & (self.cells[column] != ""), column, rule)
         return numbers
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Read a CSV file row by row.
-
-    Args:
-        path: A comma-separated file; bytes that are not UTF-8 become U+FFFD.
-
-    Yields:
-        The line on which the row begins, and its cells without leading and trailing blanks. The column names come
-        first; blank rows are skipped.
-
-    Raises:
-        ValueError: A row is not comma-separated text, or the number of its cells differs from that of the first row.
-    """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        reader, start, width = csv.reader(stream, strict=True, skipinitialspace=True), 1, None
-        try:
-            for record in reader:
-                if any(cell.strip() for cell in record):
-                    width = width or len(record)
-                    if len(record) != width:
-                        problem = f"got {len(record)} cells, must have {width} like the first row"
-                        raise ValueError(f"{path.name} row {start}: {problem}")
-                    yield start, [cell.strip() for cell in record]
-                start = reader.line_num + 1
-        except csv.Error as error:
-            raise ValueError(f"{path.name} row {start}: got {error}, must be comma-separated values") from error
-
-
 def read_table(
-    path: str | os.PathLike, columns: Sequence[str], optional: Sequence[str] = (), free: Sequence[str] = ()
+    path: str | os.PathLike,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    free: Sequence[str] = (),
+    collect: bool = False,
 ) -> Table:
-    """Read selected columns of a CSV file; the others are dropped, so that large tables fit into memory.
+    """Read selected columns of a table; the others are dropped, so that large tables fit into memory.
 
     Args:
-        path: A UTF-8 file, comma-separated; its first row contains the column names.
+        path: A table for `read_rows`; its first row contains the column names.
         columns: Required columns.
         optional: Columns that are read if present.
-        free: Those of the columns in which bytes that are not UTF-8 are allowed; they become U+FFFD.
+        free: Those of the columns in which bytes that are not text are allowed; they become U+FFFD.
+        collect: Collect broken rules until the table's `check`, which the caller must call.
 
     Returns:
         The table; blank rows are skipped.
@@ -158,32 +155,36 @@ def read_table(
     if not path.is_file():
         raise FileNotFoundError(f"'{path}': must be an existing CSV file")
     rows, records, places = [], [], None
-    # Bytes that are not UTF-8 do no harm in columns that are dropped; in the others they are found below.
-    for row, cells in read_rows(path):
+    problems, form = Problems(path.name), table_format(path)
+    # Bytes that are not text do no harm in columns that are dropped; in the others they are found below.
+    for row, cells in read_rows(path, problems if collect else None, form=form):
         if places is None:
             places = _places(path.name, row, cells, columns, optional)
         else:
             rows.append(row)
             records.append([cells[place] for place in places.values()])
     if not records:
+        problems.check()
         raise ValueError(f"{path.name}: got no rows, must have at least one below the column names")
-    table = Table(path.name, pd.DataFrame(records, columns=list(places), index=rows, dtype=object))
-    for column in places.keys() - set(free):
+    frame = pd.DataFrame(records, columns=list(places), index=rows, dtype=object)
+    table = Table(path.name, frame, problems if collect else None, decimal_commas=form.delimiter == ";")
+    for column in [column for column in places if column not in free]:
         table.refuse(table.cells[column].str.contains("[\0\ufffd]"), column, "must be UTF-8 text")
     return table
 
 
 def _places(name: str, row: int, header: list[str], columns: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
     """Return the position of each selected column in the header."""
-    for column in (*columns, *optional):
-        count = header.count(column)
-        if count > 1 or (count == 0 and column in columns):
-            problem = "missing" if count == 0 else f"found {count} times"
-            found = ascii(", ".join(header)[: 5 * SHOWN])
-            raise ValueError(
-                f"{name} row {row}, column '{column}': {problem}, must occur once among the columns (comma-separated); "
-                f"found: {found}"
-            )
+    wrong = {column: header.count(column) for column in (*columns, *optional)}
+    wrong = {column: n for column, n in wrong.items() if n > 1 or (n == 0 and column in columns)}
+    if wrong:
+        found = ascii(", ".join(header)[: 5 * SHOWN])
+        lines = [
+            f"{name} row {row}, column '{column}': {f'found {n} times' if n else 'missing'}, must occur once among the "
+            f"columns; found: {found}"
+            for column, n in wrong.items()
+        ]
+        raise ValueError("\n".join(lines))
     return {column: header.index(column) for column in (*columns, *optional) if column in header}
 
 
