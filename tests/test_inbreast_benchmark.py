@@ -248,7 +248,7 @@ def test_nothing_readable(tmp_path, capsys):
     inbreast.main([str(tmp_path), "--labels", str(labels_file(tmp_path, "14,L,CC,0,0,"))])
     assert capsys.readouterr().out.splitlines() == [
         "1 labelled views: 0 scored, 0 missing, 1 not usable",
-        "  14: not_an_image: the file is neither DICOM nor PNG nor TIFF",
+        "  14: not_an_image: the file is neither DICOM nor PNG, TIFF or JPEG",
     ]
 
 

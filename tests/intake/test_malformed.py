@@ -76,7 +76,6 @@ cases(
         "one byte": raw(b"\0"),
         "text": raw(b"no image " * 40),
         "web page": raw(b"<!DOCTYPE html><html><body>session expired</body></html>" * 9, "view.dcm"),
-        "jpeg": raw(b"\xff\xd8\xff\xe0" + bytes(200)),
         "bitmap": raw(b"BM" + bytes(400)),
         "zipped": raw(lambda: zipped(b"DICM" * 400)),
         "gzipped": raw(lambda: gzip.compress(b"DICM" * 400)),
@@ -86,6 +85,7 @@ cases(
     },
     "not_an_image",
 )
+cases({"start of a jpeg": raw(b"\xff\xd8\xff\xe0" + bytes(200))}, "unreadable", "truncated")
 cases(
     {
         "preamble alone": raw(bytes(128) + b"DICM"),
