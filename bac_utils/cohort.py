@@ -22,10 +22,8 @@ UNKNOWN_AGE = -1
 """The age class of women without an age."""
 
 
-def include_women(views: pd.DataFrame, minimum_age: float, all_views: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Include women by the paper's criteria, and count the others by reason.
-
-    Each excluded woman counts under the first reason that applies to her. A woman without an age is not too young.
+def exclusion_reasons(views: pd.DataFrame, minimum_age: float, all_views: bool = True) -> dict[str, pd.Series]:
+    """Say of each view by which of the paper's criteria its woman is excluded; without an age she is not too young.
 
     Args:
         views: A checked views table.
@@ -33,32 +31,37 @@ def include_women(views: pd.DataFrame, minimum_age: float, all_views: bool = Tru
         all_views: Whether a woman must have all four views (paper); else one is enough.
 
     Returns:
-        The included views, with `bac` as int64, and a table `reason, women, views` with one row per reason, including
-        zeros: younger than the minimum age; not all four views (R and L, CC and MLO, once each; with the words "not
-        applied" if `all_views` is False); a view with an unknown BAC label.
-
-    Raises:
-        ValueError: No woman can be included.
+        By reason, bool with the table's index: younger than the minimum age; not all four views (R and L, CC and MLO,
+        once each; "not applied" and False if `all_views` is False); a view with an unknown BAC label.
     """
     woman = views.groupby("patient_id")
     distinct = (views["laterality"] + views["view"]).groupby(views["patient_id"])
     four = (distinct.transform("nunique") == 4) & (distinct.transform("size") == 4)
-    reasons = {
+    return {
         f"younger than {minimum_age:g} years": woman["age"].transform("min") < minimum_age,
         "not all four views" if all_views else "not all four views (not applied)": ~four & all_views,
         "BAC label unknown": views["bac"].isna().groupby(views["patient_id"]).transform("any"),
     }
-    kept = pd.Series(True, index=views.index)
-    counts = []
-    for reason, holds in reasons.items():
-        out = views[kept & holds]
-        counts.append((reason, out["patient_id"].nunique(), len(out)))
-        kept &= ~holds
-    exclusions = pd.DataFrame(counts, columns=["reason", "women", "views"])
-    if not kept.any():
+
+
+def include_women(views: pd.DataFrame, minimum_age: float, all_views: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Include women by the paper's criteria, with the arguments of `exclusion_reasons`, and count the others by reason.
+
+    Returns:
+        The included views, with `bac` as int64, and a table `reason, women, views` with one row per reason, including
+        zeros. An excluded woman counts under the first reason that applies to her.
+
+    Raises:
+        ValueError: No woman can be included.
+    """
+    reasons = exclusion_reasons(views, minimum_age, all_views)
+    first = np.select(list(reasons.values()), list(reasons), "")
+    counts = [(why, views["patient_id"][first == why].nunique(), int((first == why).sum())) for why in reasons]
+    if not (first == "").any():
         text = ", ".join(f"{women} {reason}" for reason, women, _ in counts if women)
         raise ValueError(f"views: got no woman to include ({text}), must have at least one")
-    return views[kept].reset_index(drop=True).astype({"bac": "int64"}), exclusions
+    included = views[first == ""].reset_index(drop=True).astype({"bac": "int64"})
+    return included, pd.DataFrame(counts, columns=["reason", "women", "views"])
 
 
 def women_table(views: pd.DataFrame) -> pd.DataFrame:

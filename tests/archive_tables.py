@@ -26,7 +26,7 @@ def rows(archive, columns="patient_id age laterality view image bac"):
 
 def excluded(archive):
     """Return (women, views) by reason, without reasons that exclude no view."""
-    return {reason: (women, views) for reason, women, views in archive.exclusions.itertuples(index=False) if views}
+    return {row.reason: (row.women, row.views) for row in archive.exclusions.itertuples() if row.views}
 
 
 CBIS = (

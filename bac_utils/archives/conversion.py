@@ -9,6 +9,7 @@ import pandas as pd
 
 from bac_utils.archives.columns import read_ages
 from bac_utils.archives.labels import check_spelling
+from bac_utils.inclusion.flow import Selection, list_path, rebase
 from bac_utils.views_table import AGE_BOUNDS, COLUMNS, check_views
 
 OPTIONAL = ("bac_length_mm", "pixel_spacing_mm", "label_level")
@@ -27,41 +28,21 @@ class Archive:
         views: One row per view, as returned by `views_table.check_views`: `patient_id, age, laterality, view, image,
             bac` and, if the labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where unknown. `age` is
             NaN where unknown, if such views were to be kept.
-        exclusions: `reason, women, views`: numbers of women and views that were excluded. Each view counts under the
-            first reason that applies; women count only if their identifier is known.
+        flow: The list of all images, with the stage and the reason of those that were excluded. Each counts under the
+            first reason that applies.
         images: The folder to which `image` is relative.
         notes: Further remarks for the user.
     """
 
     views: pd.DataFrame
-    exclusions: pd.DataFrame
+    flow: Selection
     images: Path
     notes: tuple[str, ...] = ()
 
-
-class Selection:
-    """The views still selected, and a count of those excluded so far."""
-
-    def __init__(self, frame: pd.DataFrame):
-        """Start with all rows.
-
-        Args:
-            frame: One row per image: `patient_id` (empty if unknown) and the columns on which the selection depends.
-        """
-        self.frame = frame.reset_index(drop=True)
-        self.counts: list[tuple[str, int, int]] = []
-
-    def exclude(self, reason: str, bad: pd.Series) -> None:
-        """Exclude the rows of `frame` for which `bad` is true, and count them under the reason."""
-        out = self.frame[bad]
-        women = out["patient_id"][out["patient_id"] != ""].nunique()
-        self.counts.append((reason, women, len(out)))
-        self.frame = self.frame[~bad]
-
     @property
     def exclusions(self) -> pd.DataFrame:
-        """The numbers excluded: `reason, women, views`, in the order of the exclusions."""
-        return pd.DataFrame(self.counts, columns=["reason", "women", "views"])
+        """The numbers excluded, by stage and reason: `Selection.counts`."""
+        return self.flow.counts()[1:]
 
 
 def finish(
@@ -90,20 +71,34 @@ def finish(
     Raises:
         ValueError: No view remains, or the table breaks another rule of `views_table.check_views`.
     """
-    selection.exclude(REPEATED, selection.frame.duplicated(["patient_id", "laterality", "view"]))
+    exclude_repeated(selection)
     stated = read_ages(ages) if ages is not None and not isinstance(ages, pd.Series) else ages
     notes = [*notes, *_unused_ages(selection.frame, stated)]
     selection.frame = selection.frame.assign(age=_one_age(selection.frame, stated))
     if not without_age:
-        selection.exclude(NO_AGE, selection.frame["age"].isna())
+        selection.exclude(NO_AGE, selection.frame["age"].isna(), "table")
     frame = selection.frame
     if frame.empty:
-        counts = ", ".join(f"{views} {reason}" for reason, _, views in selection.counts if views) or "no images"
-        more = "; give a table of ages, or keep the views without ages" if NO_AGE in counts else ""
-        raise ValueError(f"{name}: got no usable view ({counts}), must have at least one{more}")
+        left_out = selection.counts()[1:]
+        counts = [
+            f"{views} {reason}" for reason, views in zip(left_out["reason"], left_out["views"], strict=True) if views
+        ]
+        more = (
+            "; give a table of ages, or keep the views without ages"
+            if left_out["views"][left_out["reason"] == NO_AGE].any()
+            else ""
+        )
+        shown = ", ".join(counts) or "no images"
+        raise ValueError(f"{name}: got no usable view ({shown}), must have at least one{more}")
     columns = [*COLUMNS, *(column for column in OPTIONAL if column in frame)]
     views = check_views(frame[columns], name, frame["row"].tolist())
-    return Archive(views, selection.exclusions, images, tuple(notes))
+    return Archive(views, selection, images, tuple(notes))
+
+
+def exclude_repeated(selection: Selection, *exam: str) -> None:
+    """Exclude all but the first image of each view of a woman or, given the columns of an exam, of her exam."""
+    keys = ["patient_id", *exam, "laterality", "view"]
+    selection.exclude(REPEATED, selection.frame.duplicated(keys), "one_per_view")
 
 
 def _one_age(frame: pd.DataFrame, ages: pd.Series | None) -> pd.Series:
@@ -123,8 +118,8 @@ def _unused_ages(frame: pd.DataFrame, ages: pd.Series | None) -> list[str]:
     return [f"women of {ages.name} of whom there is no image: {unused}"] if unused else []
 
 
-def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path]:
-    """Return the paths of a views table and of its table of exclusions, `NAME.excluded.csv`.
+def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path, Path]:
+    """Return the paths of a views table, of its numbers of exclusions, `NAME.excluded.csv`, and of its list of images.
 
     Args:
         output: The views table.
@@ -134,7 +129,7 @@ def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path
         FileExistsError: One of them exists and may not be replaced.
     """
     output = Path(output)
-    paths = output, output.with_suffix(".excluded.csv")
+    paths = output, output.with_suffix(".excluded.csv"), list_path(output)
     for path in paths:
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} already exists: choose another file, or overwrite it")
@@ -142,32 +137,24 @@ def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path
 
 
 def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = False) -> None:
-    """Write a views table and its table of exclusions.
+    """Write a views table, and its exclusions as numbers and as a list.
 
     Args:
         archive: The views returned by a reader of `archives`.
-        output: The CSV file, such as `views.csv`, in which image paths are relative to its folder. The exclusions are
-            written to `views.excluded.csv`.
+        output: The CSV file, such as `views.csv`, in which image paths are relative to its folder. The numbers of
+            exclusions are written to `views.excluded.csv`, the list of all images to `views.inclusion.csv`.
         overwrite: Replace existing files.
 
     Raises:
         FileExistsError: One of the files exists and `overwrite` is False.
     """
-    output, excluded = check_output(output, overwrite)
+    output, excluded, listed = check_output(output, overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
-    here, images = os.path.abspath(output.parent), os.path.abspath(archive.images)
     views = archive.views.copy()
-    views["image"] = [_from_folder(os.path.join(images, image), here) for image in views["image"]]
+    views["image"] = rebase(views["image"], archive.images, output.parent)
     views.to_csv(output, index=False, float_format="%g", lineterminator="\n")
-    archive.exclusions.to_csv(excluded, index=False, lineterminator="\n")
-
-
-def _from_folder(path: str, folder: str) -> str:
-    """Return a path relative to a folder."""
-    try:
-        return os.path.relpath(path, folder).replace(os.sep, "/")
-    except ValueError:  # on another drive of Windows
-        return path
+    archive.flow.counts().to_csv(excluded, index=False, lineterminator="\n")
+    archive.flow.write(listed, archive.images)
 
 
 def closing_words(archive: Archive, output: str | os.PathLike) -> str:
@@ -184,7 +171,5 @@ def closing_words(archive: Archive, output: str | os.PathLike) -> str:
     counts = f"{int((views['bac'] == 1).sum())} BAC+, {int((views['bac'] == 0).sum())} BAC-, "
     counts += f"{int(views['bac'].isna().sum())} unknown"
     lines = [f"women: {views['patient_id'].nunique()}, views: {len(views)} ({counts}), written to {output}"]
-    lines += [
-        f"excluded, {reason}: {number}" for reason, _, number in archive.exclusions.itertuples(index=False) if number
-    ]
+    lines += [f"excluded, {row.reason}: {row.views}" for row in archive.exclusions.itertuples() if row.views]
     return "\n".join([*lines, *archive.notes])

@@ -87,18 +87,21 @@ def read_dicom_folder(
     selection.exclude("duplicate", instances.duplicated() & (instances != ""))
     selection.frame, notes = tell_women_apart(selection.frame)
     selection.exclude("no PatientID", selection.frame["patient_id"] == "")
-    selection.exclude(RAW_TWIN, _is_raw_twin(selection.frame))
-    selection.exclude(DERIVED_TWIN, _is_derived_twin(selection.frame))
+    bad = [not name.isprintable() or name != name.strip() for name in selection.frame["image"]]
+    selection.exclude("path that cannot be written into a table", pd.Series(bad, selection.frame.index, dtype=bool))
+    selection.exclude(RAW_TWIN, _is_raw_twin(selection.frame), "one_per_view")
+    selection.exclude(DERIVED_TWIN, _is_derived_twin(selection.frame), "one_per_view")
     bare = int(selection.frame["age_without_unit"].astype(bool).sum())
     if bare:
         notes.append(f"images whose PatientAge has no unit and was read as years: {bare}")
-    bad = [not name.isprintable() or name != name.strip() for name in selection.frame["image"]]
-    selection.exclude("path that cannot be written into a table", pd.Series(bad, selection.frame.index, dtype=bool))
     selection.frame, more = add_labels(selection.frame, given)
     notes += more
     archive = finish("DICOM", selection, source, stated, without_age, notes)
     if not keep_ids:
-        archive.views["patient_id"] = archive.views["patient_id"].map(_pseudonyms(archive.views["patient_id"], key))
+        women = pd.concat([archive.views["patient_id"], archive.flow.listed()["patient_id"]])
+        names = _pseudonyms(women[women != ""], key)
+        archive.views["patient_id"] = archive.views["patient_id"].map(names)
+        archive.flow.rename_women(names)
     return archive
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils._tables import Table, read_table
-from bac_utils.archives.conversion import NO_FILE, NO_SIDE, NO_VIEW, Archive, Selection, finish
+from bac_utils.archives.conversion import NO_FILE, NO_SIDE, NO_VIEW, Archive, Selection, exclude_repeated, finish
 from bac_utils.archives.tables import check_folder, find_tables, locate
 
 CLINICAL = ("EMBED_OpenData_clinical.csv", "EMBED_OpenData_clinical_reduced.csv")
@@ -88,7 +88,8 @@ def read_embed(
         image=[locate(images, ("", "images/"), path) for path in selection.frame["path"]]
     )
     selection.exclude(NO_FILE, selection.frame["image"] == "")
-    selection.exclude("another exam of the woman", ~_best_exam(selection.frame))
+    exclude_repeated(selection, "exam")
+    selection.exclude("another exam of the woman", ~_best_exam(selection.frame), "exam")
     kept = set(zip(*(selection.frame[name] for name in ("patient_id", "exam", "laterality")), strict=True))
     lost = len(positive - kept)
     if lost:

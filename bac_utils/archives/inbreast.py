@@ -9,7 +9,7 @@ import pandas as pd
 
 from bac_utils._files import walk_files
 from bac_utils._tables import read_table
-from bac_utils.archives.conversion import NO_VIEW, Archive, Selection, finish
+from bac_utils.archives.conversion import NO_VIEW, Archive, Selection, exclude_repeated, finish
 from bac_utils.archives.copies import ENDINGS
 from bac_utils.archives.labels import add_labels, read_labels
 from bac_utils.archives.tables import check_folder
@@ -62,8 +62,9 @@ def read_inbreast(
     selection = Selection(frame)
     selection.exclude(NO_VIEW, ~selection.frame["view"].isin(VIEWS))
     selection.exclude(CONTRADICTION, _differs(selection.frame))
-    selection.exclude("another file of the same image", selection.frame.duplicated("number"))
-    selection.exclude(ANOTHER_EXAM, ~_first_exam(selection.frame))
+    selection.exclude("another file of the same image", selection.frame.duplicated("number"), "one_per_view")
+    exclude_repeated(selection, "date")
+    selection.exclude(ANOTHER_EXAM, ~_first_exam(selection.frame), "exam")
     selection.frame, more = add_labels(selection.frame, given)
     return finish("INbreast", selection, images, ages, without_age, [*notes, *more])
 

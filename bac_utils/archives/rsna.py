@@ -50,6 +50,7 @@ def read_rsna(
         pd.DataFrame(
             {
                 "row": table.cells.index,
+                "path": women + "/" + files,
                 "patient_id": women,
                 "age": table.numbers("age", lambda x: x.abs() < np.inf, "must be a number of years or empty"),
                 "laterality": table.choices("laterality", {"L": "L", "R": "R"}),

@@ -53,6 +53,7 @@ def read_vindr_mammo(
         pd.DataFrame(
             {
                 "row": table.cells.index,
+                "path": studies + "/" + instances,
                 "patient_id": studies,
                 "age": instances.map(_read_ages(stated)) if stated.is_file() else np.nan,
                 "laterality": table.choices("laterality", {"L": "L", "R": "R"}),

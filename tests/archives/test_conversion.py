@@ -47,11 +47,19 @@ def test_a_written_table_is_a_views_table(tmp_path):
     views = read_views(output, check_images=True)
     assert views["image_path"].tolist() == [str(folder / f"train_images/{k}/{k}.dcm") for k in (1, 2)]
     excluded = pd.read_csv(tmp_path / "tables/here/views.excluded.csv")
-    assert excluded.to_dict("list") == {
-        "reason": ["breast implant", NO_VIEW, NO_FILE, REPEATED, NO_AGE],
-        "women": [0] * 5,
-        "views": [0] * 5,
+    assert excluded.fillna("").to_dict("list") == {
+        "stage": ["found", "read", "read", "read", "one_per_view", "table"],
+        "reason": ["", "breast implant", NO_VIEW, NO_FILE, REPEATED, NO_AGE],
+        "women": [0] * 6,
+        "views": [0] * 6,
+        "women_left": ["", *[2] * 5],
+        "views_left": [2] * 6,
     }
+    assert (tmp_path / "tables/here/views.inclusion.csv").read_text().splitlines() == [
+        "image,patient_id,laterality,view,stage,reason",
+        "../../data/rsna/train_images/1/1.dcm,1,L,CC,,",
+        "../../data/rsna/train_images/2/2.dcm,2,R,MLO,,",
+    ]
     output.unlink()
     with pytest.raises(FileExistsError, match="views.excluded.csv already exists"):
         write_views(read_rsna(folder), output)
