@@ -31,8 +31,8 @@ def exclusion_reasons(views: pd.DataFrame, minimum_age: float, all_views: bool =
         all_views: Whether a woman must have all four views (paper); else one is enough.
 
     Returns:
-        By reason, bool with the table's index: younger than the minimum age; not all four views (R and L, CC and MLO,
-        once each; "not applied" and False if `all_views` is False); a view with an unknown BAC label.
+        By reason, bool with the table's index: younger than the minimum age; not R and L, CC and MLO, once each ("not
+        applied" and False if `all_views` is False); a view with an unknown BAC label.
     """
     woman = views.groupby("patient_id")
     distinct = (views["laterality"] + views["view"]).groupby(views["patient_id"])
@@ -48,8 +48,8 @@ def include_women(views: pd.DataFrame, minimum_age: float, all_views: bool = Tru
     """Include women by the paper's criteria, with the arguments of `exclusion_reasons`, and count the others by reason.
 
     Returns:
-        The included views, with `bac` as int64, and a table `reason, women, views` with one row per reason, including
-        zeros. An excluded woman counts under the first reason that applies to her.
+        The included views, with `bac` as int64, and `reason, women, views` of the others, also for reasons that exclude
+        nobody. An excluded woman counts under the first reason that applies to her.
 
     Raises:
         ValueError: No woman can be included.
@@ -182,11 +182,10 @@ def split_women(women: pd.DataFrame, settings: Settings, seed: int) -> pd.Series
     """Split a cohort by woman, as the paper does (Clinical dataset preparation).
 
     BAC+ women are shuffled and divided within each age class, of which those without an age are one, BAC- women all
-    together. Where a class does not divide
-    evenly, the share of each set is rounded down or up, so that the totals of the sets stay close to the fractions.
-    BAC- women are then removed at random from the training set (undersampling), until its share of BAC+ women is as
-    close to `settings.train_prevalence` as possible. No woman is removed if the share is already larger. The validation
-    and test sets keep the prevalence of the cohort. With fractions of 70/15/15, six BAC+ and six BAC- women are enough.
+    together. Where a class does not divide evenly, each share is rounded down or up, so that the totals of the sets
+    stay close to the fractions. BAC- women are then removed at random from the training set (undersampling), until its
+    share of BAC+ women is as close to `settings.train_prevalence` as possible. No woman is removed if it is already
+    larger. The other sets keep the prevalence of the cohort. With 70/15/15, six BAC+ and six BAC- women are enough.
 
     Args:
         women: One row per woman: `patient_id, age, bac` (0 or 1). The order of the rows does not matter.
@@ -284,11 +283,8 @@ def split_counts(views: pd.DataFrame) -> dict[str, dict[str, int]]:
     counts = {}
     for split in SETS:
         part = views[views["split"] == split]
-        counts[split] = {
-            "women": int(part["patient_id"].nunique()),
-            "views": len(part),
-            "bac_views": int(part["bac"].sum()),
-        }
+        women, positive = int(part["patient_id"].nunique()), int(part["bac"].sum())
+        counts[split] = {"women": women, "views": len(part), "bac_views": positive}
     return counts
 
 

@@ -31,6 +31,7 @@ PRODUCTS = {
 """The parts of a run in order, each with its notebook and the file that later notebooks read."""
 SUMMARY_KEYS = (
     "cohort", "splits", "training", "threshold", "detection", "detection_by_woman", "quantification", "timing",
+    "inclusion",
 )  # fmt: skip
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",

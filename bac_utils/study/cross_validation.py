@@ -27,6 +27,10 @@ from bac_utils.cohort import (
     women_table,
 )
 from bac_utils.detection import auc_roc_interval, by_woman, detection_intervals, detection_metrics, detection_table
+from bac_utils.inclusion.diagram import inclusion_diagram
+from bac_utils.inclusion.flow import STAGES
+from bac_utils.inclusion.study import study_flow
+from bac_utils.plots import save
 from bac_utils.run_folder import results_table, versions
 from bac_utils.settings import PUBLISHED, Settings
 from bac_utils.statistics import (
@@ -102,7 +106,7 @@ def split_folds(women: pd.DataFrame, settings: Settings, folds: int) -> pd.DataF
 
 def fold_views(
     views: pd.DataFrame, settings: Settings, folds: int, population_limits: bool = False
-) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+) -> list[pd.DataFrame]:
     """Make the views table of each fold.
 
     Args:
@@ -112,24 +116,24 @@ def fold_views(
         population_limits: Whether the age classes are the quartiles of the cohort.
 
     Returns:
-        The included views with the `split` of each fold, and the table of exclusions.
+        The included views with the `split` of each fold.
 
     Raises:
         ValueError: The table has a `split`, or as `split_folds` and `cohort.include_women`.
     """
     if "split" in views:
         raise ValueError("views, column 'split': must be absent, as --folds assigns the sets: remove the column")
-    included, exclusions = include_women(views, settings.minimum_age, settings.all_views)
+    included, _ = include_women(views, settings.minimum_age, settings.all_views)
     women = women_table(included)
     limits = population_age_limits(women["age"]) if population_limits else settings.age_limits
     split = split_folds(women, replace(settings, age_limits=tuple(limits)), folds)
-    return [included.assign(split=included["patient_id"].map(split[fold])) for fold in split], exclusions
+    return [included.assign(split=included["patient_id"].map(split[fold])) for fold in split]
 
 
 def write_folds(
     folder: Path, cohort: str | os.PathLike, settings: Settings, folds: int, population_limits: bool = False
 ) -> list[Path]:
-    """Write `exclusions.csv` and the views table of each fold into a cross-validation's folder.
+    """Write the flow of inclusion and the views table of each fold into a cross-validation's folder.
 
     Args:
         folder: The folder.
@@ -144,8 +148,13 @@ def write_folds(
     Raises:
         ValueError: As `fold_views`.
     """
-    tables, exclusions = fold_views(read_views(cohort), settings, folds, population_limits)
-    exclusions.to_csv(folder / "exclusions.csv", index=False)
+    views = read_views(cohort)
+    tables = fold_views(views, settings, folds, population_limits)
+    flow, _ = study_flow(views, settings, cohort)
+    flow.write(folder / "inclusion.csv", Path(cohort).parent)
+    flow.counts().to_csv(folder / "exclusions.csv", index=False)
+    save(inclusion_diagram(flow.stages(), STAGES[flow.start]), folder / "figures" / "inclusion.png")
+    write_json(folder / "parts" / "inclusion.json", {"inclusion": flow.stages()})
     paths = []
     for fold, table in enumerate(tables, 1):
         table["image"] = [os.path.relpath(path, folder).replace(os.sep, "/") for path in table["image_path"]]
@@ -191,6 +200,7 @@ def pool_folds(folder: Path, folds: int, settings: Settings) -> dict:
     summary |= {
         "timing": {"views": len(seconds), "elaboration_mean_s": seconds.mean(), "elaboration_sd_s": seconds.std()}
     }
+    summary |= read_json(folder / "parts" / "inclusion.json")
     summary["folds"] = [
         {"fold": fold, "splits": found["splits"], "threshold": found["threshold"]}
         | {"detection": found["detection"]["test"], "quantification": found["quantification"]}

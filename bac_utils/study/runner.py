@@ -19,6 +19,7 @@ import h5py
 from bac_utils._files import file_digest, locked, read_json, write_json, written_whole
 from bac_utils.cohort import check_cohort
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
+from bac_utils.inclusion.study import study_flow
 from bac_utils.run_folder import results_table, versions, write_summary
 from bac_utils.settings import Settings, preset
 from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
@@ -34,6 +35,7 @@ FOLD_NOTEBOOKS = ("01", "02", "03", "04")
 OWN_FILES = (
     "views.csv",
     "exclusions.csv",
+    "inclusion.csv",
     "table_one.csv",
     "model.keras",
     "history.csv",
@@ -276,6 +278,7 @@ def _asked(
 def _check_views(cohort: str | os.PathLike, settings: Settings, population_limits: bool, folds: int | None) -> None:
     """Raise the errors that the notebooks would raise for a views table."""
     views = read_views(cohort, check_images=True)
+    study_flow(views, settings, cohort)
     if folds is None:
         check_cohort(views, settings, population_limits)
     else:

@@ -91,8 +91,8 @@ def test_views_of_a_woman_are_on_one_side():
     rows = [row for k in range(12) for row in four_views(f"W{k:02d}", age=50 + 3 * k, bac=(k % 2,) * 4)]
     rows += four_views("young", age=40) + four_views("three")[:3]
     views = check_views(pd.DataFrame(rows))
-    tables, exclusions = fold_views(views, PAPER, 3)
-    assert exclusions["women"].tolist() == [1, 1, 0] and len(tables) == 3
+    tables = fold_views(views, PAPER, 3)
+    assert len(tables) == 3
     for table in tables:
         assert len(table) == 48 and (table.groupby("patient_id")["split"].nunique() == 1).all()
         assert set(table["split"]) <= {"train", "validation", "test", "unused"}
@@ -284,6 +284,10 @@ def test_run_resume_pool_refuse_overwrite(tmp_path, study, capsys):
     assert [found[name] for name in ("tn", "tp", "fn", "fp", "auc_roc")] == [24, 24, 0, 0, 1]
     assert summary["detection_by_woman"]["test"]["tp"] == 6
     assert summary["splits"]["test"] == {"women": 12, "views": 48, "bac_views": 24}
+    assert summary["inclusion"][-1]["remaining"] == {"views": 48, "women": 12}
+    listed, counted = (pd.read_csv(output / f"{name}.csv") for name in ("inclusion", "exclusions"))
+    assert len(listed) == 48 and listed["stage"].isna().all() and counted["views_left"].iloc[-1] == 48
+    assert (output / "figures" / "inclusion.png").is_file()
     assert [fold["threshold"]["value"] for fold in summary["folds"]] == [0.5, 0.25, 0.5 / 3]
     assert summary["timing"]["elaboration_mean_s"] == 0.5 and summary["quantification"]["views"] == 48
     assert folds_table(summary).loc[2, "threshold"] == "0.250"
