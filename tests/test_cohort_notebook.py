@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from view_rows import four_views
 
+from bac_utils.inclusion.flow import Selection, list_path
 from bac_utils.run_folder import load_part, results_table
 from bac_utils.study.runner import NOTEBOOKS, run_notebooks
 from bac_utils.views_table import SETS, read_views
@@ -44,7 +45,7 @@ def test_ages_may_be_missing(tmp_path, capsys, known):
     views = read_views(tmp_path / "run" / "views.csv")
     assert views["age"].isna().sum() == 4 * (48 - known) and set(views["split"]) >= set(SETS)
     drawn = {path.name for path in (tmp_path / "run" / "figures").glob("*.png")}
-    assert drawn == ({"ages.png", "prevalence_by_age.png"} if known else set())
+    assert drawn == {"inclusion.png"} | ({"ages.png", "prevalence_by_age.png"} if known else set())
     results = results_table(
         {"cohort": found}
         | dict.fromkeys(("detection", "detection_by_woman"), {})
@@ -74,3 +75,33 @@ def test_women_with_fewer_views(tmp_path, capsys):
         assert words in capsys.readouterr().out
         assert load_part(run, "cohort")["cohort"]["women"] == women
     assert "not all four views (not applied),0,0" in (run / "exclusions.csv").read_text()
+
+
+def test_the_flow_of_inclusion_is_kept_with_the_run(tmp_path, capsys):
+    """Two files were not used, one woman is too young; labels of half of the women are by breast."""
+    levels = ["breast" if k < 96 else "view" for k in range(192)]
+    table = write_cohort(tmp_path, label_level=levels)
+    rows = pd.read_csv(table)
+    rows.loc[rows["patient_id"] == "W00", "age"] = 40
+    rows.to_csv(table, index=False)
+    files = pd.DataFrame({"patient_id": "", "image": ["notes.txt", "plan.pdf"]})
+    flow = Selection(pd.concat([rows, files], ignore_index=True))
+    flow.exclude("not_an_image", flow.frame["patient_id"] == "")
+    flow.write(list_path(table), tmp_path)
+    run = tmp_path / "run"
+    run_notebook(cohort=table, output=str(run))
+    words = "Labels: 96 views by view (24 women, 48 BAC+ views); 96 views by breast (24 women, 48 BAC+ views); without"
+    assert words in capsys.readouterr().out
+    stages = {stage["stage"]: stage for stage in load_part(run, "cohort")["inclusion"]}
+    assert stages["read"]["reasons"] == {"not_an_image": {"views": 2, "women": 0}}
+    assert stages["read"]["entered"]["views"] == 194 and stages["included"]["remaining"]["women"] == 47
+    views, listed = pd.read_csv(run / "views.csv"), pd.read_csv(run / "inclusion.csv")
+    remaining = listed[listed["stage"].isna()]
+    assert sorted(remaining["image"]) == sorted(views.loc[views["split"] != "unused", "image"])
+    assert stages["split"]["remaining"]["views"] == len(remaining)
+    assert dict(listed.loc[listed["reason"] == "younger than 45 years", "stage"].value_counts()) == {"aged": 4}
+    assert (run / "figures" / "inclusion.png").stat().st_size > 10_000
+    list_path(table).write_text("image\n")
+    with pytest.raises(ValueError, match="views.inclusion.csv row 1, column 'patient_id'"):
+        run_notebooks(tmp_path / "other", cohort=table)
+    assert not (tmp_path / "other").exists()

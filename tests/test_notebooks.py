@@ -111,7 +111,12 @@ def test_summary(finished):
     folder, summary = finished
     assert summary == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     keys = "preset seed versions cohort splits training threshold detection detection_by_woman quantification timing"
-    assert list(summary) == keys.split()
+    assert list(summary) == [*keys.split(), "inclusion"]
+    assert summary["inclusion"][-2] == {"stage": "included", "reasons": {}} | {
+        "entered": {"views": 240, "women": 60}, "excluded": {"views": 0, "women": 0},
+        "remaining": {"views": 240, "women": 60},
+    }  # fmt: skip
+    assert summary["inclusion"][-1]["remaining"]["women"] == sum(summary["splits"][name]["women"] for name in SETS)
     assert (summary["preset"], summary["seed"]) == ("demo", 3)
     cohort = "women views bac_women bac_views age_median age_iqr mann_whitney_p prevalence_by_age_class"
     assert list(summary["cohort"]) == cohort.split()

@@ -119,10 +119,9 @@ class Selection:
             counts[1]["women"] = len(_names(parts[0]) - _names(parts[2]))
             if order[number - 1] == "found":
                 counts[0]["women"] = counts[1]["women"] = None
-            reasons = {
-                reason: {"views": len(part), "women": _women(part)}
-                for reason, part in parts[1].groupby("reason", sort=False)
-            }
+            why = [reason for step, reason in self._steps if step == stage]
+            out = {reason: parts[1][parts[1]["reason"] == reason] for reason in why}
+            reasons = {reason: {"views": len(part), "women": _women(part)} for reason, part in out.items() if len(part)}
             found.append({"stage": stage, **dict(zip(_PARTS, counts, strict=True)), "reasons": reasons})
         return found
 
