@@ -188,7 +188,7 @@ def score(
     workers: Workers = 1,
     key_file: Annotated[
         Path | None,
-        typer.Option(help="Key, 16 bytes or more; patient_id becomes a keyed hash.", exists=True, dir_okay=False),
+        typer.Option(help="Key, 16 bytes or more; patient_id and exam become keyed hashes, dates are shifted.", exists=True, dir_okay=False),
     ] = None,
     dicom: Annotated[
         Path | None,
@@ -256,16 +256,17 @@ def summarise(
         Path, typer.Argument(metavar="SCORES.csv", help="A table written by `score`.", exists=True, dir_okay=False)
     ],
     output: Annotated[
-        Path, typer.Option(help="Folder for by_view.csv, by_breast.csv and by_woman.csv.", file_okay=False)
+        Path, typer.Option(help="Folder for by_view.csv, by_breast.csv, by_exam.csv and by_woman.csv.", file_okay=False)
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
 ) -> None:
-    """Summarise a table of scores per view, per breast and per woman (docs/scoring.md)."""
+    """Summarise a table of scores per view, breast, exam and woman (docs/scoring.md)."""
     with _one_line_errors():
         from bac_utils.scoring.summaries import write_summaries
 
         found = write_summaries(scores, output, overwrite)
-        counts = f"women: {len(found.women)}, breasts: {len(found.breasts)}, views: {len(found.views)}"
+        tables = {"women": found.women, "exams": found.exams, "breasts": found.breasts, "views": found.views}
+        counts = ", ".join(f"{what}: {len(table)}" for what, table in tables.items())
         typer.echo("\n".join([f"{counts}, written to {output}", *found.notes]))
 
 

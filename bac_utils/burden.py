@@ -32,7 +32,8 @@ SEVERITY_LIMITS_MM2 = (0.0, 10.0, 25.0)
 SEVERITIES = ("zero", "mild", "moderate", "severe")
 READER_SCALES = MappingProxyType({"csbi": 3, "twelve_point": 12, "bac_ss": None})
 """Scores that a reader may enter, with the maximum number of points (None: not found); the minimum is 0."""
-LEVELS = MappingProxyType({"breast": ("patient_id", "laterality"), "woman": ("patient_id",)})
+LEVELS = MappingProxyType({"breast": ("patient_id", "exam", "laterality"), "woman": ("patient_id", "exam")})
+"""What a row of `aggregate_views` stands for; two exams of a woman are never added up."""
 
 
 def mask_area(mask: np.ndarray, spacing_mm: tuple[float, float]) -> float:
@@ -210,21 +211,21 @@ class ReaderScore:
 
 
 def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) -> pd.DataFrame:
-    """Aggregate measures of views to one row per breast or per woman: sum and maximum.
+    """Aggregate measures of views to one row per breast or per woman, and per exam: sum and maximum.
 
     A sum counts an artery once in each view that shows it. Sums can only be compared between equal numbers of views,
     which are given in the column `views`. A missing measure makes the sum and the maximum missing; remove the row to
     ignore the view.
 
     Args:
-        views: One row per view: `patient_id, laterality, view` and the measures. Rows with an empty laterality or view
-            count as separate views, since it is unknown whether they repeat another one.
+        views: One row per view: `patient_id, laterality, view`, optionally `exam`, and the measures. Rows with an empty
+            laterality or view count as separate views, since it is unknown whether they repeat another one.
         measures: Names of the columns with the measures, numbers that are 0 or more, or missing.
         level: `breast` or `woman`.
 
     Returns:
-        `patient_id` (and `laterality` for `breast`), `views` and, for each measure, `MEASURE_sum` and `MEASURE_max`;
-        sorted by `patient_id` (and `laterality`).
+        `patient_id`, `exam` if the views have it (and `laterality` for `breast`), `views` and, for each measure,
+        `MEASURE_sum` and `MEASURE_max`; sorted by the first columns.
 
     Raises:
         ValueError: The level or a column is unknown, a view occurs twice, or a measure is negative or not a number.
@@ -234,8 +235,8 @@ def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) ->
     for name in ("patient_id", "laterality", "view", *measures):
         if name not in views:
             raise ValueError(f"views, column {name!r}: missing, must be one of the columns")
-    key = ["patient_id", "laterality", "view"]
-    twice = views[views.duplicated(key) & (views[key] != "").all(axis=1)]
+    key = [name for name in ("patient_id", "exam", "laterality", "view") if name in views]
+    twice = views[views.duplicated(key) & (views[["patient_id", "laterality", "view"]] != "").all(axis=1)]
     if len(twice):
         raise ValueError(f"views: got {' '.join(map(str, twice[key].iloc[0]))} twice, must have each view once")
     table = views[key].copy()
@@ -246,7 +247,7 @@ def aggregate_views(views: pd.DataFrame, measures: Sequence[str], level: str) ->
             raise ValueError(f"views, column {name!r}: got no numbers ({error}), must be numbers, 0 or more") from None
         if (table[name] < 0).any():
             raise ValueError(f"views, column {name!r}: got {table[name].min():g}, must be 0 or more")
-    groups = table.groupby(list(LEVELS[level]), sort=True)
+    groups = table.groupby([name for name in LEVELS[level] if name in table], sort=True)
     result = groups.size().rename("views").to_frame()
     for name in measures:
         missing = groups[name].count() < result["views"]

@@ -85,7 +85,7 @@ def _contradiction(images: pd.DataFrame, alone: bool) -> str:
     if len(births) > 1:
         return "different dates of birth"
     known = images.dropna(subset=["age"])
-    dates = pd.to_datetime(known["date"], format="%Y%m%d", errors="coerce")
+    dates = pd.to_datetime(known["study_date"], format="%Y-%m-%d", errors="coerce")
     ages, years = known["age"], dates.dt.year + dates.dt.day_of_year / 365.25
     shown = f"ages {', '.join(f'{age:g}' for age in sorted(set(ages))[:5])}"
     dated = years.notna()

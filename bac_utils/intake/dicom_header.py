@@ -15,6 +15,7 @@ from bac_utils.intake.dicom_file import items, number, numbers, read_header, tex
 from bac_utils.intake.dicom_geometry import checked_spacing, turn_upright
 from bac_utils.intake.dicom_person import read_age, read_date, study_date, told_apart
 from bac_utils.intake.dicom_pixels import check_layout, check_storage, stored_values
+from bac_utils.intake.exams import exam_name
 from bac_utils.intake.free_text import SIDES, Words, names_capture, names_synthetic, plain, read_text
 from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_grey_levels
 from bac_utils.intake.pseudonyms import names_nobody
@@ -85,11 +86,9 @@ class Header(Description):
         uid: SOPInstanceUID.
         sources: SOPInstanceUIDs of the images from which this one was made.
         study: StudyInstanceUID; empty if it is not stated.
-        date: Date of the study or acquisition, `YYYYMMDD`; empty if it is not stated.
+        accession: AccessionNumber; empty if it is not stated.
         birth_date: PatientBirthDate, `YYYYMMDD`; empty if it is not stated.
         processing: The image is For Processing.
-        rank: Of several images of an exposure, the one with the lowest rank is used: For Presentation before For
-            Processing, a detector's image before a secondary capture, an original before a derived image.
         shared_id: PatientID is a word that tools write for everybody; `patient_id` is made up from what differs
             (`pseudonyms.tell_apart`), or empty if nothing does.
         age_without_unit: PatientAge is a number without its unit, read as years.
@@ -98,10 +97,9 @@ class Header(Description):
     uid: str = ""
     sources: tuple[str, ...] = ()
     study: str = ""
-    date: str = ""
+    accession: str = ""
     birth_date: str = ""
     processing: bool = False
-    rank: int = 0
     shared_id: bool = False
     age_without_unit: bool = False
 
@@ -156,9 +154,11 @@ def _describe(header: pydicom.Dataset) -> Header:
     side, view = _side_and_view(header)
     spacing, rule = checked_spacing(header, *_spacing(header))
     age, bare = read_age(header)
-    study, patient_id = text(header, "StudyInstanceUID"), text(header, "PatientID")
+    study, accession = text(header, "StudyInstanceUID"), text(header, "AccessionNumber")
+    patient_id = text(header, "PatientID")
     shared = names_nobody(patient_id)
     birth, taken = read_date(header, "PatientBirthDate"), study_date(header)
+    date = taken.date().isoformat() if taken else ""
     return Header(
         spacing_mm=spacing,
         spacing_rule=rule,
@@ -170,7 +170,9 @@ def _describe(header: pydicom.Dataset) -> Header:
         uid=text(header, "SOPInstanceUID"),
         sources=tuple(text(item, "ReferencedSOPInstanceUID") for item in items(header, "SourceImageSequence")),
         study=study,
-        date=f"{taken:%Y%m%d}" if taken else "",
+        accession=accession,
+        exam=exam_name(accession, date, study),
+        study_date=date,
         birth_date=f"{birth:%Y%m%d}" if birth else "",
         processing=processing,
         rank=_rank(header, processing),

@@ -10,6 +10,8 @@ from bac_utils.intake.pseudonyms import names_nobody, tell_apart
 
 AGES = (1, 120)
 """Plausible ages, years; anonymised headers may contain `000Y`."""
+YEARS = (1850, 2100)
+"""Plausible years of birth and study; anonymised headers may contain `00010101`."""
 
 
 def told_apart(header: pydicom.Dataset, patient_id: str) -> str:
@@ -56,8 +58,9 @@ def study_date(header: pydicom.Dataset) -> datetime | None:
 
 
 def read_date(header: pydicom.Dataset, keyword: str) -> datetime | None:
-    """Return an element's date; None if it is absent or not a date."""
+    """Return an element's date; None if it is absent or not a date of `YEARS`."""
     try:
-        return datetime.strptime(text(header, keyword), "%Y%m%d")
+        found = datetime.strptime(text(header, keyword), "%Y%m%d")
     except ValueError:
         return None
+    return found if YEARS[0] <= found.year <= YEARS[1] else None

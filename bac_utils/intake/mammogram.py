@@ -74,6 +74,10 @@ class Description:
         view: `CC` or `MLO`; empty if it is not stated.
         patient_id: As in the file; empty if it has none.
         age: Years, or None.
+        exam: What tells the exam from the woman's others (`exams.exam_name`); empty if nothing does.
+        study_date: Date of the study or acquisition, YYYY-MM-DD; empty if it is not stated.
+        rank: Of several images of one view, the one with the lowest rank is used: For Presentation before For
+            Processing, a detector's image before a secondary capture, an original before a derived image.
         turn: How the header says that the image is turned upright: whether rows and columns are exchanged, whether the
             rows are then reversed, and whether the columns are then reversed to have the chest wall at the left.
         instance: Digest of SOP instance UID, patient, side and view, to find copies of one SOP instance within one
@@ -86,6 +90,9 @@ class Description:
     view: str = ""
     patient_id: str = ""
     age: float | None = None
+    exam: str = ""
+    study_date: str = ""
+    rank: int = 0
     turn: tuple[bool, bool, bool] = (False, False, False)
     instance: str = ""
 

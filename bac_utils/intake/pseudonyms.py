@@ -3,6 +3,7 @@
 import hmac
 import re
 import unicodedata
+from datetime import date, timedelta
 from hashlib import blake2b
 
 _NOBODY = """
@@ -12,6 +13,8 @@ CONFIDENTIAL ENTFERNT GELOSCHT GELOESCHT UNKNOWN UNBEKANNT UNDEFINED UNSPECIFIED
 NOT AVAILABLE APPLICABLE EMPTY BLANK LEER KEINE PATIENT PATIENTIN PATIENTID PAT PID ID NAME NONAME SUBJECT WOMAN TEST
 DUMMY DEFAULT NN PSEUDONYM PSEUDO SECRET PRIVATE
 """
+SHIFT_DAYS = (1, 365)
+"""With a key, dates become earlier by a number of days in this range."""
 _NOBODY_WORDS = frozenset(_NOBODY.split())
 _ZEROS = re.compile(r"0+|X+|([1-9])\1{4,}|1?234567?8?9?0?|12345")
 
@@ -31,7 +34,47 @@ def pseudonym(patient_id: str, key: bytes) -> str:
     """
     if len(key) < 16:
         raise ValueError(f"key: got {len(key)} bytes, must be 16 or more")
-    return hmac.new(key, patient_id.encode("utf-8", "backslashreplace"), "sha256").hexdigest()[:16]
+    return _digest(patient_id, key)[:16]
+
+
+def exam_pseudonym(patient_id: str, exam: str, key: bytes) -> str:
+    """Return the pseudonym of a woman's exam, like `pseudonym`; equal exams of two women get different ones.
+
+    Args:
+        patient_id: As in the file.
+        exam: What tells her exams apart (`exams.exam_name`).
+        key: The secret, 16 bytes or more.
+
+    Returns:
+        The pseudonym; empty if `exam` is empty.
+    """
+    return _digest(f"exam\0{patient_id}\0{exam}", key)[:16] if exam else ""
+
+
+def shifted_date(patient_id: str, study_date: str, key: bytes) -> str:
+    """Return a date that is earlier by a number of days, which is the same for all dates of a woman.
+
+    The intervals between her exams remain. The number of days comes from HMAC-SHA256 of her identifier; see
+    `SHIFT_DAYS`.
+
+    Args:
+        patient_id: As in the file.
+        study_date: YYYY-MM-DD, or empty.
+        key: The secret, 16 bytes or more.
+
+    Returns:
+        YYYY-MM-DD; empty if date or identifier is empty.
+    """
+    if not (patient_id and study_date):
+        return ""
+    low, high = SHIFT_DAYS
+    days = low + int(_digest(f"days\0{patient_id}", key), 16) % (high - low + 1)
+    return (date.fromisoformat(study_date) - timedelta(days)).isoformat()
+
+
+def _digest(text: str, key: bytes) -> str:
+    """Return HMAC-SHA256 in hexadecimal digits."""
+    return hmac.new(key, text.encode("utf-8", "backslashreplace"), "sha256").hexdigest()
 
 
 def names_nobody(patient_id: str) -> bool:

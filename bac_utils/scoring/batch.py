@@ -19,10 +19,10 @@ from tqdm import tqdm
 from bac_utils._files import file_digest, read_json, walk_files, write_json
 from bac_utils.detector import BUNDLED, MEASURES, Detector, find_detector
 from bac_utils.heatmap_choice import length_warning
-from bac_utils.intake.pseudonyms import pseudonym
+from bac_utils.intake.pseudonyms import exam_pseudonym, pseudonym, shifted_date
 from bac_utils.scoring.chosen_threshold import SPECIFICITY, read_rule
 from bac_utils.scoring.dicom_results_folder import ResultFolder
-from bac_utils.scoring.journal import COLUMNS, finished_files, known_instances, name_digest
+from bac_utils.scoring.journal import COLUMNS, HEADER, finished_files, known_instances, name_digest
 from bac_utils.scoring.reading_pool import FILE_SECONDS, FileRead, read_all
 
 
@@ -58,8 +58,8 @@ def score_files(
         model: A .keras file or a run's folder; the bundled model by default.
         workers: Processes that read and prepare files; the model runs in this process. With 0, this process also
             reads: a file that crashes its decoder then ends the batch, and one on which the decoder hangs stops it.
-        key: Replaces each `patient_id` by a keyed hash (`pseudonyms.pseudonym`); the same key gives the same
-            pseudonyms.
+        key: Replaces each `patient_id` and `exam` by a keyed hash (`pseudonyms`), and makes all dates of a woman
+            earlier by the same number of days; the same key gives the same pseudonyms and dates.
         dicom: Folder for the DICOM results of BAC+ views (`dicom_results_folder`); files in it are not scored. The
             results belong to the patient's study and name the patient, which a key is meant to prevent. `dicom` and
             `key` therefore exclude each other.
@@ -233,10 +233,13 @@ class _Scorer:
         """
         start = time.perf_counter()
         header = dict(read.header)
-        if self._key is not None and header.get("patient_id"):
-            header["patient_id"] = pseudonym(header["patient_id"], self._key)
+        if self._key is not None and header:
+            woman = header["patient_id"]
+            header["exam"] = exam_pseudonym(woman, header["exam"], self._key)
+            header["study_date"] = shifted_date(woman, header["study_date"], self._key)
+            header["patient_id"] = pseudonym(woman, self._key) if woman else ""
         if before is not None:  # the header is unknown if the file can no longer be read
-            header = {name: before[name] for name in ("patient_id", "laterality", "view")}
+            header = {name: before[name] for name in HEADER}
         found: dict = {"file": _name(file), "status": "skipped", "reason": read.reason} | header
         if read.prepared is not None:
             found |= {"status": "scored"} | self._detector.measure(read.prepared)

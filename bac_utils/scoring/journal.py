@@ -11,9 +11,11 @@ from typing import BinaryIO
 from bac_utils._files import read_json
 
 COLUMNS = (
-    "file", "patient_id", "laterality", "view", "status", "reason",
+    "file", "patient_id", "exam", "study_date", "laterality", "view", "image_rank", "status", "reason",
     "score", "bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2", "elapsed_s",
 )  # fmt: skip
+HEADER = ("patient_id", "exam", "study_date", "laterality", "view", "image_rank")
+"""Those of the columns that come from the file's header."""
 
 
 def name_digest(name: str) -> bytes:

@@ -35,7 +35,8 @@ def read_file(file: Path, shape: tuple[int, int], pixel_mm: float | None) -> Fil
     start, header, instance = time.perf_counter(), {}, ""
     try:
         mammogram = read_mammogram(file)
-        header = {name: getattr(mammogram, name) for name in ("patient_id", "laterality", "view")}
+        header = {name: getattr(mammogram, name) for name in ("patient_id", "exam", "study_date", "laterality", "view")}
+        header["image_rank"] = mammogram.rank
         instance = mammogram.instance
         prepared, reason, message = prepare(mammogram, shape, pixel_mm), "", ""
     except Skip as skip:

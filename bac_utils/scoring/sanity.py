@@ -16,7 +16,7 @@ from scipy.special import logit
 from bac_utils._files import read_json, written_whole
 
 ENDING = ".report.txt"  # added to the name of the table
-USED = ("file", "patient_id", "laterality", "view", "status", "reason", "score", "bac")
+USED = ("file", "patient_id", "exam", "laterality", "view", "status", "reason", "score", "bac")
 MEASURED = ("bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2")
 SHOWN = 3  # files that a finding names
 ALL_VIEWS = ("LCC", "LMLO", "RCC", "RMLO")
@@ -180,11 +180,13 @@ def _women(scored: pd.DataFrame) -> Iterator[tuple]:
     what = views["laterality"] + views["view"]
     women = views.assign(what=what, unstated=~what.isin(ALL_VIEWS)).groupby("patient_id", sort=False)
     first, images = women["file"].first(), women.size()
-    missing = (women["what"].nunique() < len(ALL_VIEWS)) & (women["unstated"].sum() == 0)
-    words = "not all of the four views were scored; their sums are not comparable with those of other women"
+    of_exams = views.assign(what=what).groupby(["patient_id", "exam"], sort=False, dropna=False)["what"].nunique()
+    most = of_exams.groupby(level=0, sort=False).max()
+    missing = (most < len(ALL_VIEWS)) & (women["unstated"].sum() == 0)
+    words = "no exam of which all four views were scored; their sums are not comparable with those of other women"
     yield "women without all four views", first[missing & (len(first) > 1)], words  # one woman is no archive
     many, impossible = images > MANY_IMAGES, images > IMPOSSIBLE_IMAGES
-    words = "several exams, or several women under one patient_id; score each exam on its own, and check patient_id"
+    words = "several exams, or several women under one patient_id; check patient_id"
     yield f"women with more than {MANY_IMAGES} images", first[many & ~impossible], words
     words = "patient_id is probably the same word for several women; do not summarise per woman"
     yield f"women with more than {IMPOSSIBLE_IMAGES} images", first[impossible], words

@@ -545,6 +545,28 @@ def test_pseudonyms(tmp_path, junk, model):
         score_files([junk], tmp_path / "scores.csv", model)
 
 
+def test_exams_of_the_headers(tmp_path, junk, model):
+    """As in the files; with a key, as pseudonyms, with the interval of 189 days from March to September."""
+    exams = (("a.dcm", "A-31", "20230307"), ("deeper/b.dcm", "A-94", "20230912"))
+    for name, accession, study_date in exams:
+        ds = pydicom.dcmread(junk / name)
+        ds.AccessionNumber, ds.StudyDate = accession, study_date
+        ds.save_as(junk / name)
+    files, key = [junk / name for name, _, _ in exams], bytes(range(32))
+    score_files(files, tmp_path / "plain.csv", model)
+    found = read(tmp_path / "plain.csv")
+    assert found[["exam", "study_date"]].to_numpy().tolist() == [["A-31", "2023-03-07"], ["A-94", "2023-09-12"]]
+    assert found["image_rank"].tolist() == [0, 0]
+    score_files(files, tmp_path / "keyed.csv", model, key=key)
+    keyed = read(tmp_path / "keyed.csv")
+    assert keyed["exam"].tolist() == [scoring.exam_pseudonym("S4-00001", exam, key) for _, exam, _ in exams]
+    first, second = pd.to_datetime(keyed["study_date"])
+    assert (second - first).days == 189 and 1 <= (pd.Timestamp("2023-03-07") - first).days <= 365
+    assert len(summarise_scores(tmp_path / "keyed.csv").exams) == 2
+    for path in tmp_path.glob("keyed*"):
+        assert not any(word in path.read_text() for word in ("A-31", "A-94", "2023-03-07", "20230307"))
+
+
 def test_nothing_else_that_identifies_is_written(tmp_path, junk, model, capsys):
     values = {
         "PatientName": "Doe^Jane", "PatientBirthDate": "19510203", "PatientID": "H-4711", "AccessionNumber": "A-4712",

@@ -78,7 +78,8 @@ def event(what):
 
 def read_stub(file, shape, pixel_mm):
     event(f"read {file.name}")
-    header = {"patient_id": "P1", "laterality": "L", "view": "CC"}
+    header = {"patient_id": "P1", "exam": "A-1", "study_date": "2023-03-07", "laterality": "L", "view": "CC"}
+    header["image_rank"] = 0
     if not file.exists():
         return FileRead({}, None, "not_found", "there is no such file", 0.1)
     if file.name not in SCORE:

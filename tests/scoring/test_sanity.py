@@ -27,7 +27,7 @@ def plain(women=30, positive=3):
         for woman in range(women)
         for i, (side, view) in enumerate(VIEWS)
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=str).fillna("")
     table.loc[: 4 * positive - 1, ["bac", "bac_area_mm2", "bac_length_mm", "bac_width_mm"]] = ["1", "80", "40", "2"]
     return table
 
@@ -207,6 +207,8 @@ def test_women_without_all_views():
     )  # fmt: skip
     assert kinds(plain(1, 0)[:1]) == {}  # one woman
     assert kinds(change(plain(3, 0), [1, 2], view="CC")) == {"women without all four views": 1}  # repeats are no views
+    two = change(change(plain(3, 0), [0, 1], exam="A"), [2, 3], exam="B")  # two views of each of two exams
+    assert kinds(two) == {"women without all four views": 1}
     again = change(plain(3, 0), 3, status="skipped", reason="no_breast")
     assert kinds(again) == {"women without all four views": 1}
 
@@ -290,4 +292,4 @@ def test_command_reports_and_does_not_score_its_report(tmp_path):
 
 
 def test_columns_are_those_of_a_table_of_scores():
-    assert set(USED) | set(MEASURED) == set(COLUMNS) - {"elapsed_s"}
+    assert set(USED) | set(MEASURED) == set(COLUMNS) - {"study_date", "image_rank", "elapsed_s"}

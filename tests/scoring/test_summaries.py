@@ -12,6 +12,7 @@ from bac_utils.scoring import batch as scoring
 from bac_utils.scoring import summaries
 from bac_utils.scoring.summaries import summarise_scores, write_summaries
 
+EXAM = ["patient_id", "exam", "study_date"]
 TOTALS = [
     "views", "skipped", "bac", "score_sum", "score_max", "bac_area_mm2_sum", "bac_area_mm2_max", "bac_length_mm_sum",
     "bac_length_mm_max", "breast_area_mm2_sum", "breast_area_mm2_max", "relative_length_mm_per_cm2",
@@ -19,13 +20,16 @@ TOTALS = [
 ]  # fmt: skip
 
 
-def scored(patient_id, laterality, view, score, bac, area="", length="", breast="", reason=""):
+def scored(
+    patient_id, laterality, view, score, bac, area="", length="", breast="", reason="", exam="", date="", rank=0
+):
     """Return the row of a scored view."""
-    return (patient_id, laterality, view, "scored", reason, score, bac, area, length, "", breast, 1.5)
+    header = (patient_id, exam, date, laterality, view, rank)
+    return (*header, "scored", reason, score, bac, area, length, "", breast, 1.5)
 
 
-def skipped(patient_id="", laterality="", view="", reason="unreadable"):
-    return (patient_id, laterality, view, "skipped", reason, "", "", "", "", "", "", 0.1)
+def skipped(patient_id="", laterality="", view="", reason="unreadable", exam="", date=""):
+    return (patient_id, exam, date, laterality, view, 0, "skipped", reason, "", "", "", "", "", "", 0.1)
 
 
 WOMAN = [
@@ -52,21 +56,23 @@ def summary(tmp_path):
 def test_a_woman_worked_out_by_hand(summary):
     found = summary(WOMAN)
     assert found.views.to_numpy().tolist() == [
-        ["007", "L", "CC", 1, 1, 0.875, 8, 20, 10000, 0.2, "mild"],  # 20 mm in 100 cm2
-        ["007", "L", "MLO", 1, 1, 0.75, 12.5, 40, 15000, pytest.approx(4 / 15), "moderate"],
-        ["007", "R", "CC", 1, 0, 0.25, 0, 0, 8000, 0, "zero"],
-        ["007", "R", "MLO", 1, 1, 0.625, 2, 3, 12000, 0.025, "mild"],
+        ["007", "", "", "L", "CC", 1, 1, 0.875, 8, 20, 10000, 0.2, "mild"],  # 20 mm in 100 cm2
+        ["007", "", "", "L", "MLO", 1, 1, 0.75, 12.5, 40, 15000, pytest.approx(4 / 15), "moderate"],
+        ["007", "", "", "R", "CC", 1, 0, 0.25, 0, 0, 8000, 0, "zero"],
+        ["007", "", "", "R", "MLO", 1, 1, 0.625, 2, 3, 12000, 0.025, "mild"],
     ]
     left = [2, 0, 1, 1.625, 0.875, 20.5, 12.5, 60, 40, 25000, 15000, 0.24, pytest.approx(4 / 15)]
     right = [2, 0, 1, 0.875, 0.625, 2, 2, 3, 3, 20000, 12000, 0.015, 0.025]
     assert found.breasts.to_numpy().tolist() == [
-        ["007", "L", *left, "moderate", "moderate"],
-        ["007", "R", *right, "mild", "mild"],
+        ["007", "", "", "L", *left, "moderate", "moderate"],
+        ["007", "", "", "R", *right, "mild", "mild"],
     ]
     both = [4, 0, 1, 2.5, 0.875, 22.5, 12.5, 63, 40, 45000, 15000, pytest.approx(0.14), pytest.approx(4 / 15)]
-    assert found.women.to_numpy().tolist() == [["007", *both, "moderate", "moderate"]]
-    assert found.women.columns.tolist() == ["patient_id", *TOTALS]
-    assert found.breasts.columns.tolist() == ["patient_id", "laterality", *TOTALS]
+    assert found.exams.to_numpy().tolist() == [["007", "", "", *both, "moderate", "moderate"]]
+    assert found.women.to_numpy().tolist() == [["007", "", "", 1, *both, "moderate", "moderate"]]
+    assert found.exams.columns.tolist() == [*EXAM, *TOTALS]
+    assert found.women.columns.tolist() == [*EXAM, "exams", *TOTALS]
+    assert found.breasts.columns.tolist() == [*EXAM, "laterality", *TOTALS]
     assert found.notes == ()
 
 
@@ -104,8 +110,8 @@ def test_a_repeated_exposure_is_not_added_twice(summary):
     found = summary([*WOMAN, *again])
     views = found.views.set_index(["laterality", "view"])
     assert views["images"].tolist() == [2, 1, 1, 2]
-    assert views.loc[("L", "CC")].tolist() == ["007", 2, 1, 0.95, 8, 20, 10000, 0.2, "mild"]
-    assert views.loc[("R", "MLO")].tolist() == ["007", 2, 1, 0.625, 4, 3, 12000, 0.025, "mild"]
+    assert views.loc[("L", "CC")].tolist() == ["007", "", "", 2, 1, 0.95, 8, 20, 10000, 0.2, "mild"]
+    assert views.loc[("R", "MLO")].tolist() == ["007", "", "", 2, 1, 0.625, 4, 3, 12000, 0.025, "mild"]
     (woman,) = found.women.to_dict("records")
     assert (woman["views"], woman["bac_area_mm2_sum"], woman["bac_length_mm_sum"]) == (4, 24.5, 63)
     assert woman["score_sum"] == pytest.approx(0.95 + 0.75 + 0.25 + 0.625)
@@ -147,7 +153,7 @@ def test_images_without_side_or_view_count_separately(summary):
     )
 
 
-EFFECT = "their breasts and women have no area and no length"
+EFFECT = "their breasts and exams have no area and no length"
 UNKNOWN = {
     "no_pixel_spacing": f"views without a pixel spacing ({EFFECT})",
     "no_artery_traced": f"BAC+ views in which no artery could be traced ({EFFECT})",
@@ -180,17 +186,121 @@ def test_both_kinds_of_views_without_measures_are_counted_apart(summary):
 
 def test_views_without_a_side_belong_to_a_woman_and_no_breast(summary):
     found = summary([scored("1", "", "CC", 0.5, 1, 1, 10, 10000)])
-    assert len(found.women) == 1 and found.breasts.columns.tolist() == ["patient_id", "laterality", *TOTALS]
+    assert len(found.women) == 1 and found.breasts.columns.tolist() == [*EXAM, "laterality", *TOTALS]
     assert found.breasts.empty
+
+
+MARCH, SEPTEMBER = {"exam": "A-31", "date": "2023-03-07"}, {"exam": "A-94", "date": "2023-09-12"}
+
+
+def test_a_march_view_and_a_september_view_are_two_exams(summary):
+    """L CC of March has 20 mm; R CC and L CC of September have 3 and 50 mm: never 23 mm, and never one breast of 70."""
+    rows = [
+        scored("007", "R", "CC", 0.625, 1, 2, 3, 12000, **SEPTEMBER),
+        scored("007", "L", "CC", 0.875, 1, 8, 20, 10000, **MARCH),
+        scored("007", "L", "CC", 0.75, 1, 30, 50, 10000, **SEPTEMBER),
+        skipped("007", "R", "CC", "no_breast", **MARCH),
+        scored("008", "L", "CC", 0.25, 0, 0, 0, 9000, **MARCH),  # another woman's exam of the same name
+    ]
+    for ordered in (rows, rows[::-1]):
+        found = summary(ordered)
+        assert found.views[[*EXAM, "laterality", "bac_length_mm"]].to_numpy().tolist() == [
+            ["007", "A-31", "2023-03-07", "L", 20],
+            ["007", "A-94", "2023-09-12", "L", 50],
+            ["007", "A-94", "2023-09-12", "R", 3],
+            ["008", "A-31", "2023-03-07", "L", 0],
+        ]
+        assert found.breasts[["patient_id", "exam", "laterality", "skipped", "bac_length_mm_sum"]].to_numpy().tolist() == [
+            ["007", "A-31", "L", 0, 20],
+            ["007", "A-94", "L", 0, 50],
+            ["007", "A-94", "R", 0, 3],
+            ["008", "A-31", "L", 0, 0],
+        ]
+        totals = ["views", "skipped", "bac_length_mm_sum", "bac_area_mm2_max", "severity_sum"]
+        assert found.exams[[*EXAM, *totals]].to_numpy().tolist() == [
+            ["007", "A-31", "2023-03-07", 1, 1, 20, 8, "mild"],
+            ["007", "A-94", "2023-09-12", 2, 0, 53, 30, "severe"],
+            ["008", "A-31", "2023-03-07", 1, 0, 0, 0, "zero"],
+        ]
+        women = found.women[["patient_id", "exam", "exams", "views", "bac_length_mm_sum"]]
+        assert women.to_numpy().tolist() == [["007", "A-94", 2, 2, 53], ["008", "A-31", 1, 1, 0]]  # most views
+        assert found.notes == (
+            "excluded, skipped by score: 1",
+            "women with several exams, of which by_woman.csv has one: 1",
+            "women with fewer than 4 views: 2",
+        )
+
+
+def test_of_two_complete_exams_the_first_stands_for_the_woman(summary):
+    late, early = ([(row[0], exam, date, *row[3:]) for row in WOMAN]
+                   for exam, date in (("1", "2023-09-12"), ("2", "2023-03-07")))  # fmt: skip
+    undated = [(row[0], "0", "", *row[3:]) for row in WOMAN]
+    (woman,) = summary([*undated, *late, *early]).women.to_dict("records")
+    assert [woman[name] for name in (*EXAM, "exams", "views", "bac_length_mm_sum")] == [
+        "007", "2", "2023-03-07", 3, 4, 63
+    ]  # fmt: skip
+
+
+def test_one_accession_number_with_two_dates_is_two_exams(summary):
+    """A tool has written one number for all. A row without a date may belong to either, and stays apart."""
+    rows = [
+        scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, exam="X9", date=date) for date in ("2021-05-04", "2023-05-02", "")
+    ]
+    found = summary(rows)
+    assert found.exams["exam"].tolist() == ["X9", "X9 2021-05-04", "X9 2023-05-02"]
+    found = summary([rows[0], scored("1", "L", "MLO", 0.5, 1, 1, 7, 10000, exam="X9")])  # one date: it is hers
+    assert found.exams[["exam", "study_date", "bac_length_mm_sum"]].to_numpy().tolist() == [["X9", "2021-05-04", 17]]
+    found = summary([scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, date=date) for date in ("2021-05-04", "2023-05-02")])
+    assert found.exams["exam"].tolist() == ["2021-05-04", "2023-05-02"]
+
+
+def test_images_without_an_exam_are_not_added_to_one(summary):
+    found = summary([scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, **MARCH), scored("1", "L", "CC", 0.5, 1, 1, 9, 10000)])
+    assert found.exams[["exam", "bac_length_mm_sum"]].to_numpy().tolist() == [["", 9], ["A-31", 10]]
+    note = "of these, with images that state no exam, which count as an exam of their own: 1"
+    assert note in found.notes
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_for_presentation_wins_over_its_raw_twin(summary, order):
+    """The raw twins (rank 16) and a derived one (4) have larger values, and do not count; a raw view alone does."""
+    twins = [
+        scored("007", "L", "CC", 0.95, 1, 99, 99, 11000, rank=16),
+        scored("007", "R", "CC", 0.95, 1, 99, 99, 11000, rank=4),
+        scored("007", "R", "CC", 0.95, 1, 99, 99, 11000, rank=16),
+        scored("007", "L", "CC", 0.95, 1, 99, 99, 11000, rank=16, **MARCH),  # another exam, without a twin
+    ]
+    found = summary([*WOMAN, *twins][::order])
+    assert found.views.groupby("exam")["bac_length_mm"].agg(list).to_dict() == {"": [20, 40, 0, 3], "A-31": [99]}
+    assert found.views["images"].tolist() == [1] * 5
+    assert found.notes[0] == "not used, raw or derived image of a view with a better one: 3"
+
+
+def test_a_table_without_exams_is_read_with_a_note(tmp_path, summary):
+    whole = summary(WOMAN)
+    old = pd.read_csv(tmp_path / "scores.csv", dtype=str, keep_default_na=False).drop(columns=list(summaries.OPTIONAL))
+    old.to_csv(tmp_path / "old.csv", index=False)
+    found = summarise_scores(tmp_path / "old.csv")
+    pd.testing.assert_frame_equal(found.women, whole.women)
+    (note,) = found.notes
+    assert note.startswith("the table states no exams (columns exam, study_date)")
+
+
+@pytest.mark.parametrize("date", ["07.03.2023", "20230307", "2023-02-30", "2023-3-7"])
+def test_a_date_that_is_not_iso_is_refused(summary, date):
+    with pytest.raises(ValueError, match=rf"row 2, column 'study_date': got {date}, must be a date such as 2023-03-05"):
+        summary([scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, date=date)])
 
 
 def test_files_contain_the_tables(tmp_path):
     found = write_summaries(write(tmp_path / "scores.csv", WOMAN), tmp_path / "new" / "out")
-    for name, table in (("view", found.views), ("breast", found.breasts), ("woman", found.women)):
-        read = pd.read_csv(tmp_path / "new" / "out" / f"by_{name}.csv", dtype={"patient_id": str})
+    for name in ("view", "breast", "exam", "woman"):
+        table = getattr(found, {"woman": "women"}.get(name, f"{name}s"))
+        texts = dict.fromkeys(EXAM, str)
+        read = pd.read_csv(tmp_path / "new" / "out" / f"by_{name}.csv", dtype=texts).fillna(dict.fromkeys(EXAM, ""))
         pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-5)
     assert (tmp_path / "new" / "out" / "by_woman.csv").read_text().splitlines()[1] == (
-        "007,4,0,1,2.5,0.875,22.5,12.5,63,40,45000,15000,0.14,0.266667,moderate,moderate"
+        "007,,,1,4,0,1,2.5,0.875,22.5,12.5,63,40,45000,15000,0.14,0.266667,moderate,moderate"
     )
 
 
@@ -202,7 +312,7 @@ def test_existing_tables_are_kept(tmp_path):
         write_summaries(source, out)
     assert [path.name for path in out.iterdir()] == ["by_woman.csv"]
     write_summaries(source, out, overwrite=True)
-    assert (out / "by_woman.csv").read_text().startswith("patient_id,views")
+    assert (out / "by_woman.csv").read_text().startswith("patient_id,exam,study_date,exams,views")
 
 
 def test_odd_identifiers_are_kept(tmp_path, summary):
@@ -214,7 +324,7 @@ def test_odd_identifiers_are_kept(tmp_path, summary):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (("1", "L", "CC", "done", *WOMAN[0][4:]), r"row 3, column 'status': got done, must be SCORED or SKIPPED"),
+        ((*WOMAN[0][:6], "done", *WOMAN[0][7:]), r"row 3, column 'status': got done, must be SCORED or SKIPPED"),
         (scored("1", "B", "CC", 0.5, 1), r"row 3, column 'laterality': got B, must be L or R or empty"),
         (scored("1", "L", "LM", 0.5, 1), r"row 3, column 'view': got LM, must be CC or MLO or empty"),
         (scored("1", "L", "CC", 1.5, 1), r"row 3, column 'score': got 1.5, must be a number from 0 to 1"),
@@ -287,7 +397,7 @@ def test_tables_that_cannot_be_summarised(tmp_path, summary):
     path = write(tmp_path / "scores.csv", WOMAN)
     whole = path.read_text()
     path.write_text(whole[: whole.rindex("12000") - 3])  # as left by a batch that was stopped while writing a row
-    with pytest.raises(ValueError, match=r"row 5: got 10 cells, must have 13 like the first row"):
+    with pytest.raises(ValueError, match=r"row 5: got 13 cells, must have 16 like the first row"):
         summarise_scores(path)
     pd.read_csv(path, nrows=2).drop(columns="breast_area_mm2").to_csv(path, index=False)
     with pytest.raises(ValueError, match="column 'breast_area_mm2': missing, must occur once"):
@@ -298,7 +408,7 @@ def test_tables_that_cannot_be_summarised(tmp_path, summary):
 
 
 def test_only_columns_of_scores_are_read():
-    assert set(summaries.READ) < set(scoring.COLUMNS)
+    assert {*summaries.READ, *summaries.OPTIONAL} < set(scoring.COLUMNS)
 
 
 def test_command(tmp_path):
@@ -306,7 +416,7 @@ def test_command(tmp_path):
     done = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[0] == f"women: 1, breasts: 2, views: 3, written to {tmp_path / 'out'}"
+    assert lines[0] == f"women: 1, exams: 1, breasts: 2, views: 3, written to {tmp_path / 'out'}"
     assert lines[1:] == ["excluded, skipped by score: 1", "women with fewer than 4 views: 1"]
     again = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert again.exit_code == 1 and "already exists" in again.output
