@@ -188,7 +188,11 @@ def score(
     workers: Workers = 1,
     key_file: Annotated[
         Path | None,
-        typer.Option(help="Key, 16 bytes or more; patient_id and exam become keyed hashes, dates are shifted.", exists=True, dir_okay=False),
+        typer.Option(
+            help="Key, 16 bytes or more; patient_id and exam become keyed hashes, dates are shifted.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     dicom: Annotated[
         Path | None,
@@ -304,6 +308,10 @@ def views(
         str | None,
         typer.Option(help="DICOM: labels are by view (default), breast, exam or woman; all their views get them."),
     ] = None,
+    exam: Annotated[
+        str | None,
+        typer.Option(help="DICOM: of several complete exams of a woman, take the first (default), last or all."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only show how --labels and --ages are understood, and propose --columns."),
@@ -311,10 +319,14 @@ def views(
     without_age: Annotated[bool, typer.Option("--without-age", help="Keep views without an age.")] = False,
     key_file: Annotated[
         Path | None,
-        typer.Option(help="DICOM: key, 16 bytes or more; PatientID becomes a keyed hash.", exists=True, dir_okay=False),
+        typer.Option(
+            help="DICOM: key, 16 bytes or more; PatientID and exam become keyed hashes, dates are shifted.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     keep_ids: Annotated[
-        bool, typer.Option("--keep-ids", help="DICOM: keep PatientID, if it is anonymous already.")
+        bool, typer.Option("--keep-ids", help="DICOM: keep PatientID, exam and date, if they are anonymous already.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
 ) -> None:
@@ -340,7 +352,7 @@ def views(
         key = key_file.read_bytes() if key_file else None
         mapping = read_columns(columns) if columns else None
         given = {"images": images, "labels": labels, "key": key, "keep_ids": keep_ids}
-        given |= {"columns": mapping, "labels_by": labels_by}
+        given |= {"columns": mapping, "labels_by": labels_by, "exam": exam}
         given = {name: value for name, value in given.items() if value not in (None, False)}
         unfit = [name for name in given if name not in signature(reader).parameters]
         if unfit:

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 
 from bac_utils._tables import Problems, decimal_points, lost_digits, read_rows, table_format
+from bac_utils.intake.exams import ISO_DATE, is_iso_date
 from bac_utils.intake.free_text import without_hashes
 from bac_utils.intake.mammogram import read_words
 
 COLUMNS = ("patient_id", "age", "laterality", "view", "image", "bac")
 """Columns that every checked table has, in this order where it is written; a table may lack `age`."""
 REQUIRED = tuple(name for name in COLUMNS if name != "age")
+EXAM = ["patient_id", "exam"]
+"""Columns that identify an exam; see `exam_keys`."""
 VIEWS = ("CC", "MLO")
 SETS = ("train", "validation", "test")
 SPLITS = (*SETS, "unused", "quantification")
@@ -33,6 +36,7 @@ MAXIMUM_SPACING_MM = 2.0
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 """Endings of images without a header."""
 
+_TEXTS = ("patient_id", "image", "exam", "study_date")
 _CHOICES = {"laterality": ("L", "R"), "view": VIEWS, "split": SPLITS, "label_level": (*LABEL_LEVELS, "")}
 _NUMBERS = {  # column: (may be empty, test, rule)
     "age": (True, lambda x: x.between(*AGE_BOUNDS), "a number of years from {} to {}, or empty".format(*AGE_BOUNDS)),
@@ -51,7 +55,8 @@ def read_views(path: str | os.PathLike, check_images: bool = False) -> pd.DataFr
 
     Args:
         path: A CSV or Excel file (`_tables.read_rows`) with the columns `patient_id, laterality, view, image, bac` and,
-            optionally, `age, bac_length_mm, pixel_spacing_mm, split, label_level`. Other columns are kept as text.
+            optionally, `age, exam, study_date, bac_length_mm, pixel_spacing_mm, split, label_level`. Other columns are
+            kept as text.
         check_images: Reject a table if one of its image files does not exist.
 
     Returns:
@@ -97,17 +102,23 @@ def _warn_of_names(views: pd.DataFrame, name: str) -> None:
         )
 
 
+def exam_keys(table: pd.DataFrame) -> list[str]:
+    """Return the columns by which the exams in a table are told apart: `EXAM`, without `exam` if there is none."""
+    return [name for name in EXAM if name in table]
+
+
 def is_compared(views: pd.DataFrame, view: str = "MLO") -> pd.Series:
     """Say for each row whether its measures are compared with lengths: one view of BAC+ women, as in the paper.
 
     Args:
-        views: One row per view: `patient_id, view, split, bac`.
+        views: One row per view: `patient_id, view, split, bac` and, if a woman may have several, `exam`.
         view: `CC` or `MLO`.
 
     Returns:
-        bool, with the table's index; women of the split `quantification` count as BAC+.
+        bool, with the table's index. An exam is that of a BAC+ woman if one of its views is BAC+, or in the split
+        `quantification`.
     """
-    with_bac = views["patient_id"].isin(views.loc[views["bac"] == 1, "patient_id"])
+    with_bac = (views["bac"] == 1).groupby([views[name] for name in exam_keys(views)]).transform("any")
     return (with_bac | (views["split"] == "quantification")) & (views["view"] == view)
 
 
@@ -159,8 +170,10 @@ def label_levels(views: pd.DataFrame) -> pd.DataFrame:
 def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | None = None) -> pd.DataFrame:
     """Check a views table and convert its columns.
 
-    An age that is stated for one view of a woman holds for all of them. A BAC+ view may have a length of 0: a reader
-    may see a point without a measurable length. If the table has any lengths, empty lengths of BAC- views become 0.
+    A woman may have several exams if the table tells them apart: `exam` (any text) or `study_date`, which stands for an
+    empty `exam`. An age that is stated for one view of an exam holds for all of them. A BAC+ view may have a length of
+    0: a reader may see a point without a measurable length. If the table has any lengths, empty lengths of BAC- views
+    become 0.
 
     Args:
         frame: The table, one row per view; text or numbers.
@@ -168,15 +181,16 @@ def check_views(frame: pd.DataFrame, name: str = "views", rows: Sequence[int] | 
         rows: Number of each row in error messages; by default its line in a CSV file with one line per row.
 
     Returns:
-        A copy with a new index: `patient_id`, `laterality`, `view`, `image`, `split`, `label_level` as stripped text;
-        `age`, `bac`, `bac_length_mm`, `pixel_spacing_mm` as float64, NaN where empty; `age` is NaN if the table has no
-        such column.
+        A copy with a new index: `patient_id`, `exam`, `study_date` (both empty where unknown), `laterality`, `view`,
+        `image`, `split`, `label_level` as stripped text; `age`, `bac`, `bac_length_mm`, `pixel_spacing_mm` as float64,
+        NaN where empty; `age` is NaN if the table has no such column.
 
     Raises:
         TypeError: `frame` is not a DataFrame.
         ValueError: A column is missing; the table has no rows; a cell breaks its rule; an identifier has lost digits;
-            a view or an image file occurs twice; a woman's age or split differs between her views; a BAC- view has a
-            length. The message lists all broken rules, 20 cells at most.
+            a view of an exam or an image file occurs twice; age or study date differ between the views of an exam, or
+            the split between those of a woman; a BAC- view has a length. The message lists all broken rules, 20 cells
+            at most.
     """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"frame: got {type(frame).__name__}, must be a pandas.DataFrame")
@@ -195,13 +209,17 @@ def _checked(frame: pd.DataFrame, rows: Sequence[int], problems: Problems) -> pd
         problems.check()
         raise ValueError(f"{name}: got no rows, must have at least one view below the column names")
     views = frame.reset_index(drop=True).copy()
-    for column in ("patient_id", "image", *_CHOICES):
+    for column in (*_TEXTS, *_CHOICES):
         if column in views:
             views[column] = _as_text(views[column])
     for column in ("patient_id", "image"):
         problems.add(views[column] == "", rows, column, views[column], "must not be empty")
-    for bad, rule, hint in lost_digits(views["patient_id"]):
-        problems.add(bad, rows, "patient_id", views["patient_id"], rule, hint)
+    for column in [column for column in ("patient_id", "exam") if column in views]:
+        for bad, rule, hint in lost_digits(views[column]):
+            problems.add(bad, rows, column, views[column], rule, hint)
+    if "study_date" in views:
+        problems.add(~is_iso_date(views["study_date"]), rows, "study_date", views["study_date"], f"must be {ISO_DATE}")
+    views = _with_exams(views)
     for column, choices in _CHOICES.items():
         if column in views:
             rule = f"must be one of {', '.join(choice or 'empty' for choice in choices)}"
@@ -218,7 +236,9 @@ def _checked(frame: pd.DataFrame, rows: Sequence[int], problems: Problems) -> pd
     broken = {row for row, _ in problems.found}
     _check_across_rows(views[[row not in broken for row in rows]], problems, rows)
     problems.check()
-    views["age"] = views.groupby("patient_id")["age"].transform("first")
+    views["age"] = views.groupby(EXAM)["age"].transform("first")
+    stated = views["study_date"].mask(views["study_date"] == "")
+    views["study_date"] = stated.groupby([views[name] for name in EXAM]).transform("first").fillna("")
     if "bac_length_mm" in views and views["bac_length_mm"].notna().any():
         views["bac_length_mm"] = views["bac_length_mm"].mask((views["bac"] == 0) & views["bac_length_mm"].isna(), 0.0)
     return views
@@ -246,28 +266,36 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, list[int], Problems]:
     return frame, [row for row, _ in body], problems
 
 
+def _with_exams(views: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with `exam` and `study_date`; a date stands for an empty exam."""
+    found = views.assign(**{name: "" for name in ("exam", "study_date") if name not in views})
+    return found.assign(exam=found["exam"].mask(found["exam"] == "", found["study_date"]))
+
+
 def _as_text(column: pd.Series) -> pd.Series:
     """Return the cells as stripped text, empty where missing."""
     return pd.Series(["" if pd.isna(cell) else str(cell).strip() for cell in column], index=column.index)
 
 
 def _check_across_rows(views: pd.DataFrame, problems: Problems, rows: Sequence[int]) -> None:
-    """Add errors across rows: repeated views or files, women with two ages or sets, BAC- views with a length."""
+    """Add errors across rows: repeated views or files, two ages, dates or sets, BAC- views with a length."""
     lines = pd.Series([rows[i] for i in views.index], index=views.index, dtype="int64")
+    exam = "an exam" if (views["exam"] != "").any() else "a woman"
     once = {
-        "view": (["patient_id", "laterality", "view"], "must occur once for each breast of a woman"),
+        "view": ([*EXAM, "laterality", "view"], f"must occur once for each breast of {exam}"),
         "image": ([views["image"].map(os.path.normpath)], "must be the file of one view only"),
     }
     for column, (key, rule) in once.items():
         first = lines.groupby([views[k] if isinstance(k, str) else k for k in key]).transform("first")
         rules = [f"{rule} (also in row {row})" for row in first]
         problems.add(first != lines, lines.tolist(), column, views[column], rules)
-    for column in ("age", "split"):
+    for column, keys, whole in (("age", EXAM, exam), ("study_date", EXAM, exam), ("split", ["patient_id"], "a woman")):
         if column in views:
-            stated = views[column].notna()
-            known = views.groupby("patient_id")[column].transform("first")
-            first = lines.where(stated).groupby(views["patient_id"]).transform("first").fillna(0).astype(int)
-            rules = [f"must be the same in all views of a woman (row {row} differs)" for row in first]
+            stated = views[column].notna() & (views[column] != "")
+            groups = [views[name] for name in keys]
+            known = views[column].where(stated).groupby(groups).transform("first")
+            first = lines.where(stated).groupby(groups).transform("first").fillna(0).astype(int)
+            rules = [f"must be the same in all views of {whole} (row {row} differs)" for row in first]
             problems.add(stated & (views[column] != known), lines.tolist(), column, views[column], rules)
     if "bac_length_mm" in views:
         bad, rule = (views["bac"] == 0) & (views["bac_length_mm"] > 0), "must be 0 or empty where bac is 0"

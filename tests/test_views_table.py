@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from view_rows import four_views
 
-from bac_utils.views_table import check_views, label_levels, read_views
+from bac_utils.views_table import check_views, is_compared, label_levels, read_views
 
 HEADER = "patient_id,age,laterality,view,image,bac"
 GOOD = [
@@ -161,6 +161,40 @@ def test_a_table_saved_by_a_german_spreadsheet_program(tmp_path, encoding):
         41.512,
         0.085,
     ]
+
+
+def test_two_exams_of_a_woman(tmp_path):
+    """The same view twice, and two ages, if the exams differ; by name, or by date where there is no name."""
+    lines = ["1,59,R,CC,a.dcm,0,A-1,2021-03-02", "1,61,R,CC,b.dcm,1,B-2,", "1,,R,MLO,c.dcm,1,B-2,2023-03-07"]
+    lines += ["1,62,R,CC,d.dcm,0,,2024-03-05"]
+    views = read_views(write(tmp_path, *lines, header=f"{HEADER},exam,study_date"))
+    assert views["exam"].tolist() == ["A-1", "B-2", "B-2", "2024-03-05"]
+    assert views["age"].tolist() == [59, 61, 61, 62]
+    assert views["study_date"].tolist() == ["2021-03-02", "2023-03-07", "2023-03-07", "2024-03-05"]
+    assert is_compared(views.assign(split="test"), "CC").tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]  # not the CC view of another exam
+    bare = read_views(write(tmp_path, *GOOD))
+    assert (bare["exam"] == "").all() and (bare["study_date"] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1,59,R,CC,b.dcm,1,A-1,", r"'view': got CC, must occur once for each breast of an exam \(also in row 2\)"),
+        ("1,61,L,CC,b.dcm,1,A-1,", r"'age': got 61, must be the same in all views of an exam \(row 2 differs\)"),
+        ("1,59,L,CC,b.dcm,1,A-1,2021-03-03", r"'study_date': got 2021-03-03, must be the same in all views of an exam"),
+        ("1,59,L,CC,b.dcm,1,B-2,02.03.2021", "'study_date': got 02.03.2021, must be a date such as 2023-03-05, or em"),
+        ("1,59,L,CC,b.dcm,1,1.23457E+11,", r"'exam': got 1.23457E\+11, must be written with all its digits"),
+    ],
+)
+def test_exams_that_contradict_themselves(tmp_path, line, message):
+    path = write(tmp_path, "1,59,R,CC,a.dcm,0,A-1,2021-03-02", line, header=f"{HEADER},exam,study_date")
+    with pytest.raises(ValueError, match=f"views.csv row 3, column {message}"):
+        read_views(path)
 
 
 def test_levels_of_labels_are_kept_and_counted():

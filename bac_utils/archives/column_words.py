@@ -52,8 +52,9 @@ _COLUMNS = {  # in the form of `_letters`; German, English, French, Spanish, Ita
         untersuchungam datedexamen dateexamen dateetude fechaestudio dataesame onderzoeksdatum
     """,
     "accession": """
-        accession accessionnumber accessionno accnr auftragsnummer anforderungsnummer untersuchungsnummer
+        accession accessionnumber accessionno accno accnr acc auftragsnummer anforderungsnummer untersuchungsnummer
     """,
+    "exam": "exam examid examno examnumber untersuchungsid",
     "bac": """
         bac bacpresent baclabel label breastarterialcalcification breastarterialcalcifications vascularcalcification
         vascularcalcifications arterialcalcification arterialcalcifications gefasskalk gefassverkalkung

@@ -19,8 +19,8 @@ from bac_utils.views_table import AGE_BOUNDS
 
 FIELDS = {
     "labels": (
-        *("image", "patient_id", "laterality", "view", "study_date", "accession", "bac", "bac_right", "bac_left"),
-        *("bac_length_mm", "pixel_spacing_mm"),
+        *("image", "patient_id", "laterality", "view", "study_date", "accession", "exam", "bac"),
+        *("bac_right", "bac_left", "bac_length_mm", "pixel_spacing_mm"),
     ),
     "ages": ("patient_id", "age"),
 }
@@ -146,8 +146,8 @@ def read_mapped(
 
     Returns:
         The table with the fields as columns, and all broken rules found so far; the caller must call its `check`.
-        Words are replaced by their meanings, study dates by YYYYMMDD; units and words for missing numbers are removed.
-        And the rows that the mapping leaves out.
+        Words are replaced by their meanings, units and words for missing numbers are removed, both only with a mapping.
+        Study dates become YYYY-MM-DD. And the rows that the mapping leaves out.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -172,6 +172,8 @@ def read_mapped(
     for column in places:
         table.refuse(written[column].str.contains("[\0\ufffd]"), column, "must be UTF-8 text")
     if mapping is None:
+        if "study_date" in table.cells:
+            table = replace(table, cells=table.cells.assign(study_date=_dates(table, None)))
         return table, []
     translated = _translated(table, mapping)
     return translated, sorted({*mapping.skip_rows, *table.cells.index.difference(translated.cells.index)})
@@ -210,6 +212,8 @@ def _translated(table: Table, mapping: Columns) -> Table:
             cells[name] = meanings.fillna("")
         elif name == "patient_id":
             cells[name] = cells[name].map(identifier).map(lambda text: _padded(text, mapping.id_digits))
+        elif name in ("accession", "exam"):
+            cells[name] = cells[name].map(identifier)
         elif name in _UNITS:
             texts = cells[name].map(plain).str.replace(rf"(?<=\d)\s*{_UNITS[name]}$", "", regex=True)
             cells[name] = texts.mask(texts.isin(MISSING), "")
@@ -274,20 +278,22 @@ def _padded(text: str, digits: int) -> str:
 
 
 def _dates(table: Table, day_first: bool | None) -> pd.Series:
-    """Return the study dates of a table as YYYYMMDD, empty where missing."""
+    """Return the study dates of a table as YYYY-MM-DD, empty where missing."""
     texts = table.cells["study_date"].map(plain)
     texts = texts.mask(texts.isin(MISSING), "")
     dates = texts.map(lambda text: parse_date(text, day_first))
     rule = "must be a date such as 2023-03-05, 20230305 or 05.03.2023"
     slashes = texts.str.fullmatch(r"\d{1,2}[/-]\d{1,2}[/-](\d{2}|\d{4})")
     if day_first is None:
-        table.refuse(slashes, "study_date", f"{rule}; the mapping must state 'dates: day first' or 'month first'")
+        table.refuse(
+            slashes, "study_date", f"{rule}; a mapping (--columns) must state 'dates: day first' or 'month first'"
+        )
     table.refuse((dates == "") & (texts != ""), "study_date", rule)
     return dates
 
 
 def parse_date(text: str, day_first: bool | None = None) -> str:
-    """Return a date as YYYYMMDD, as in DICOM (VR DA).
+    """Return a date as YYYY-MM-DD.
 
     Args:
         text: 2023-03-05, 20230305, 05.03.2023, 5.3.23 or, if `day_first` is given, 05/03/2023 or 05-03-2023; a time of
@@ -295,7 +301,7 @@ def parse_date(text: str, day_first: bool | None = None) -> str:
         day_first: Whether the day is before the month in dates with slashes or hyphens.
 
     Returns:
-        Eight digits; empty if the text is not a date of 1900 to 2100.
+        The date; empty if the text is not a date of 1900 to 2100.
     """
     text = re.sub(r"[ t]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$", "", text)
     if match := re.fullmatch(r"(\d{4})([-/.]?)(\d{2})\2(\d{2})", text):
@@ -311,4 +317,4 @@ def parse_date(text: str, day_first: bool | None = None) -> str:
         parsed = date(int(year), int(month), int(day))
     except ValueError:
         return ""
-    return f"{parsed:%Y%m%d}" if 1900 <= parsed.year <= 2100 else ""
+    return parsed.isoformat() if 1900 <= parsed.year <= 2100 else ""

@@ -12,7 +12,7 @@ from bac_utils.archives.labels import check_spelling
 from bac_utils.inclusion.flow import Selection, list_path, rebase
 from bac_utils.views_table import AGE_BOUNDS, COLUMNS, check_views
 
-OPTIONAL = ("bac_length_mm", "pixel_spacing_mm", "label_level")
+OPTIONAL = ("exam", "study_date", "bac_length_mm", "pixel_spacing_mm", "label_level")
 NO_SIDE = "side other than L and R"
 NO_VIEW = "view other than CC and MLO"
 NO_FILE = "image file missing"
@@ -26,8 +26,8 @@ class Archive:
 
     Attributes:
         views: One row per view, as returned by `views_table.check_views`: `patient_id, age, laterality, view, image,
-            bac` and, if the labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where unknown. `age` is
-            NaN where unknown, if such views were to be kept.
+            bac, exam, study_date` and, if the labels state them, `bac_length_mm, pixel_spacing_mm`. `bac` is NaN where
+            unknown. `age` is NaN where unknown, if such views were to be kept.
         flow: The list of all images, with the stage and the reason of those that were excluded. Each counts under the
             first reason that applies.
         images: The folder to which `image` is relative.
@@ -71,7 +71,7 @@ def finish(
     Raises:
         ValueError: No view remains, or the table breaks another rule of `views_table.check_views`.
     """
-    exclude_repeated(selection)
+    exclude_repeated(selection, *({"exam"} & set(selection.frame)))
     stated = read_ages(ages) if ages is not None and not isinstance(ages, pd.Series) else ages
     notes = [*notes, *_unused_ages(selection.frame, stated)]
     selection.frame = selection.frame.assign(age=_one_age(selection.frame, stated))
@@ -102,8 +102,9 @@ def exclude_repeated(selection: Selection, *exam: str) -> None:
 
 
 def _one_age(frame: pd.DataFrame, ages: pd.Series | None) -> pd.Series:
-    """Return the age of each row's woman; NaN if it is unknown or her rows state different ages."""
-    stated = frame["age"].where(frame["age"].between(*AGE_BOUNDS)).groupby(frame["patient_id"])
+    """Return the age of each row's woman at her exam; NaN if it is unknown or its rows state different ages."""
+    keys = [frame[name] for name in ("patient_id", "exam") if name in frame]
+    stated = frame["age"].where(frame["age"].between(*AGE_BOUNDS)).groupby(keys)
     one = stated.transform("first").where(stated.transform("nunique") == 1)
     return one if ages is None else frame["patient_id"].map(ages).astype("float64").fillna(one)
 
@@ -152,6 +153,7 @@ def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = F
     output.parent.mkdir(parents=True, exist_ok=True)
     views = archive.views.copy()
     views["image"] = rebase(views["image"], archive.images, output.parent)
+    views = views.drop(columns=[name for name in ("exam", "study_date") if (views[name] == "").all()])
     views.to_csv(output, index=False, float_format="%g", lineterminator="\n")
     archive.flow.counts().to_csv(excluded, index=False, lineterminator="\n")
     archive.flow.write(listed, archive.images)

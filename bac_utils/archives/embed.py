@@ -75,6 +75,7 @@ def read_embed(
             "series": files.cells.get("SeriesDescription", ""),
         }
     )
+    frame["study_date"] = frame["date"].dt.strftime("%Y-%m-%d").fillna("")
     frame["age"] = _ages(findings).reindex(pd.MultiIndex.from_frame(frame[["patient_id", "exam"]])).to_numpy()
     breasts = zip(frame["patient_id"], frame["exam"], frame["laterality"], strict=True)
     frame["bac"] = [1.0 if breast in positive else np.nan for breast in breasts]

@@ -7,7 +7,8 @@ from bac_utils.intake.pseudonyms import tell_apart
 YEARS = 2
 """Largest difference, in years, between the ages of one woman and what the dates of her studies explain."""
 SPREAD = 15
-"""Largest difference, in years, between ages of one woman whose studies have no dates."""
+"""Largest difference, in years, between ages of one woman whose studies have no dates, and between the dates of studies
+that all state the same age."""
 
 
 def tell_women_apart(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -90,7 +91,8 @@ def _contradiction(images: pd.DataFrame, alone: bool) -> str:
     shown = f"ages {', '.join(f'{age:g}' for age in sorted(set(ages))[:5])}"
     dated = years.notna()
     born = (years - ages)[dated]
-    if len(born) and born.max() - born.min() > YEARS:
+    limit = YEARS if ages[dated].nunique() > 1 else SPREAD  # one age in all studies is that of the first
+    if len(born) and born.max() - born.min() > limit:
         return shown
     undated = ages[~dated]
     if len(undated) and undated.max() - undated.min() > (YEARS if alone else SPREAD):

@@ -11,6 +11,7 @@ from bac_utils._files import walk_files
 from bac_utils._tables import read_table
 from bac_utils.archives.conversion import NO_VIEW, Archive, Selection, exclude_repeated, finish
 from bac_utils.archives.copies import ENDINGS
+from bac_utils.archives.exams import exams_not_taken
 from bac_utils.archives.labels import add_labels, read_labels
 from bac_utils.archives.tables import check_folder
 from bac_utils.views_table import AGE_BOUNDS, VIEWS
@@ -36,7 +37,8 @@ def read_inbreast(
 
     Woman, side and view are those in the file names (`20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm`); `patient_id` is the
     second part. The table, if there is one, must agree in side and view, and gives the date of the exam and the ages,
-    if any. One exam of each woman is kept: the one with the most of the four standard views, among these the earliest.
+    if any. One exam of each woman is kept (`exams.exams_not_taken`): the one with the most of the four standard views,
+    among these one with a label, among these the earliest.
 
     Args:
         source: The folder with `INbreast.csv` (semicolons or commas) or `INbreast.xlsx`; the old `.xls` is not read.
@@ -63,9 +65,10 @@ def read_inbreast(
     selection.exclude(NO_VIEW, ~selection.frame["view"].isin(VIEWS))
     selection.exclude(CONTRADICTION, _differs(selection.frame))
     selection.exclude("another file of the same image", selection.frame.duplicated("number"), "one_per_view")
-    exclude_repeated(selection, "date")
-    selection.exclude(ANOTHER_EXAM, ~_first_exam(selection.frame), "exam")
+    selection.frame = selection.frame.assign(exam=selection.frame["date"].fillna(""), study_date="")
+    exclude_repeated(selection, "exam")
     selection.frame, more = add_labels(selection.frame, given)
+    selection.exclude(ANOTHER_EXAM, exams_not_taken(selection.frame) != "", "exam")
     return finish("INbreast", selection, images, ages, without_age, [*notes, *more])
 
 
@@ -113,11 +116,3 @@ def _differs(frame: pd.DataFrame) -> pd.Series:
         frame.index,
         dtype=bool,
     )
-
-
-def _first_exam(frame: pd.DataFrame) -> pd.Series:
-    """Return for each image whether it belongs to the exam that is kept for its woman; see `read_inbreast`."""
-    frame = frame.assign(date=frame["date"].fillna(""), place=frame["laterality"] + frame["view"])
-    exams = frame.groupby(["patient_id", "date"], as_index=False)["place"].nunique()
-    kept = exams.sort_values(["place", "date"], ascending=[False, True]).drop_duplicates("patient_id")
-    return frame["date"] == frame["patient_id"].map(kept.set_index("patient_id")["date"])

@@ -12,11 +12,12 @@ import pandas as pd
 
 from bac_utils._tables import Table
 from bac_utils.archives.columns import BOTH, Columns, read_mapped
+from bac_utils.intake.exams import separate_exams
 from bac_utils.views_table import LABEL_LEVELS, MAXIMUM_SPACING_MM
 
 MEASURES = ("bac_length_mm", "pixel_spacing_mm")
-EXAM = ("study_date", "accession")
-"""Columns that name an exam."""
+EXAM = ("study_date", "accession", "exam")
+"""Columns that name an exam; `exam` as in a views table or a table of scores."""
 _KEYS = {
     "view": ("patient_id", "laterality", "view"),
     "breast": ("patient_id", "laterality"),
@@ -59,12 +60,12 @@ class Labels:
     def give(self, images: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         """Give each image its label.
 
-        A label without a study date or accession number is not given to a woman with several exams: it may belong to
-        another one.
+        A label that names an exam by `EXAM` is given to that exam only. A label that names none is not given to a woman
+        with several exams: it may belong to another one.
 
         Args:
-            images: One row per image: `image`, `patient_id`, `laterality`, `view` and, where known, the study's UID
-                `study`, its date `study_date` or `date` (YYYYMMDD) and `accession`.
+            images: One row per image: `image`, `patient_id`, `laterality`, `view` and, where known, `exam`, which tells
+                a woman's exams apart, `study_date` (YYYY-MM-DD) and `accession`.
 
         Returns:
             The images with `bac`, `label_level` and the measures of the labels (NaN, or empty, without a label), and
@@ -74,12 +75,13 @@ class Labels:
             ValueError: No label matches; identifiers or paths match only in another spelling, such as without their
                 leading zeros; or the images lack a column of the key.
         """
-        images = images.assign(study_date=images["date"]) if "study_date" not in images and "date" in images else images
         missing = [key for key in self.keys if key not in images]
         if missing:
             raise ValueError(f"{self.path.name}: labels are by {missing[0]}, which the files do not state")
         key = self.keys[0]
-        check_spelling(self.path.name, key, set(self.frame[key].astype(str)), set(images[key].astype(str)))
+        for name in (key, *({"accession", "exam"} & set(self.keys))):
+            there = set(images[name].fillna("").astype(str)) - {""}
+            check_spelling(self.path.name, name, set(self.frame[name].astype(str)), there)
         index = pd.MultiIndex.from_frame(self.frame[list(self.keys)].astype(str))
         wanted = pd.MultiIndex.from_frame(images[list(self.keys)].fillna("").astype(str))
         place = index.get_indexer(wanted)
@@ -98,7 +100,7 @@ class Labels:
         rows = self.frame["row"][~used].tolist()
         unlabelled = images["image"][(place < 0) & ~unclear].tolist()
         women = images["patient_id"][unclear].nunique()
-        several, why = f"images of {women} women with several exams", "the labels state no study_date or accession"
+        several, why = f"images of {women} women with several exams", f"the labels state no {' or '.join(EXAM)}"
         notes = [
             _counted(f"rows of {self.path.name} that match no view", [f"row {row}" for row in rows]),
             _counted("images without a label", unlabelled),
@@ -108,10 +110,7 @@ class Labels:
 
     def _of_several_exams(self, images: pd.DataFrame) -> np.ndarray:
         """Return for each image whether its woman has several exams of which the labels name none."""
-        exam = pd.Series("", index=images.index)
-        for name in [name for name in ("study_date", "study", "accession") if name in images]:
-            exam = exam.mask(exam == "", images[name].fillna("").astype(str))
-        several = exam.groupby(images["patient_id"]).transform("nunique") > 1
+        several = separate_exams(images)["exam"].groupby(images["patient_id"]).transform("nunique") > 1
         named = "image" in self.keys or bool(set(EXAM) & set(self.keys))
         return several.to_numpy(bool) & (not named)
 
@@ -196,7 +195,7 @@ def read_labels(path: str | os.PathLike, columns: Columns | None = None, by: str
 
     Args:
         path: A CSV or Excel file with `bac` and either `image` (paths relative to the folder), or `patient_id`,
-            `laterality` and `view`; optionally `study_date`, `accession` and `MEASURES`.
+            `laterality` and `view`; optionally `EXAM` and `MEASURES`.
         columns: Its mapping, if columns and words have other names. `bac_right` and `bac_left` are labels of breasts in
             one row per woman.
         by: What the labels were given to: `view` (default), `breast`, `exam` or `woman`; the last three need no `view`.
@@ -256,8 +255,8 @@ def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: li
         else:
             table.refuse(table.cells[key] == "", key, "must not be empty")
             frame[key] = table.cells[key]
-    if keys[0] == "patient_id":
-        table.refuse_lost_digits("patient_id")
+    for key in {"patient_id", "accession", "exam"} & set(keys):
+        table.refuse_lost_digits(key)
     for name, (is_good, rule) in _RULES.items():
         if name in table.cells and (name == "bac" or level == "view"):
             frame[name] = table.numbers(name, is_good, rule)
@@ -265,7 +264,7 @@ def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: li
             notes.append(f"{name} in {path.name} is not used: it is one of views, labels are by {level}")
     groups = frame.groupby(list(keys), dropna=False)
     if level == "view":
-        table.refuse(frame.duplicated(list(keys)), keys[-1] if len(keys) < 4 else "view", "must occur once")
+        table.refuse(frame.duplicated(list(keys)), keys[-1] if "view" not in keys else "view", "must occur once")
     else:
         differs = frame["bac"].fillna(-1).ne(groups["bac"].transform(lambda bac: bac.fillna(-1).iloc[0]))
         table.refuse(differs, "bac", f"must be the same in all rows of a {level}")

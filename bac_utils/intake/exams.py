@@ -46,7 +46,9 @@ def separate_exams(frame: pd.DataFrame) -> pd.DataFrame:
         The table with both columns; empty where unknown. Rows that state neither are one exam of the woman.
     """
     exam, dates = (
-        frame[name].astype(object).where(frame[name].notna(), "").astype(str) if name in frame else pd.Series("", frame.index, dtype=str)
+        frame[name].astype(object).where(frame[name].notna(), "").astype(str)
+        if name in frame
+        else pd.Series("", frame.index, dtype=str)
         for name in ("exam", "study_date")
     )
     exam = exam.mask(exam == "", dates)

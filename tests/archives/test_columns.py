@@ -49,10 +49,10 @@ def test_a_german_table_is_understood_without_a_word_of_the_user(tmp_path, encod
     ]
     labels = read_labels(path, read_columns(tmp_path / "m.yaml")["labels"]).frame.fillna(-1)
     assert labels.drop(columns="row").to_numpy().tolist() == [
-        ["0012", "R", "CC", "20230305", 1, 12.5],
-        ["0012", "L", "MLO", "20230305", 0, -1],
-        ["0013", "R", "CC", "20230305", -1, -1],
-        ["0015", "L", "MLO", "20230305", 0, -1],
+        ["0012", "R", "CC", "2023-03-05", 1, 12.5],
+        ["0012", "L", "MLO", "2023-03-05", 0, -1],
+        ["0013", "R", "CC", "2023-03-05", -1, -1],
+        ["0015", "L", "MLO", "2023-03-05", 0, -1],
     ]
 
 
@@ -129,10 +129,10 @@ def test_what_could_mean_two_things_is_left_to_the_user(tmp_path):
 @pytest.mark.parametrize(
     ("text", "day_first", "date"),
     [
-        ("2023-03-05", None, "20230305"), ("20230305", None, "20230305"), ("05.03.2023", None, "20230305"),
-        ("5.3.23", None, "20230305"), ("5. 3. 1998", None, "19980305"), ("05.03.98", None, "19980305"),
-        ("03/04/2023", None, ""), ("03/04/2023", True, "20230403"), ("03/04/2023", False, "20230304"),
-        ("2023-03-05 08:15:00", None, "20230305"), ("31.02.2023", None, ""), ("45000", None, ""), ("", None, ""),
+        ("2023-03-05", None, "2023-03-05"), ("20230305", None, "2023-03-05"), ("05.03.2023", None, "2023-03-05"),
+        ("5.3.23", None, "2023-03-05"), ("5. 3. 1998", None, "1998-03-05"), ("05.03.98", None, "1998-03-05"),
+        ("03/04/2023", None, ""), ("03/04/2023", True, "2023-04-03"), ("03/04/2023", False, "2023-03-04"),
+        ("2023-03-05 08:15:00", None, "2023-03-05"), ("31.02.2023", None, ""), ("45000", None, ""), ("", None, ""),
         ("März 2023", None, ""), ("2023-3", None, ""), ("00010101", None, ""),
     ],
 )  # fmt: skip
@@ -159,7 +159,7 @@ def test_an_excel_file_with_several_sheets(tmp_path):
     text = (tmp_path / "m.yaml").read_text()
     (tmp_path / "m.yaml").write_text(text + "  id_digits: 4\n")
     labels = read_labels(tmp_path / "l.xlsx", read_columns(tmp_path / "m.yaml")["labels"])
-    assert labels.frame.to_numpy().tolist() == [[2, "0012", "R", "CC", "20230305", 1.0]]
+    assert labels.frame.to_numpy().tolist() == [[2, "0012", "R", "CC", "2023-03-05", 1.0]]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_paths_that_match_only_in_another_spelling(tmp_path, names, words):
     ],
 )
 def test_labels_of_breasts_exams_and_women_are_given_to_their_views(tmp_path, by, lines, bac):
-    frame = images("a", "b", date="20230305")
+    frame = images("a", "b", study_date="2023-03-05")
     found, levels, _ = give(put(tmp_path / "l.csv", *lines), frame, by=by)
     assert found == bac
     assert levels == ["" if label is None else by for label in bac]
@@ -115,7 +115,7 @@ def test_labels_of_breasts_are_only_spread_when_asked(tmp_path):
         read_labels(path)
     with pytest.raises(ValueError, match="row 3, column 'bac': got 0, must be the same in all rows of a breast"):
         read_labels(path, by="breast")
-    with pytest.raises(ValueError, match="column 'study_date or accession': missing"):
+    with pytest.raises(ValueError, match="column 'study_date or accession or exam': missing"):
         read_labels(path, by="exam")
     with pytest.raises(ValueError, match="labels_by: got 'lesion', must be one of view, breast, exam, woman"):
         read_labels(path, by="lesion")
@@ -147,23 +147,35 @@ def test_a_row_for_both_breasts_and_views_that_state_the_side(tmp_path):
 
 
 def test_a_label_of_one_exam_does_not_land_on_another(tmp_path):
-    frame = images("a", "a", "b").assign(study=["1"] * 4 + ["2"] * 4 + ["3"] * 4)
-    frame = frame.assign(date=["20210301"] * 4 + ["20230305"] * 4 + ["20230305"] * 4)
+    frame = images("a", "a", "b").assign(exam=["1"] * 4 + ["2"] * 4 + ["3"] * 4, accession=["A1"] * 4 + ["A2"] * 8)
+    frame = frame.assign(study_date=["2021-03-01"] * 4 + ["2023-03-05"] * 8)
     bac, _, notes = give(by_view(tmp_path / "l.csv", "a", "b"), frame)
     assert bac == [None] * 8 + [1, 1, 0, 0]
     assert notes == [
-        "images of 1 women with several exams without one, as the labels state no study_date or accession: 8 "
-        "(a/L_CC.dcm, a/L_MLO.dcm, a/R_CC.dcm, ...)"
+        "images of 1 women with several exams without one, as the labels state no study_date or accession or exam: "
+        "8 (a/L_CC.dcm, a/L_MLO.dcm, a/R_CC.dcm, ...)"
     ]
-    path = put(
-        tmp_path / "l.csv", "patient_id,laterality,view,study_date,bac", "a,L,CC,20230305,1", "b,L,CC,20200101,1"
-    )
-    bac, _, notes = give(path, frame)
-    assert bac == [None] * 4 + [1] + [None] * 7
-    assert notes[0] == "rows of l.csv that match no view: 1 (row 3)"
+    for name, this, other in (
+        ("accession", "A2", "A1"), ("exam", "2", "1"), ("study_date", "20230305", "20200101"),
+        ("study_date", "05.03.2023", "2020-01-01"),
+    ):  # fmt: skip
+        path = put(
+            tmp_path / "l.csv", f"patient_id,laterality,view,{name},bac", f"a,L,CC,{this},1", f"b,L,CC,{other},1"
+        )
+        bac, _, notes = give(path, frame)
+        assert bac == [None] * 4 + [1] + [None] * 7
+        assert notes[0] == "rows of l.csv that match no view: 1 (row 3)"
     with pytest.raises(ValueError, match="labels are by study_date, which the files do not state"):
         give(path, images("a"))
-    assert give(by_view(tmp_path / "l.csv", "a", "b"), frame.assign(study="1", date=""))[0] == [1, 1, 0, 0] * 3
+    one = frame.assign(exam="1", study_date="")
+    assert give(by_view(tmp_path / "l.csv", "a", "b"), one)[0] == [1, 1, 0, 0] * 3
+
+
+def test_accession_numbers_without_their_leading_zeros(tmp_path):
+    frame = images("a", "b").assign(accession=["0031"] * 4 + ["0094"] * 4)
+    path = put(tmp_path / "l.csv", "patient_id,laterality,view,accession,bac", "a,L,CC,31,1", "b,L,CC,94,1")
+    with pytest.raises(ValueError, match=r"column 'accession': got 2 of 2 .* without leading zeros \(31 for 0031, 94"):
+        give(path, frame)
 
 
 def test_all_broken_rules_at_once(tmp_path):

@@ -556,7 +556,7 @@ def test_exams_of_the_headers(tmp_path, junk, model):
     score_files(files, tmp_path / "plain.csv", model)
     found = read(tmp_path / "plain.csv")
     assert found[["exam", "study_date"]].to_numpy().tolist() == [["A-31", "2023-03-07"], ["A-94", "2023-09-12"]]
-    assert found["image_rank"].tolist() == [0, 0]
+    assert found["image_rank"].tolist() == [4, 4]  # their ImageType is DERIVED
     score_files(files, tmp_path / "keyed.csv", model, key=key)
     keyed = read(tmp_path / "keyed.csv")
     assert keyed["exam"].tolist() == [scoring.exam_pseudonym("S4-00001", exam, key) for _, exam, _ in exams]

@@ -210,7 +210,9 @@ def test_a_march_view_and_a_september_view_are_two_exams(summary):
             ["007", "A-94", "2023-09-12", "R", 3],
             ["008", "A-31", "2023-03-07", "L", 0],
         ]
-        assert found.breasts[["patient_id", "exam", "laterality", "skipped", "bac_length_mm_sum"]].to_numpy().tolist() == [
+        assert found.breasts[
+            ["patient_id", "exam", "laterality", "skipped", "bac_length_mm_sum"]
+        ].to_numpy().tolist() == [
             ["007", "A-31", "L", 0, 20],
             ["007", "A-94", "L", 0, 50],
             ["007", "A-94", "R", 0, 3],
@@ -255,7 +257,9 @@ def test_one_accession_number_with_two_dates_is_two_exams(summary):
 
 
 def test_images_without_an_exam_are_not_added_to_one(summary):
-    found = summary([scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, **MARCH), scored("1", "L", "CC", 0.5, 1, 1, 9, 10000)])
+    found = summary(
+        [scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, **MARCH), scored("1", "L", "CC", 0.5, 1, 1, 9, 10000)]
+    )
     assert found.exams[["exam", "bac_length_mm_sum"]].to_numpy().tolist() == [["", 9], ["A-31", 10]]
     note = "of these, with images that state no exam, which count as an exam of their own: 1"
     assert note in found.notes
