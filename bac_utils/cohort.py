@@ -11,7 +11,8 @@ import pandas as pd
 
 from bac_utils.settings import Settings
 from bac_utils.statistics import describe, finite_or_none, mann_whitney, trend_test, wilson
-from bac_utils.views_table import SETS
+from bac_utils.views_table import SETS, exam_keys
+from bac_utils.women import women_table
 
 NEEDED_BY = {
     "train": "notebook 02 needs them to train the network",
@@ -23,7 +24,7 @@ UNKNOWN_AGE = -1
 
 
 def exclusion_reasons(views: pd.DataFrame, minimum_age: float, all_views: bool = True) -> dict[str, pd.Series]:
-    """Say of each view by which of the paper's criteria its woman is excluded; without an age she is not too young.
+    """Say of each view by which of the paper's criteria its exam is excluded; without an age she is not too young.
 
     Args:
         views: A checked views table.
@@ -31,16 +32,16 @@ def exclusion_reasons(views: pd.DataFrame, minimum_age: float, all_views: bool =
         all_views: Whether a woman must have all four views (paper); else one is enough.
 
     Returns:
-        By reason, bool with the table's index: younger than the minimum age; not R and L, CC and MLO, once each ("not
-        applied" and False if `all_views` is False); a view with an unknown BAC label.
+        By reason, bool with the table's index: younger than the minimum age; not all four views of one exam (R and L,
+        CC and MLO, once each; "not applied" and False if `all_views` is False); a view with an unknown BAC label.
     """
-    woman = views.groupby("patient_id")
-    distinct = (views["laterality"] + views["view"]).groupby(views["patient_id"])
+    exam = [views[name] for name in exam_keys(views)]
+    distinct = (views["laterality"] + views["view"]).groupby(exam)
     four = (distinct.transform("nunique") == 4) & (distinct.transform("size") == 4)
     return {
-        f"younger than {minimum_age:g} years": woman["age"].transform("min") < minimum_age,
+        f"younger than {minimum_age:g} years": views["age"].groupby(exam).transform("min") < minimum_age,
         "not all four views" if all_views else "not all four views (not applied)": ~four & all_views,
-        "BAC label unknown": views["bac"].isna().groupby(views["patient_id"]).transform("any"),
+        "BAC label unknown": views["bac"].isna().groupby(exam).transform("any"),
     }
 
 
@@ -49,42 +50,25 @@ def include_women(views: pd.DataFrame, minimum_age: float, all_views: bool = Tru
 
     Returns:
         The included views, with `bac` as int64, and `reason, women, views` of the others, also for reasons that exclude
-        nobody. An excluded woman counts under the first reason that applies to her.
+        nobody. An excluded exam counts under the first reason that applies to it, an excluded woman under the reason
+        that leaves none of her exams.
 
     Raises:
         ValueError: No woman can be included.
     """
     reasons = exclusion_reasons(views, minimum_age, all_views)
-    first = np.select(list(reasons.values()), list(reasons), "")
-    counts = [(why, views["patient_id"][first == why].nunique(), int((first == why).sum())) for why in reasons]
-    if not (first == "").any():
+    first = pd.Series(np.select(list(reasons.values()), range(len(reasons)), len(reasons)), views.index)
+    last = first.groupby(views["patient_id"]).transform("max")
+    counts = [
+        (why, views["patient_id"][last == number].nunique(), int((first == number).sum()))
+        for number, why in enumerate(reasons)
+    ]
+    kept = first == len(reasons)
+    if not kept.any():
         text = ", ".join(f"{women} {reason}" for reason, women, _ in counts if women)
         raise ValueError(f"views: got no woman to include ({text}), must have at least one")
-    included = views[first == ""].reset_index(drop=True).astype({"bac": "int64"})
+    included = views[kept].reset_index(drop=True).astype({"bac": "int64"})
     return included, pd.DataFrame(counts, columns=["reason", "women", "views"])
-
-
-def women_table(views: pd.DataFrame) -> pd.DataFrame:
-    """Reduce a checked views table to one row per woman.
-
-    Args:
-        views: A checked views table.
-
-    Returns:
-        `patient_id, age, bac, views, bac_views` and, if the views have one, `split`; sorted by `patient_id`. `age` is
-        NaN where unknown. `bac` is 1 for at least one BAC+ view (the paper's definition of a BAC+ woman), else NaN if a
-        label is unknown, else 0; int64 if no woman has NaN.
-    """
-    group = views.groupby("patient_id")
-    women = group.agg(age=("age", "first"), bac=("bac", "max"), views=("bac", "size"), bac_views=("bac", "sum"))
-    unknown = views["bac"].isna().groupby(views["patient_id"]).any()
-    women["bac"] = women["bac"].where((women["bac"] == 1) | ~unknown)
-    women["bac_views"] = women["bac_views"].astype("int64")
-    if women["bac"].notna().all():
-        women["bac"] = women["bac"].astype("int64")
-    if "split" in views:
-        women["split"] = group["split"].first()
-    return women.reset_index()
 
 
 def age_class(age: float | Sequence[float], limits: Sequence[float]) -> np.ndarray:

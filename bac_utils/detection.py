@@ -22,6 +22,7 @@ from bac_utils.statistics import (
     weights_of_women,
     with_interval,
 )
+from bac_utils.views_table import exam_keys
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -106,8 +107,7 @@ def detection_metrics(labels: Sequence[int], scores: Sequence[float], threshold:
 
     Returns:
         `tn, tp, fn, fp` (int), the shares of `counts_metrics`, `auc_roc` (ties count half) and `auc_pr` (average
-        precision: the sum of precision times the step in recall, not interpolated). Both are None if a class has no
-        views.
+        precision: the sum of precision times the step in recall, not interpolated), both None if a class is empty.
 
     Raises:
         ValueError: Labels and scores differ in length, are empty, or contain invalid values.
@@ -141,17 +141,17 @@ def choose_threshold(labels: Sequence[int], scores: Sequence[float]) -> float:
 
 
 def by_woman(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Reduce predictions to one row per woman: BAC+ if any view is, with the highest score of her views.
+    """Reduce predictions to one row per woman, and per exam: BAC+ if any view is, with the highest score of its views.
 
     Args:
-        predictions: One row per view: `patient_id, bac, score` and, optionally, `split`.
+        predictions: One row per view: `patient_id, bac, score` and, optionally, `exam` and `split`.
 
     Returns:
-        `patient_id, split, bac, score, views`, sorted by `patient_id`; input for `detection_summary`.
+        `patient_id, exam, split, bac, score, views`, sorted by the first two; input for `detection_summary`.
     """
-    known = {"split": ("split", "first")} if "split" in predictions else {}
-    columns = {**known, "bac": ("bac", "max"), "score": ("score", "max"), "views": ("score", "size")}
-    return predictions.groupby("patient_id").agg(**columns).reset_index()
+    columns = {"split": ("split", "first")} if "split" in predictions else {}
+    columns |= {"bac": ("bac", "max"), "score": ("score", "max"), "views": ("score", "size")}
+    return predictions.groupby(exam_keys(predictions)).agg(**columns).reset_index()
 
 
 def classify_outcomes(bac: Sequence[float], score: Sequence[float], threshold: float) -> np.ndarray:

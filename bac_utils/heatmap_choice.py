@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from bac_utils.arteries.segmentation import find_lines
 from bac_utils.quantify import common_spacings, heatmap_area
+from bac_utils.views_table import exam_keys
 
 MIN_LENGTHS, MIN_WOMEN = 10, 5
 """Number of validation views with BAC of known length, and of their women, that a choice needs (this kit's choice). The
@@ -319,7 +320,7 @@ def length_warning(checked: LengthCheck | None) -> str:
 
 
 def _of_women_with_bac(table: pd.DataFrame) -> pd.Series:
-    return table["patient_id"].isin(table.loc[table["bac"] == 1, "patient_id"])
+    return (table["bac"] == 1).groupby([table[name] for name in exam_keys(table)]).transform("any")
 
 
 def _explain(explain: Any, pixels: Any, table: pd.DataFrame, threshold: float) -> tuple[pd.Series, dict]:

@@ -19,7 +19,6 @@ from typing import Any
 import cv2
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from scipy.special import expit
 from tqdm import tqdm
@@ -28,7 +27,7 @@ from bac_utils.backbones import CONVOLUTIONS
 from bac_utils.gradcam import GradCamPlusPlus, scale_maps
 from bac_utils.model import mirrored
 from bac_utils.quantify import common_spacings, heatmap_area
-from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps
+from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps, saved_keys
 from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMAP_THRESHOLD
 
 FORMS = LOCAL_LOGITS, GRADCAM, LAYERCAM, PER_IMAGE = HEATMAPS
@@ -275,7 +274,7 @@ def remake_heatmaps(folder: Path, explain: Explainer, form: str, prepared: Any, 
     with np.load(path) as saved:
         if str(saved["form"]) == form:
             return 0
-        keys, spacing = pd.DataFrame({name: saved[name] for name in KEYS}), saved["spacing_mm"]
+        keys, spacing = saved_keys(saved), saved["spacing_mm"]
     places = prepared.table.reset_index().set_index(KEYS)["index"]
     rows = places.loc[list(keys.itertuples(index=False, name=None))].to_numpy()
     heats = make_heatmaps(explain, form, prepared.pixels, rows, batch_size)

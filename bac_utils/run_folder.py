@@ -7,7 +7,7 @@ command line or by hand, and parts of different studies are never mixed.
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bac_utils._files import file_digest, read_json, write_json, written_whole
 from bac_utils.detection import COUNTS, METRIC_NAMES
 from bac_utils.settings import PUBLISHED, Settings, preset
 from bac_utils.statistics import with_interval
-from bac_utils.views_table import SETS, read_views
+from bac_utils.views_table import EXAM, SETS, read_views
 
 PRODUCTS = {
     "cohort": ("01", "views.csv"),
@@ -36,7 +36,7 @@ SUMMARY_KEYS = (
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",
 )  # fmt: skip
-KEYS = ["patient_id", "laterality", "view"]
+KEYS = [*EXAM, "laterality", "view"]
 """Columns that identify a view."""
 HEATMAP_FILES = {"detection": "heatmaps.npz", "quantification": "heatmaps_quantification.npz"}
 SUBSET_PIXELS = "quantification.npy"
@@ -249,6 +249,30 @@ def results_table(summary: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["measure", "this run", "paper"]).set_index("measure")
 
 
+def view_keys(table: pd.DataFrame) -> list[str]:
+    """Return the columns that identify the views of a table: `KEYS`, without `exam` if it is empty throughout."""
+    return [name for name in KEYS if name != "exam" or (table[name] != "").any()]
+
+
+def read_rows(path: str | os.PathLike) -> pd.DataFrame:
+    """Read a table of a run, such as `predictions.csv`.
+
+    Args:
+        path: A CSV file with one row per view.
+
+    Returns:
+        The table; `patient_id` and `exam` are text, and `exam` is empty where it is unknown.
+    """
+    table = pd.read_csv(path, dtype=dict.fromkeys(EXAM, str))
+    return table.assign(exam=table["exam"].fillna("") if "exam" in table else "")
+
+
+def saved_keys(saved: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return the columns `KEYS` of heatmaps that `save_heatmaps` saved; runs of version 0.1.0 have no exams."""
+    views = len(saved["patient_id"])
+    return pd.DataFrame({name: saved[name] if name in saved else [""] * views for name in KEYS})
+
+
 def save_heatmaps(
     folder: Path,
     part: str,
@@ -264,7 +288,7 @@ def save_heatmaps(
         folder: The run's folder.
         part: `detection` (views whose pixels are in the run's cache) or `quantification`.
         form: Form of the heatmaps, one of `settings.HEATMAPS`.
-        table: One row per view: `patient_id, laterality, view`.
+        table: One row per view: `KEYS`; without `exam`, each woman has one.
         heats: (N, h, w) in [0, 1], on the grid of the convolution; stored as float16.
         spacing_mm: (row, column) of each prepared view; None or NaN if unknown.
         pixels: The N prepared views, (H, W), if they are not in the cache; stored as float16.
@@ -288,7 +312,7 @@ def save_heatmaps(
         with written_whole(folder / "cache" / SUBSET_PIXELS) as unfinished:
             np.save(unfinished, np.stack([np.asarray(p, np.float16) for p in pixels]))
     spacing = np.array([(np.nan, np.nan) if s is None else s for s in spacing_mm], float).reshape(-1, 2)
-    keys = {name: table[name].astype(str).to_numpy(str) for name in KEYS}
+    keys = {name: table[name].astype(str).to_numpy(str) for name in KEYS if name in table}
     path = folder / HEATMAP_FILES[part]
     with written_whole(path) as unfinished:
         np.savez_compressed(unfinished, heat=heats, spacing_mm=spacing, form=np.array(form), **keys)

@@ -21,6 +21,7 @@ from bac_utils.cohort import (
     split_counts,
     split_women,
     table_one,
+    with_split,
     women_table,
 )
 from bac_utils.settings import PAPER, PUBLISHED
@@ -306,3 +307,55 @@ def test_a_cohort_is_checked_before_work():
     with pytest.raises(ValueError, match="no woman to include"):
         check_cohort(views[views["view"] == "MLO"], PAPER)
     check_cohort(views[views["view"] == "MLO"], replace(PAPER, all_views=False))
+
+
+# several exams of one woman
+
+
+def two_exams(woman="W", first=(0, 0, 0, 0), second=(0, 0, 1, 0), ages=(59, 61)):
+    """Return the four views of a woman's exams of 2021 and 2023, the later one first."""
+    exams = [("A-1", "2023-03-07", ages[1], second), ("B-2", "2021-03-02", ages[0], first)]
+    rows = [
+        row | {"exam": exam, "study_date": date, "image": f"{exam}{row['image']}"}
+        for exam, date, age, bac in exams
+        for row in four_views(woman, age, bac)
+    ]
+    return check_views(pd.DataFrame(rows))
+
+
+def test_a_woman_is_described_by_one_of_her_exams():
+    """BAC- at 59 and BAC+ at 61: the woman is BAC+ at 61, in one row."""
+    (woman,) = women_table(two_exams()).to_dict("records")
+    assert woman == {"patient_id": "W", "age": 61, "bac": 1, "views": 8, "bac_views": 1, "exam": "A-1"}
+    (woman,) = women_table(two_exams(second=(0, 0, 0, 0))).to_dict("records")
+    assert (woman["age"], woman["bac"], woman["exam"]) == (59, 0, "B-2")  # the first by date, not by name
+    (woman,) = women_table(two_exams(first=(1, 1, 1, 1))).to_dict("records")
+    assert (woman["age"], woman["bac"], woman["bac_views"]) == (59, 1, 5)
+    (woman,) = women_table(two_exams(second=(0, None, 0, 0))).to_dict("records")
+    assert np.isnan(woman["bac"]) and woman["age"] == 59
+
+
+def test_exams_are_included_one_by_one():
+    """Three views of 2021 and one of 2023 are not four; an exam that is left out does not take the other with it."""
+    views = two_exams()
+    parts = views.drop([1, 2, 3, 4])
+    with pytest.raises(ValueError, match=r"no woman to include \(1 not all four views\)"):
+        include_women(parts, 45)
+    kept, exclusions = include_women(views.drop(5), 45)
+    assert kept["exam"].tolist() == ["A-1"] * 4
+    assert exclusions[["women", "views"]].to_numpy().tolist() == [[0, 0], [0, 3], [0, 0]]  # no woman is left out
+    young = pd.concat([two_exams(ages=(44, 46)), two_exams("V", second=(1, 0, 0, None), ages=(40, 42))])
+    kept, exclusions = include_women(young.reset_index(drop=True), 45)
+    assert kept[["patient_id", "exam"]].drop_duplicates().to_numpy().tolist() == [["W", "A-1"]]
+    assert exclusions[["women", "views"]].to_numpy().tolist() == [[1, 12], [0, 0], [0, 0]]
+    late = two_exams("V", second=(1, 0, 0, None), ages=(44, 46))
+    _, exclusions = include_women(pd.concat([two_exams(), late], ignore_index=True), 45)
+    assert exclusions[["women", "views"]].to_numpy().tolist() == [[0, 4], [0, 0], [1, 4]]  # the last reason is hers
+
+
+def test_both_exams_of_a_woman_are_in_one_set():
+    women = [four_views(f"P{n}", 59, (1, 0, 0, 0)) for n in range(12)] + [four_views(f"N{n}") for n in range(12)]
+    views = pd.concat([two_exams(), check_views(pd.DataFrame([row for rows in women for row in rows]))])
+    split = with_split(views, women_table(views), PAPER, PAPER.age_limits)
+    assert split.groupby("patient_id")["split"].nunique().max() == 1
+    assert split["patient_id"].nunique() == 25

@@ -31,7 +31,7 @@ from bac_utils.inclusion.diagram import inclusion_diagram
 from bac_utils.inclusion.flow import STAGES
 from bac_utils.inclusion.study import study_flow
 from bac_utils.plots import save
-from bac_utils.run_folder import results_table, versions
+from bac_utils.run_folder import read_rows, results_table, versions
 from bac_utils.settings import PUBLISHED, Settings
 from bac_utils.statistics import (
     LEAST_WOMEN,
@@ -332,7 +332,7 @@ def _spearman(area: np.ndarray, length: np.ndarray) -> tuple[float | None, float
 
 def _read_test_views(runs: dict[int, Path], name: str) -> pd.DataFrame:
     """Read a table of each fold's run, and return the rows of the test sets with their `fold`."""
-    tables = [pd.read_csv(run / name, dtype={"patient_id": str}).assign(fold=fold) for fold, run in runs.items()]
+    tables = [read_rows(run / name).assign(fold=fold) for fold, run in runs.items()]
     table = pd.concat(tables, ignore_index=True)
     return table[table["split"] == "test"].reset_index(drop=True)
 

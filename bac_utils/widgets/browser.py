@@ -17,6 +17,7 @@ from bac_utils.detector import OperatingPoint
 from bac_utils.intake.mammogram import Skip
 from bac_utils.quantify import bac_area, common_spacings
 from bac_utils.run_folder import load_part
+from bac_utils.views_table import EXAM
 from bac_utils.widgets import svg
 from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row, slider, th_slider
 from bac_utils.widgets.canvas import ViewCanvas
@@ -35,13 +36,16 @@ KEYS_HELP = (
 )
 
 
+_NOTED = ["patient_id", "laterality", "view"]
+
+
 class ViewBrowser(Panel):
-    """Shows one woman at a time; `KEYS_HELP` lists the keys.
+    """Shows one exam of a woman at a time; `KEYS_HELP` lists the keys.
 
     Views are outlined and measured by `OperatingPoint.measure`, as in `score`.
 
     Attributes:
-        women: Sorted identifiers of the women who pass the filters.
+        women: Sorted identifiers of the women who pass the filters, once for each exam.
         place: Index in `women` of the woman shown, from 0.
     """
 
@@ -52,7 +56,7 @@ class ViewBrowser(Panel):
         self._originals = Originals(store, load_part(store.folder, "training").get("view_pixel_mm"))
         self._worker = ThreadPoolExecutor(1)
         self._table = self._with_burden()
-        self.women, self.place, self._rows, self._filling = [], 0, [None] * 4, False
+        self._exams, self.women, self.place, self._rows, self._filling = [], [], 0, [None] * 4, False
         self._make_filters()
         self._make_canvas(th)
         self._make_notes()
@@ -77,7 +81,8 @@ class ViewBrowser(Panel):
         low, high = self.burden.value
         if (low, high) != (self.burden.min, self.burden.max):
             fits &= table["burden"].between(low, high)
-        self.women = sorted(table.loc[fits, "patient_id"].unique())
+        self._exams = sorted(table.loc[fits, EXAM].drop_duplicates().itertuples(index=False, name=None))
+        self.women = [woman for woman, _ in self._exams]
         self.go(0)
 
     def go(self, place: int) -> None:
@@ -99,7 +104,7 @@ class ViewBrowser(Panel):
         if index is None or self._filling:
             return
         what = self._table.loc[index]
-        self.notes.put(what["patient_id"], what["laterality"], what["view"], self.label.value, self.note.value)
+        self.notes.put(*what[_NOTED], self.label.value, self.note.value, exam=what["exam"])
         self._tell(f"saved in {NOTES_FILE}, which holds {len(self.notes)} views")
 
     def sharpen(self, asked: dict) -> Any:
@@ -226,8 +231,8 @@ class ViewBrowser(Panel):
 
     def _show(self) -> None:
         """Show the current woman."""
-        woman = self.women[self.place] if self.women else None
-        mine = self._table[self._table["patient_id"] == woman]
+        woman, exam = self._exams[self.place] if self._exams else (None, "")
+        mine = self._table[(self._table["patient_id"] == woman) & (self._table["exam"] == exam)]
         self._rows = [_only(mine, *view) for view in HANGING]
         self.canvas.show(
             [self._shown(index, view) for index, view in zip(self._rows, HANGING, strict=True)], self._first(mine)
@@ -238,7 +243,7 @@ class ViewBrowser(Panel):
             what = mine.iloc[0]
             age = "age unknown" if np.isnan(what["age"]) else f"{what['age']:.0f} years"
             self.where.value = (
-                f"<b class='bac-woman'>{escape(woman)}</b>, {age}, {what['split']} set: woman "
+                f"<b class='bac-woman'>{escape(woman)}</b>{escape(_of_exam(exam))}, {age}, {what['split']} set: woman "
                 f"<b class='bac-place'>{self.place + 1}</b> of <b class='bac-women'>{len(self.women)}</b>"
             )
         self._fill_note()
@@ -290,7 +295,7 @@ class ViewBrowser(Panel):
         try:
             self.label.disabled = self.note.disabled = index is None
             found = (
-                self.notes.get(*self._table.loc[index, ["patient_id", "laterality", "view"]])
+                self.notes.get(*self._table.loc[index, _NOTED], exam=self._table.loc[index, "exam"])
                 if index is not None
                 else ("", "")
             )
@@ -301,11 +306,15 @@ class ViewBrowser(Panel):
 
     def _tell(self, words: str = "") -> None:
         index = self._rows[self.canvas.selected]
-        name = "no view" if index is None else " ".join(self._table.loc[index, ["patient_id", "laterality", "view"]])
+        name = "no view" if index is None else " ".join(self._table.loc[index, _NOTED])
         words = f": {words}" if words else ""
         self.noted.value = (
             f"<span role='status' aria-live='polite'>Reader's note on <b>{escape(name)}</b>{escape(words)}</span>"
         )
+
+
+def _of_exam(exam: str) -> str:
+    return f", exam {exam}" if exam else ""
 
 
 def _only(mine: pd.DataFrame, side: str, position: str) -> int | None:
@@ -332,6 +341,7 @@ def _figure(browser: ViewBrowser) -> Figure:
         what = browser._table.loc[index]
         axes.set_title(f"{side} {position}, score {what['score']:.2f} {what['outcome']}", fontsize=9)
     if browser.women:
-        title = f"Woman {browser.women[browser.place]}, arteries outlined at Th = {browser._th:.2f}"
+        woman, exam = browser._exams[browser.place]
+        title = f"Woman {woman}{_of_exam(exam)}, arteries outlined at Th = {browser._th:.2f}"
         figure.suptitle(title.replace("$", r"\$"), fontsize=10)
     return figure

@@ -11,11 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bac_utils import plots
-from bac_utils.cohort import age_class, age_class_labels, women_table
+from bac_utils.cohort import age_class, age_class_labels
 from bac_utils.statistics import describe, finite_or_none, wilson
+from bac_utils.views_table import exam_keys
 from bac_utils.widgets import svg
 from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row
 from bac_utils.widgets.canvas import Picture
+from bac_utils.women import women_table
 
 BIN_YEARS = 5
 BURDEN = "length of calcified artery per woman (mm)"
@@ -28,14 +30,15 @@ def women_with_burden(views: pd.DataFrame) -> pd.DataFrame:
         views: A checked views table with BAC+ and BAC- views.
 
     Returns:
-        The columns of `cohort.women_table`, and `burden_mm`, the sum of `bac_length_mm` over her views; NaN if the
-        length of any of her views is unknown.
+        The columns of `women.women_table`, and `burden_mm`, the sum of `bac_length_mm` over the views of the exam that
+        describes her; NaN if the length of any of them is unknown.
     """
     women = women_table(views)
     if "bac_length_mm" not in views:
         return women.assign(burden_mm=np.nan)
-    sums = views.groupby("patient_id")["bac_length_mm"].agg(lambda lengths: lengths.sum(skipna=False))
-    return women.assign(burden_mm=women["patient_id"].map(sums))
+    keys = exam_keys(women)
+    sums = views.groupby(keys)["bac_length_mm"].agg(lambda lengths: lengths.sum(skipna=False))
+    return women.join(sums.rename("burden_mm"), on=keys)
 
 
 def group_summary(women: pd.DataFrame) -> dict:
@@ -248,9 +251,10 @@ class CohortExplorer(Panel):
 
 def _sides(views: pd.DataFrame, women: pd.DataFrame) -> np.ndarray:
     """Return the laterality of BAC of each woman: `none`, `left`, `right` or `both`."""
-    found = views[views["bac"] == 1].groupby("patient_id")["laterality"].agg(lambda sides: "".join(sorted(set(sides))))
+    keys = exam_keys(women)
+    found = views[views["bac"] == 1].groupby(keys)["laterality"].agg(lambda sides: "".join(sorted(set(sides))))
     words = {"L": "left", "R": "right", "LR": "both"}
-    return women["patient_id"].map(found).map(words).fillna("none").to_numpy(str)
+    return women[keys].join(found, on=keys)["laterality"].map(words).fillna("none").to_numpy(str)
 
 
 def _rank(name: str) -> tuple:

@@ -37,12 +37,14 @@ class ReaderNotes:
         """Return the number of views with a note or a corrected label."""
         return len(self._rows)
 
-    def get(self, patient_id: str, laterality: str, view: str) -> Note:
+    def get(self, patient_id: str, laterality: str, view: str, exam: str = "") -> Note:
         """Return the note on a view, which is empty if there is none."""
-        found = self._rows.get((patient_id, laterality, view))
+        found = self._rows.get((patient_id, exam, laterality, view))
         return Note(found["corrected_label"], found["note"]) if found else Note()
 
-    def put(self, patient_id: str, laterality: str, view: str, corrected_label: str = "", note: str = "") -> None:
+    def put(
+        self, patient_id: str, laterality: str, view: str, corrected_label: str = "", note: str = "", exam: str = ""
+    ) -> None:
         """Write a view's note and corrected label to the file; if both are empty, its row is removed.
 
         Args:
@@ -51,14 +53,15 @@ class ReaderNotes:
             view: `CC` or `MLO`.
             corrected_label: One of `LABELS`.
             note: Free text.
+            exam: As in the views table; empty if it has none.
 
         Raises:
             ValueError: The label is not in `LABELS`, or a column is missing in the file.
         """
         if corrected_label not in LABELS:
             raise ValueError(f"corrected_label: got {corrected_label!r}, must be one of {LABELS}")
-        key = (patient_id, laterality, view)
-        if self.get(*key) == (corrected_label, note):
+        key = (patient_id, exam, laterality, view)
+        if self.get(patient_id, laterality, view, exam) == (corrected_label, note):
             return
         self._rows = self._load()
         self._rows.pop(key, None)
@@ -75,6 +78,7 @@ class ReaderNotes:
             return {}
         with open(self.path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+            if not set(COLUMNS) - {"exam"} <= set(reader.fieldnames or ()):  # notes of version 0.1.0 have none
                 raise ValueError(f"{self.path}: got columns {reader.fieldnames}, must have {', '.join(COLUMNS)}")
-            return {tuple(row[k] for k in KEYS): {k: row[k] for k in COLUMNS} for row in reader}
+            rows = [{"exam": "", **row} for row in reader]
+        return {tuple(row[k] for k in KEYS): {k: row[k] for k in COLUMNS} for row in rows}

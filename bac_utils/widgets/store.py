@@ -16,7 +16,7 @@ from bac_utils._files import read_json
 from bac_utils.arteries.segmentation import Lines, find_lines
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.detector import Finding, OperatingPoint, load_point
-from bac_utils.run_folder import HEATMAP_FILES, KEYS, SUBSET_PIXELS, check_parts
+from bac_utils.run_folder import HEATMAP_FILES, KEYS, SUBSET_PIXELS, check_parts, read_rows, saved_keys
 from bac_utils.views_table import SETS, is_compared, read_views
 
 KEPT_LINES = 8
@@ -29,7 +29,7 @@ class ViewStore:
 
     Attributes:
         folder: The run's folder.
-        table: One row per view: `patient_id, laterality, view, split, bac` (0, 1 or NaN), `score`, `age` (years),
+        table: One row per view: `patient_id, exam, laterality, view, split, bac` (0, 1 or NaN), `score`, `age` (years),
             `bac_length_mm` (if `views.csv` has it), `image_path`, `pixel_spacing_mm` (from `views.csv`; NaN if the
             spacing stated by the image file applies), `with_heat` (whether a heatmap was saved).
         shape: (rows, columns) of the prepared views.
@@ -56,7 +56,7 @@ class ViewStore:
                 raise FileNotFoundError(f"{path} is missing: run notebook 02 first")
         self.point = load_point(self.folder)
         self._known_lines: dict[int, Lines] = {}
-        predictions = pd.read_csv(self.folder / "predictions.csv", dtype={"patient_id": str})
+        predictions = read_rows(self.folder / "predictions.csv")
         self._pixels = [open_memmap(cache / PIXELS_FILE, mode="r")]
         spacing = read_json(cache / INDEX_FILE)["spacing"]
         spacing = np.array([s or (np.nan, np.nan) for s in spacing], float).reshape(-1, 2)
@@ -146,7 +146,7 @@ class ViewStore:
             check_parts(self.folder, "quantification")
         except (FileNotFoundError, ValueError):  # notebook 04 is unfinished, or an earlier one was run again since
             return None
-        found = pd.read_csv(table, dtype={"patient_id": str})[[*KEYS, "split", "bac", "score"]]
+        found = read_rows(table)[[*KEYS, "split", "bac", "score"]]
         with np.load(heats) as saved:
             spacing, names, form = saved["spacing_mm"], saved["patient_id"], str(saved["form"])
         memory = open_memmap(pixels, mode="r")
@@ -180,13 +180,13 @@ class ViewStore:
                     told = f"{name} has heatmaps of the form {saved['form']}, must be {self.point.heatmap}"
                     raise ValueError(f"{self.folder}: {told} as in the operating point; run notebooks 03 and 04 again")
                 heats += list(saved["heat"])
-                keys += [(*key, source) for key in zip(*(saved[k].tolist() for k in KEYS), strict=True)]
+                keys += [(*key, source) for key in saved_keys(saved).itertuples(index=False, name=None)]
         index = pd.MultiIndex.from_tuples(keys, names=[*KEYS, "source"]) if keys else _EMPTY
         return heats, pd.Series(np.arange(len(heats), dtype=float), index)
 
     def _check_spacing(self, saved: Any) -> None:
         """Raise an error if the views were prepared again, with another pixel size, after the heatmaps were saved."""
-        keys = pd.MultiIndex.from_arrays([saved[name] for name in KEYS])
+        keys = pd.MultiIndex.from_frame(saved_keys(saved))
         places = pd.MultiIndex.from_frame(self.table[KEYS][: len(self._pixels[0])]).get_indexer(keys)
         if not np.allclose(self._spacing[places], saved["spacing_mm"].astype(float), rtol=1e-3, equal_nan=True):
             raise ValueError(f"{self.folder}: views were prepared again after notebook 03: run notebooks 02-04 again")
