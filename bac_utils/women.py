@@ -16,10 +16,10 @@ def women_table(views: pd.DataFrame) -> pd.DataFrame:
         views: A checked views table.
 
     Returns:
-        `patient_id, age, bac, views, bac_views`, `exam` (the one that describes her) if the views state exams and, if they
-        have one, `split`; sorted by `patient_id`. `age` is NaN where unknown. `bac` is 1 for at least one BAC+ view
-        (the paper's definition of a BAC+ woman), else NaN if a label is unknown, else 0; int64 if no woman has NaN.
-        `views` and `bac_views` are those of all her exams.
+        `patient_id, age, bac, views, bac_views`, `exam` (the one that describes her) if the views state exams, and
+        `split` if they have one; sorted by `patient_id`. `age` is NaN where unknown. `bac` is 1 for at least one BAC+
+        view (the paper's definition of a BAC+ woman), else NaN if a label is unknown, else 0; int64 if no woman has
+        NaN. `views` and `bac_views` are those of all her exams.
     """
     keys = exam_keys(views)
     dated = views if "study_date" in views else views.assign(study_date="")

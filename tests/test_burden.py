@@ -157,6 +157,23 @@ def test_views_are_aggregated_by_breast_and_by_woman():
     assert aggregate_views(VIEWS.dropna(), ["length_mm"], "woman")["length_mm_sum"].tolist() == [5.0, 22.0]
 
 
+def test_two_exams_of_a_woman_are_not_added_up():
+    """March: L CC; September: L CC and R CC. The same view in both is no error, and no sum has both."""
+    rows = [("W", "2", "L", "CC", 30.0), ("W", "1", "L", "CC", 8.0), ("W", "2", "R", "CC", 2.0)]
+    views = pd.DataFrame(rows, columns=["patient_id", "exam", "laterality", "view", "area_mm2"])
+    woman = aggregate_views(views, ["area_mm2"], "woman")
+    assert woman.columns.tolist() == ["patient_id", "exam", "views", "area_mm2_sum", "area_mm2_max"]
+    assert woman.to_numpy().tolist() == [["W", "1", 1, 8, 8], ["W", "2", 2, 32, 30]]
+    breast = aggregate_views(views, ["area_mm2"], "breast")
+    assert breast.to_numpy().tolist() == [
+        ["W", "1", "L", 1, 8, 8],
+        ["W", "2", "L", 1, 30, 30],
+        ["W", "2", "R", 1, 2, 2],
+    ]
+    with pytest.raises(ValueError, match="got W 1 L CC twice"):
+        aggregate_views(views.assign(exam="1"), ["area_mm2"], "woman")
+
+
 def test_aggregation_refuses_bad_tables():
     with pytest.raises(ValueError, match="level: got 'view', must be one of breast, woman"):
         aggregate_views(VIEWS, ["area_mm2"], "view")

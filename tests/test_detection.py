@@ -138,6 +138,10 @@ def test_by_woman_takes_the_highest_view():
         "patient_id": ["a", "b"], "split": ["test"] * 2, "bac": [1, 0], "score": [0.9, 0.2], "views": [2, 1],
     }  # fmt: skip
     assert "split" not in by_woman(frame.drop(columns="split"))
+    frame = frame.assign(exam=["", "2021", "2023"])  # the highest score and the BAC+ view are of different exams
+    assert by_woman(frame)[["patient_id", "exam", "bac", "score"]].to_numpy().tolist() == [
+        ["a", "2021", 0, 0.9], ["a", "2023", 1, 0.4], ["b", "", 0, 0.2]
+    ]  # fmt: skip
 
 
 def test_weights_equal_copies():

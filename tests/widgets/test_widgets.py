@@ -242,6 +242,26 @@ def test_filters(browser):
     assert browser.women == [] and "No woman fits" in browser.where.value and browser.label.disabled
 
 
+def test_each_exam_of_a_woman_is_shown_on_its_own(run):
+    """CC views of one exam and MLO views of another are two sets of two views, with their own notes."""
+    store = ViewStore(run)
+    hers = store.table["patient_id"] == "W0000"
+    store.table.loc[hers, "exam"] = np.where(store.table.loc[hers, "view"] == "CC", "A", "B")
+    browser = ViewBrowser(store)
+    browser.split.value = "all"
+    first = browser.women.index("W0000")
+    assert browser.women[first : first + 3].count("W0000") == 2
+    for place, exam, shown in ((first, "A", [True, True, False, False]), (first + 1, "B", [False, False, True, True])):
+        browser.go(place)
+        assert [index is not None for index in browser._rows] == shown
+        assert f"W0000</b>, exam {exam}, " in browser.where.value
+        browser.canvas.selected = shown.index(True)
+        browser.note.value = f"note {exam}"
+    notes = ReaderNotes(run)
+    assert notes.get("W0000", "R", "CC", "A").note == "note A" and notes.get("W0000", "R", "MLO", "B").note == "note B"
+    assert notes.get("W0000", "R", "CC").note == ""
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_browser_with_unknown_ages(run, known):
     store = ViewStore(run)
