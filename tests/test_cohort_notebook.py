@@ -54,6 +54,26 @@ def test_ages_may_be_missing(tmp_path, capsys, known):
     assert results.loc["Median age (years)", "this run"] == ("-" if not known else f"{np.nanmedian(ages):g}")
 
 
+def test_two_exams_of_a_woman(tmp_path):
+    """W01, BAC+ in exam A at 51, has another exam at 54, BAC-: one woman, 8 views, in one set."""
+    table = write_cohort(tmp_path, exam="A", study_date="2021-03-02")
+    again = pd.DataFrame(four_views("W01", 54)).assign(exam="B", study_date="2024-03-05")
+    again["image"] = "again_" + again["image"]
+    for name in again["image"]:
+        (tmp_path / name).write_bytes(b"")
+    pd.concat([pd.read_csv(table), again]).to_csv(table, index=False)
+    run_notebook(cohort=table, output=str(tmp_path / "run"))
+    found = load_part(tmp_path / "run", "cohort")
+    counts = [found["cohort"][name] for name in ("women", "views", "bac_women", "bac_views", "age_median")]
+    assert counts == [48, 196, 24, 96, np.median([50 + k % 30 for k in range(48)])]
+    views = read_views(tmp_path / "run" / "views.csv")
+    hers = views[views["patient_id"] == "W01"]
+    assert hers[["exam", "study_date", "age"]].drop_duplicates().to_numpy().tolist() == [
+        ["A", "2021-03-02", 51], ["B", "2024-03-05", 54]
+    ]  # fmt: skip
+    assert len(hers) == 8 and hers["split"].nunique() == 1
+
+
 def test_a_cohort_without_a_training_set(tmp_path, capsys):
     """Its statistics are computed, but `run` refuses the table before any work."""
     table = write_cohort(tmp_path, split="test")
