@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils._tables import Problems, decimal_points, lost_digits, read_rows, table_format
-from bac_utils.intake.exams import ISO_DATE, is_iso_date
+from bac_utils.intake.exams import DATE, iso_dates
 from bac_utils.intake.free_text import without_hashes
 from bac_utils.intake.mammogram import read_words
 
@@ -218,7 +218,9 @@ def _checked(frame: pd.DataFrame, rows: Sequence[int], problems: Problems) -> pd
         for bad, rule, hint in lost_digits(views[column]):
             problems.add(bad, rows, column, views[column], rule, hint)
     if "study_date" in views:
-        problems.add(~is_iso_date(views["study_date"]), rows, "study_date", views["study_date"], f"must be {ISO_DATE}")
+        dates, bad = iso_dates(views["study_date"])
+        problems.add(bad, rows, "study_date", views["study_date"], f"must be {DATE}, or empty")
+        views["study_date"] = dates
     views = _with_exams(views)
     for column, choices in _CHOICES.items():
         if column in views:

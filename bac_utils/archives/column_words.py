@@ -22,13 +22,13 @@ from bac_utils.archives.columns import (
     OPEN,
     SKIP,
     Columns,
-    parse_date,
     plain,
     read_ages,
     read_columns,
     word_of,
 )
 from bac_utils.archives.labels import Labels, read_labels
+from bac_utils.intake.exams import parse_date
 
 _COLUMNS = {  # in the form of `_letters`; German, English, French, Spanish, Italian, Dutch
     "image": """

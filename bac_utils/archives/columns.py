@@ -8,13 +8,13 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from bac_utils._tables import Problems, Table, read_rows, table_format
+from bac_utils.intake.exams import DATE, parse_date
 from bac_utils.views_table import AGE_BOUNDS
 
 FIELDS = {
@@ -282,7 +282,7 @@ def _dates(table: Table, day_first: bool | None) -> pd.Series:
     texts = table.cells["study_date"].map(plain)
     texts = texts.mask(texts.isin(MISSING), "")
     dates = texts.map(lambda text: parse_date(text, day_first))
-    rule = "must be a date such as 2023-03-05, 20230305 or 05.03.2023"
+    rule = f"must be {DATE}"
     slashes = texts.str.fullmatch(r"\d{1,2}[/-]\d{1,2}[/-](\d{2}|\d{4})")
     if day_first is None:
         table.refuse(
@@ -290,31 +290,3 @@ def _dates(table: Table, day_first: bool | None) -> pd.Series:
         )
     table.refuse((dates == "") & (texts != ""), "study_date", rule)
     return dates
-
-
-def parse_date(text: str, day_first: bool | None = None) -> str:
-    """Return a date as YYYY-MM-DD.
-
-    Args:
-        text: 2023-03-05, 20230305, 05.03.2023, 5.3.23 or, if `day_first` is given, 05/03/2023 or 05-03-2023; a time of
-            day after it is ignored. Two digits of a year belong to 1970 to 2069.
-        day_first: Whether the day is before the month in dates with slashes or hyphens.
-
-    Returns:
-        The date; empty if the text is not a date of 1900 to 2100.
-    """
-    text = re.sub(r"[ t]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$", "", text)
-    if match := re.fullmatch(r"(\d{4})([-/.]?)(\d{2})\2(\d{2})", text):
-        year, month, day = match[1], match[3], match[4]
-    elif match := re.fullmatch(r"(\d{1,2})([./-])\s?(\d{1,2})\2\s?(\d{4}|\d{2})", text):
-        if match[2] != "." and day_first is None:
-            return ""
-        day, month = (match[1], match[3]) if match[2] == "." or day_first else (match[3], match[1])
-        year = match[4] if len(match[4]) == 4 else f"{'19' if int(match[4]) >= 70 else '20'}{match[4]}"
-    else:
-        return ""
-    try:
-        parsed = date(int(year), int(month), int(day))
-    except ValueError:
-        return ""
-    return parsed.isoformat() if 1900 <= parsed.year <= 2100 else ""

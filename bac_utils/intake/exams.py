@@ -1,5 +1,6 @@
 """A woman's exams: what tells them apart, in a header and in tables."""
 
+import re
 from datetime import date
 from hashlib import blake2b
 
@@ -7,8 +8,8 @@ import pandas as pd
 
 from bac_utils.intake.pseudonyms import names_nobody
 
-ISO_DATE = "a date such as 2023-03-05, or empty"
-"""The rule for `study_date`."""
+DATE = "a date such as 2023-03-05, 20230305 or 05.03.2023"
+"""The rule for `study_date`, where it is not empty."""
 
 
 def exam_name(accession: str, study_date: str, study: str) -> str:
@@ -58,13 +59,35 @@ def separate_exams(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(exam=exam.mask(several, (exam + " " + dates).str.strip()), study_date=dates)
 
 
-def is_iso_date(texts: pd.Series) -> pd.Series:
-    """Return for each text whether it follows `ISO_DATE`."""
-    return texts.map(_is_iso_date).astype(bool)
+def iso_dates(texts: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return dates as YYYY-MM-DD, empty where there is none, and which texts are neither empty nor a date."""
+    dates = texts.map(parse_date).astype(object)
+    return dates, (dates == "") & (texts != "")
 
 
-def _is_iso_date(text: str) -> bool:
+def parse_date(text: str, day_first: bool | None = None) -> str:
+    """Return a date as YYYY-MM-DD.
+
+    Args:
+        text: 2023-03-05, 20230305, 05.03.2023, 5.3.23 or, if `day_first` is given, 05/03/2023 or 05-03-2023; a time of
+            day after it is ignored. Two digits of a year belong to 1970 to 2069.
+        day_first: Whether the day is before the month in dates with slashes or hyphens.
+
+    Returns:
+        The date; empty if the text is not a date of 1900 to 2100.
+    """
+    text = re.sub(r"[ t]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$", "", text)
+    if match := re.fullmatch(r"(\d{4})([-/.]?)(\d{2})\2(\d{2})", text):
+        year, month, day = match[1], match[3], match[4]
+    elif match := re.fullmatch(r"(\d{1,2})([./-])\s?(\d{1,2})\2\s?(\d{4}|\d{2})", text):
+        if match[2] != "." and day_first is None:
+            return ""
+        day, month = (match[1], match[3]) if match[2] == "." or day_first else (match[3], match[1])
+        year = match[4] if len(match[4]) == 4 else f"{'19' if int(match[4]) >= 70 else '20'}{match[4]}"
+    else:
+        return ""
     try:
-        return text == "" or date.fromisoformat(text).isoformat() == text
+        parsed = date(int(year), int(month), int(day))
     except ValueError:
-        return False
+        return ""
+    return parsed.isoformat() if 1900 <= parsed.year <= 2100 else ""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bac_utils._tables import Table, read_table
 from bac_utils.burden import LEVELS, aggregate_views, relative_length, severity_class
-from bac_utils.intake.exams import ISO_DATE, is_iso_date, separate_exams
+from bac_utils.intake.exams import DATE, iso_dates, separate_exams
 
 KEY = ["patient_id", "exam", "laterality", "view"]
 MEASURED = ["score", "bac_area_mm2", "bac_length_mm", "breast_area_mm2"]
@@ -141,7 +141,8 @@ def _checked(table: Table) -> pd.DataFrame:
         table.refuse_lost_digits(name)
     rows = table.cells[[name for name in ("patient_id", "exam", "study_date", "reason") if name in table.cells]].copy()
     if "study_date" in rows:
-        table.refuse(~is_iso_date(rows["study_date"]), "study_date", f"must be {ISO_DATE}")
+        rows["study_date"], bad = iso_dates(rows["study_date"])
+        table.refuse(bad, "study_date", f"must be {DATE}, or empty")
     rows["image_rank"] = 0
     if "image_rank" in table.cells:
         rank = table.numbers("image_rank", lambda x: (x >= 0) & (x % 1 == 0), "must be a whole number, 0 or more")

@@ -7,8 +7,9 @@ from archive_tables import put
 from openpyxl import Workbook
 
 from bac_utils.archives.column_words import dry_run, propose, write_columns
-from bac_utils.archives.columns import Columns, identifier, parse_date, read_ages, read_columns
+from bac_utils.archives.columns import Columns, identifier, read_ages, read_columns
 from bac_utils.archives.labels import read_labels
+from bac_utils.intake.exams import parse_date
 
 GERMAN = [
     "Mammographien der Klinik, Stand 1.3.2024",

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mammogram_files import write
 
-from bac_utils.intake.exams import exam_name, is_iso_date, separate_exams
+from bac_utils.intake.exams import exam_name, iso_dates, separate_exams
 from bac_utils.intake.pseudonyms import exam_pseudonym, shifted_date
 from bac_utils.intake.reader import describe_mammogram, read_mammogram
 
@@ -65,8 +65,11 @@ def test_exams_of_a_table():
 
 
 def test_dates():
-    texts = pd.Series(["2023-03-07", "", "20230307", "2023-3-7", "2023-02-30", "07.03.2023"])
-    assert is_iso_date(texts).tolist() == [True, True, False, False, False, False]
+    """Spreadsheet programs rewrite dates; what may be two dates is none."""
+    texts = pd.Series(["2023-03-07", "", "20230307", "07.03.2023", "3/7/2023", "2023-3-7", "2023-02-30"])
+    dates, bad = iso_dates(texts)
+    assert dates.tolist() == ["2023-03-07", "", "2023-03-07", "2023-03-07", "", "", ""]
+    assert bad.tolist() == [False] * 4 + [True] * 3
 
 
 def test_a_key_hides_the_exam_and_shifts_dates_of_one_woman_alike():

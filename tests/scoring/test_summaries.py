@@ -290,8 +290,8 @@ def test_a_table_without_exams_is_read_with_a_note(tmp_path, summary):
     assert note.startswith("the table states no exams (columns exam, study_date)")
 
 
-@pytest.mark.parametrize("date", ["07.03.2023", "20230307", "2023-02-30", "2023-3-7"])
-def test_a_date_that_is_not_iso_is_refused(summary, date):
+@pytest.mark.parametrize("date", ["3/7/2023", "2023-02-30", "2023-3-7"])
+def test_a_date_that_may_be_another_is_refused(summary, date):
     with pytest.raises(ValueError, match=rf"row 2, column 'study_date': got {date}, must be a date such as 2023-03-05"):
         summary([scored("1", "L", "CC", 0.5, 1, 1, 10, 10000, date=date)])
 
