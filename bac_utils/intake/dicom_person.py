@@ -56,8 +56,8 @@ def study_date(header: pydicom.Dataset) -> datetime | None:
 
 
 def read_date(header: pydicom.Dataset, keyword: str) -> datetime | None:
-    """Return an element's date; None if it is absent or not a date."""
+    """Return an element's date (`YYYYMMDD`, before DICOM 3.0 `YYYY.MM.DD`); None if it is absent or not a date."""
     try:
-        return datetime.strptime(text(header, keyword), "%Y%m%d")
+        return datetime.strptime(re.sub(r"(?<=\d)[.-](?=\d)", "", text(header, keyword)), "%Y%m%d")
     except ValueError:
         return None

@@ -258,6 +258,28 @@ def test_without_a_pixel_spacing_there_are_no_measures(tmp_path, score_drawn):
     assert index["reason"].tolist() == ["", "no heat above Th"]  # of above.dcm the heatmap's region is written
 
 
+def test_a_spacing_that_is_not_used_is_the_reason(score_drawn):
+    spacing = draw_artery().spacing_mm[0]
+    sides = [round(n * spacing * factor) for n in draw_artery().pixels.shape for factor in (1, 2)]
+    views = [
+        ("stale.dcm", LOGIT["above"], COLD, {"FieldOfViewDimensions": [sides[1], sides[3]]}),
+        ("below.dcm", LOGIT["below"], COLD, {"FieldOfViewDimensions": [sides[1], sides[3]]}),
+        ("true.dcm", LOGIT["below"], COLD, {"FieldOfViewDimensions": [sides[0], sides[2]]}),
+    ]
+    counts, rows, _ = score_drawn(*views)
+    assert rows["reason"].tolist() == ["spacing_contradicts_field_of_view"] * 2 + [""]
+    assert (rows.loc[["stale.dcm", "below.dcm"], list(MEASURES)] == "").all(axis=None)
+    assert rows.loc["true.dcm", "bac_length_mm"] == "0"
+    assert counts == {"scored without measures (spacing contradicts field of view)": 2, "scored": 1}
+
+
+def test_the_share_of_saturated_pixels_is_written(score_drawn):
+    clipped = {"WindowCenter": "600", "WindowWidth": "1100"}  # up to 1150: one standard deviation above the mean
+    _, rows, _ = score_drawn(("whole.dcm", LOGIT["below"], COLD, {}), ("clipped.dcm", LOGIT["below"], COLD, clipped))
+    shares = rows["saturated_share"].astype(float)
+    assert shares["whole.dcm"] < 0.02 and shares["clipped.dcm"] == pytest.approx(0.16, abs=0.02)
+
+
 @pytest.fixture
 def artery(model, monkeypatch):
     """Return a detector that finds a drawn artery, the drawing, and its prepared view."""
@@ -273,7 +295,7 @@ def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
     detector, view, prepared = artery
     found = detector.measure(prepared)
     names = ["bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2"]
-    assert list(found) == ["score", "bac", "reason", *names] and found["reason"] == ""
+    assert list(found) == ["score", "bac", "reason", *names, "saturated_share"] and found["reason"] == ""
     assert found["breast_area_mm2"] == pytest.approx(view.breast.sum() * np.prod(view.spacing_mm))
     assert (found["score"], found["bac"]) == (pytest.approx(1 / (1 + np.exp(-2))), 1)
     assert found["bac_length_mm"] == pytest.approx(view.length_mm, rel=0.1)

@@ -21,11 +21,11 @@ TOTALS = [
 
 def scored(patient_id, laterality, view, score, bac, area="", length="", breast="", reason=""):
     """Return the row of a scored view."""
-    return (patient_id, laterality, view, "scored", reason, score, bac, area, length, "", breast, 1.5)
+    return (patient_id, laterality, view, "scored", reason, score, bac, area, length, "", breast, 0.004, 1.5)
 
 
 def skipped(patient_id="", laterality="", view="", reason="unreadable"):
-    return (patient_id, laterality, view, "skipped", reason, "", "", "", "", "", "", 0.1)
+    return (patient_id, laterality, view, "skipped", reason, "", "", "", "", "", "", "", 0.1)
 
 
 WOMAN = [
