@@ -29,7 +29,7 @@ from bac_utils.arteries.segmentation import MARGIN_MM
 from bac_utils.detector import MEASURES, Detector
 from bac_utils.intake.mammogram import REASONS, Mammogram
 from bac_utils.intake.reader import read_mammogram
-from bac_utils.preprocess import Prepared, prepare
+from bac_utils.preprocess import Prepared, mask_to_original, prepare
 from bac_utils.scoring import batch as scoring
 from bac_utils.scoring import reading_pool
 from bac_utils.scoring.batch import score_files
@@ -271,6 +271,40 @@ def test_a_spacing_that_is_not_used_is_the_reason(score_drawn):
     assert (rows.loc[["stale.dcm", "below.dcm"], list(MEASURES)] == "").all(axis=None)
     assert rows.loc["true.dcm", "bac_length_mm"] == "0"
     assert counts == {"scored without measures (spacing contradicts field of view)": 2, "scored": 1}
+
+
+MLO_TURNS = {  # PatientOrientation (rows, columns) after 0 to 3 quarter turns counter-clockwise
+    "L": (["A", "FR"], ["FR", "P"], ["P", "HL"], ["HL", "A"]),
+    "R": (["P", "FL"], ["FL", "A"], ["A", "HR"], ["HR", "P"]),
+}
+
+
+def test_turned_mlo_views_have_the_lengths_of_the_upright_one(tmp_path, score_drawn):
+    """The chest wall of the prepared view is at the left, and in the original where the turn has brought it."""
+    drawn = draw_artery()
+    values = np.where(drawn.breast, 1000 + 150 * drawn.pixels, 0).clip(0, 4095).astype(np.uint16)
+    views, walls = [], {}
+    for side, directions in MLO_TURNS.items():
+        for turns, stated in enumerate(directions):
+            image = np.ascontiguousarray(np.rot90(values if side == "L" else values[:, ::-1], turns))
+            changes = {"Rows": image.shape[0], "Columns": image.shape[1], "PixelData": image.tobytes()}
+            changes |= {"ImageLaterality": side, "ViewPosition": "MLO", "PatientOrientation": stated}
+            views.append((f"{side}{turns}.dcm", LOGIT["above"], drawn.cells(), changes))
+            wall = np.zeros(values.shape, bool)
+            wall[:, :2] = drawn.breast[:, :2]
+            walls[views[-1][0]] = np.rot90(wall if side == "L" else wall[:, ::-1], turns)
+    _, rows, _ = score_drawn(*views)
+    assert (rows["status"] == "scored").all() and (rows["reason"] == "").all()
+    assert float(rows.loc["L0.dcm", "bac_length_mm"]) == pytest.approx(drawn.length_mm, rel=0.1)
+    for measure in MEASURES:
+        assert rows[measure].nunique() == 1, rows[measure]
+    for name, wall in walls.items():
+        prepared = prepare(read_mammogram(tmp_path / "in" / name), values.shape)
+        strip = np.zeros(values.shape, bool)
+        strip[:, :2] = prepared.mask[:, :2]
+        assert prepared.mask[:, 0].sum() == prepared.mask.sum(axis=0).max()
+        found = mask_to_original(strip, prepared)
+        assert (found & wall).sum() > 0.95 * wall.sum() and found.sum() < 1.05 * wall.sum()
 
 
 def test_the_share_of_saturated_pixels_is_written(score_drawn):
