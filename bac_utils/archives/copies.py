@@ -9,9 +9,8 @@ import pandas as pd
 
 from bac_utils._tables import Table
 from bac_utils.archives.tables import locate
-from bac_utils.views_table import MAXIMUM_SPACING_MM
+from bac_utils.views_table import MAXIMUM_SPACING_MM, PICTURES
 
-PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 ENDINGS = (".dicom", ".dcm", *PICTURES)
 """Endings of image files, the preferred ones first."""
 SPACING = "pixel_spacing_mm"
