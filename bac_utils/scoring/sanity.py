@@ -36,7 +36,8 @@ LARGEST_SHARE = 0.1
 """Arteries' share of the breast area. Assumption: 600 mm of 2 mm width in a breast of 120 cm2."""
 LARGEST_SATURATED = 0.02
 """Share of a breast's pixels at the ends of its grey levels. It was at most 0.5 % in ten real views (8 digital ones, 2
-films) and 0.4 % in 32 simulated ones (six women at 0.1 mm, two at 1 mm). Windows that cut off tissue give 2 to 10 %."""
+films) and 0.4 % in 32 simulated ones (six women at 0.1 mm, two at 1 mm). Windows that
+cut off tissue gave 0.5 to 11 %, so mild ones are missed."""
 BAC_SHARE = (0.01, 0.3)
 """Share of BAC+ views: a tenth and three times the 9.7 % in screening (581 of 5,972 views; Mobini 2023)."""
 LEAST_FOR_SHARE, LEAST_FOR_ALL = 100, 20
