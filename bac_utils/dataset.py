@@ -26,6 +26,8 @@ from bac_utils.settings import Augmentation
 
 PIXELS_FILE = "views.npy"
 INDEX_FILE = "views.json"
+COLUMNS = ("keys", "spacing", "doubt")
+"""What the index keeps of each view: its key, its spacing, and why a stated spacing is not used."""
 ROWS_PER_SAVE = 32
 LISTED_FAILURES = 20
 
@@ -37,7 +39,8 @@ class PreparedViews:
     pixels: np.memmap
     """float16 (N, H, W), chest wall on the left, mean 0 and standard deviation 1 inside the breast, 0 outside."""
     table: pd.DataFrame
-    """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared views (NaN if unknown)."""
+    """The views table with `spacing_row_mm` and `spacing_column_mm` of the prepared views (NaN if unknown), and
+    `spacing_doubt`, why a stated spacing is not used (`preprocess.Prepared`; else empty)."""
 
 
 def read_view(row: Any) -> Mammogram:
@@ -100,13 +103,13 @@ def prepare_views(
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="preparing views", unit="view")
     failures = []
     try:
-        for count, (row, view, spacing, reason) in enumerate(_run(todo, workers), 1):
+        for count, (row, view, spacing, doubt, reason) in enumerate(_run(todo, workers), 1):
             bar.update()
             if view is None:
                 failures.append(f"{jobs[row][1]}: {reason}")
                 continue
             pixels[row] = view
-            index["keys"][row], index["spacing"][row] = keys[row], spacing
+            index["keys"][row], index["spacing"][row], index["doubt"][row] = keys[row], spacing, doubt
             if count % ROWS_PER_SAVE == 0:
                 _save_index(folder, pixels, index)
     finally:
@@ -119,6 +122,7 @@ def prepare_views(
     table = views.reset_index(drop=True).copy()
     spacings = [spacing or (np.nan, np.nan) for spacing in index["spacing"]]
     table["spacing_row_mm"], table["spacing_column_mm"] = np.array(spacings, float).reshape(-1, 2).T
+    table["spacing_doubt"] = index["doubt"]
     return PreparedViews(open_memmap(folder / PIXELS_FILE, mode="r"), table)
 
 
@@ -271,15 +275,15 @@ def _jobs(views: pd.DataFrame, shape: tuple[int, int], pixel_mm: float | None) -
     ]
 
 
-def _prepare_one(job: tuple) -> tuple[int, np.ndarray | None, tuple | None, str]:
-    """Return (row, float16 view or None, spacing, reason); called in worker processes."""
+def _prepare_one(job: tuple) -> tuple[int, np.ndarray | None, tuple | None, str, str]:
+    """Return (row, float16 view or None, spacing, doubt about it, reason); called in worker processes."""
     row, path, laterality, view, spacing, shape, pixel_mm = job
     try:
         mammogram = read_mammogram(path, laterality=laterality, view=view, pixel_spacing_mm=spacing)
         prepared = prepare(mammogram, shape, pixel_mm)
     except Skip as skip:
-        return row, None, None, str(skip)
-    return row, prepared.pixels.astype(np.float16), prepared.spacing_mm, ""
+        return row, None, None, "", str(skip)
+    return row, prepared.pixels.astype(np.float16), prepared.spacing_mm, prepared.spacing_doubt, ""
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[tuple]:
@@ -305,27 +309,30 @@ def _cache_keys(jobs: list[tuple]) -> list[str]:
 
 
 def _open_cache(folder: Path, keys: list[str], shape: tuple[int, int]) -> tuple[np.memmap, dict]:
-    """Return the pixels, open for writing, and the index {keys, spacing}, with None for rows still to be prepared."""
+    """Return the pixels, open for writing, and the index of `COLUMNS`, with None for rows still to be prepared."""
     path = folder / PIXELS_FILE
     try:
         known = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
         old = open_memmap(path, mode="r+")
         if old.dtype != np.float16 or old.shape != (len(known["keys"]), *shape):
             raise ValueError("another shape or dtype")
+        if not set(COLUMNS) <= set(known):
+            raise ValueError("an index of an earlier version")
         if len(known["keys"]) == len(keys) and all(
             k in (None, key) for k, key in zip(known["keys"], keys, strict=True)
         ):
             return old, known
     except (OSError, ValueError, KeyError, TypeError):
-        old, known = None, {"keys": [], "spacing": []}  # no usable cache
-    index = {"keys": [None] * len(keys), "spacing": [None] * len(keys)}
+        old, known = None, {name: [] for name in COLUMNS}  # no usable cache
+    index = {name: [None] * len(keys) for name in COLUMNS}
     places = {key: row for row, key in enumerate(known["keys"]) if key is not None}
     with written_whole(path) as part:
         new = open_memmap(part, "w+", np.float16, (len(keys), *shape))
         for row, key in enumerate(keys):
             if key in places:
                 new[row] = old[places[key]]
-                index["keys"][row], index["spacing"][row] = key, known["spacing"][places[key]]
+                for name in COLUMNS:
+                    index[name][row] = known[name][places[key]]
         new.flush()
         del old, new
         (folder / INDEX_FILE).unlink(missing_ok=True)

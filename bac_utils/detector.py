@@ -206,13 +206,14 @@ class Detector:
 
         Returns:
             `score` (sigmoid of the logit), `bac` (0 or 1), the `reason` and the measures of `Finding` (`bac_area_mm2`,
-            `bac_length_mm`, `bac_width_mm`), and `breast_area_mm2`, None without a pixel spacing.
+            `bac_length_mm`, `bac_width_mm`), `breast_area_mm2`, None without a pixel spacing, and `saturated_share`. If
+            the stated spacing is not used, the reason is `Prepared.spacing_doubt`.
         """
         found = self.look(prepared)
         breast = None if prepared.spacing_mm is None else mask_area(prepared.mask, prepared.spacing_mm)
         values = (found.area_mm2, found.length_mm, found.width_mm, breast)
-        row = {"score": found.score, "bac": found.bac, "reason": found.reason}
-        return row | dict(zip(MEASURES, values, strict=True))
+        row = {"score": found.score, "bac": found.bac, "reason": prepared.spacing_doubt or found.reason}
+        return row | dict(zip(MEASURES, values, strict=True)) | {"saturated_share": prepared.saturated_share}
 
     def quantify(self, prepared: Prepared) -> dict:
         """Return the row of one view in notebook 04: the measures of `measure`, and published measures of burden.

@@ -15,6 +15,7 @@ from skimage.filters import threshold_otsu
 
 from bac_utils.intake.film_frame import fill_blanks, find_film, rim
 from bac_utils.intake.mammogram import Mammogram, Skip
+from bac_utils.intake.saturation import saturated_share
 
 # Lengths are shares of the longer side of the image. Design assumptions, tested on film and on simulated views.
 WORKING_SIZE = 512  # maximum length of the longer side, in pixels, of the copy on which the breast is found
@@ -55,8 +56,9 @@ class Prepared:
         original_shape: (rows, columns) of the original.
         turn: (exchanged, reversed): whether rows and columns of the original were exchanged, and whether the rows were
             then reversed, to turn it upright. `flipped` refers to the upright image.
-        spacing_doubt: Why the file's spacing is not used: `impossible_breast`, `impossible_field`, or a contradiction
-            in its header (`Description.spacing_rule`). Empty if it is used, or if there is none.
+        spacing_doubt: Why the stated spacing is not used: `spacing_impossible_breast`, `spacing_impossible_field`, or a
+            contradiction in the header (`Description.spacing_rule`). Empty if it is used, or if there is none.
+        saturated_share: Share of the breast's pixels at the ends of its grey levels (`intake.saturation`).
     """
 
     pixels: np.ndarray
@@ -67,6 +69,7 @@ class Prepared:
     original_shape: tuple[int, int]
     turn: tuple[bool, bool] = (False, False)
     spacing_doubt: str = ""
+    saturated_share: float = 0.0
 
     @property
     def mask(self) -> np.ndarray:
@@ -169,6 +172,7 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
         original_shape=mammogram.pixels.shape,
         turn=turn,
         spacing_doubt=doubt,
+        saturated_share=saturated_share(pixels, mask),
     )
 
 
@@ -313,10 +317,10 @@ def _doubt(mask: np.ndarray, box: tuple[int, int], spacing: tuple[float, float],
     """
     area = mask.sum() * spacing[0] * spacing[1] / 100
     if not BREAST_CM2[0] <= area <= BREAST_CM2[1]:
-        return "impossible_breast"
+        return "spacing_impossible_breast"
     whole = min(a / b for a, b in zip(box, mask.shape, strict=True)) < CROPPED_SHARE
     field = max(n * s for n, s in zip(mask.shape, spacing, strict=True))
-    return "impossible_field" if from_file and whole and field < SMALLEST_FIELD_MM else ""
+    return "spacing_impossible_field" if from_file and whole and field < SMALLEST_FIELD_MM else ""
 
 
 def _turn_box_back(

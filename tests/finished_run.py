@@ -91,7 +91,9 @@ def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=Tr
     table["order"] = pd.Categorical(table["split"], ["train", "validation", "test"])
     (folder / "cache").mkdir()
     np.save(folder / "cache" / PIXELS_FILE, np.stack(pixels))
-    (folder / "cache" / INDEX_FILE).write_text(json.dumps({"keys": ["k"] * len(rows), "spacing": spacing}))
+    (folder / "cache" / INDEX_FILE).write_text(
+        json.dumps({"keys": ["k"] * len(rows), "spacing": spacing, "doubt": [""] * len(rows)})
+    )
     table.drop(columns=["score", "order"]).to_csv(folder / "views.csv", index=False)
     predictions = table[["patient_id", "laterality", "view", "split", "bac", "score"]].astype({"bac": int})
     predictions.to_csv(folder / "predictions.csv", index=False)

@@ -69,6 +69,14 @@ def test_views_are_prepared_in_the_tables_order(table, tmp_path):
     assert prepared.table["spacing_column_mm"][3] == pytest.approx(0.6 * 130 / 24, rel=0.05)
 
 
+def test_a_spacing_that_is_not_used_is_kept_with_its_reason(table, tmp_path):
+    table = table.assign(pixel_spacing_mm=[0.5, np.nan, 0.02, 0.5])
+    for _ in range(2):  # prepared, and from the cache
+        found = prepare_views(table, tmp_path / "cache", SHAPE).table
+        assert found["spacing_doubt"].tolist() == ["", "", "spacing_impossible_breast", ""]
+        assert found["spacing_row_mm"].isna().tolist() == [False, True, True, False]
+
+
 @pytest.mark.parametrize("pixel_mm", [None, 5.0])
 def test_worker_processes_give_the_same_result(table, tmp_path, pixel_mm):
     alone = prepare_views(table, tmp_path / "one", SHAPE, pixel_mm=pixel_mm)

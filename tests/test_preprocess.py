@@ -631,11 +631,11 @@ def test_a_header_that_contradicts_the_chest_wall():
     ("pixel", "crop", "doubt"),
     [
         (0.4, False, ""),
-        (0.2, False, "impossible_field"),  # 120 mm x 93 mm, with air beside the breast
+        (0.2, False, "spacing_impossible_field"),  # 120 mm x 93 mm, with air beside the breast
         (0.2, True, ""),  # a crop of the image to a small breast
-        (0.1, False, "impossible_breast"),  # 60 mm x 47 mm
-        (0.1, True, "impossible_breast"),
-        (1.6, False, "impossible_breast"),
+        (0.1, False, "spacing_impossible_breast"),  # 60 mm x 47 mm
+        (0.1, True, "spacing_impossible_breast"),
+        (1.6, False, "spacing_impossible_breast"),
     ],
 )
 def test_an_impossible_size_gives_no_spacing(pixel, crop, doubt):
@@ -645,5 +645,5 @@ def test_an_impossible_size_gives_no_spacing(pixel, crop, doubt):
         image = image[rows[0] - 5 : rows[-1] + 6, : columns[-1] + 6]
     found = prepare(Mammogram(image, spacing_mm=(pixel, pixel), spacing_rule="imager"), (240, 160), 1.0)
     assert found.spacing_doubt == doubt and (found.spacing_mm is None) == bool(doubt)
-    stated = prepare(Mammogram(image, spacing_rule="contradicts_detector"), (240, 160))
-    assert stated.spacing_doubt == "contradicts_detector" and stated.spacing_mm is None
+    stated = prepare(Mammogram(image, spacing_rule="spacing_contradicts_detector"), (240, 160))
+    assert stated.spacing_doubt == "spacing_contradicts_detector" and stated.spacing_mm is None

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bac_utils._tables import read_table
 from bac_utils.archives.conversion import NO_FILE, Archive, Selection, finish
+from bac_utils.archives.copies import ENDINGS
 from bac_utils.archives.tables import check_folder, find_tables, locate
 
 TABLES = ("calc_case_description_train_set.csv", "calc_case_description_test_set.csv")
@@ -34,7 +35,8 @@ def read_cbis_ddsm(
     Args:
         source: The folder with one or both of `TABLES`.
         images: The image folder, laid out as in the tables or as downloaded by the NBIA Data Retriever
-            (`Calc-Training_P_00005_RIGHT_CC/...`), with or without a folder `CBIS-DDSM` around it; by default `source`.
+            (`Calc-Training_P_00005_RIGHT_CC/...`), with or without a folder `CBIS-DDSM` around it, also as PNG, TIFF or
+            JPEG, or with JPEG copies by series (`jpeg/SERIES/1-234.jpg`); by default `source`.
         ages: A table of `patient_id, age`; without it, no woman has an age.
         without_age: Keep views without an age.
 
@@ -77,11 +79,17 @@ def read_cbis_ddsm(
 
 
 def _find_image(images: Path, path: str) -> str:
-    """Return the path of a view's image: the one in the table, or else the only file in the view's folder, or empty."""
+    """Return the path of a view's image: the one in the table, or else the only file in the view's folder, or empty.
+
+    JPEG copies are often sorted by series: `jpeg/SERIES/1-234.jpg`.
+    """
     roots = ("", "CBIS-DDSM/")
-    found = locate(images, roots, path)
-    for root in () if found else roots:
-        files = [file for file in (images / root / path.split("/")[0]).rglob("*.dcm") if file.is_file()]
+    if found := locate(images, roots, path):
+        return found
+    parts = path.split("/")
+    case, series = parts[0], parts[-2:][0]
+    for folder in [images / root / name for root in roots for name in (case, f"jpeg/{series}")]:
+        files = [file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()]
         if len(files) == 1:
             return files[0].relative_to(images).as_posix()
-    return found
+    return ""

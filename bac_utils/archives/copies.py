@@ -1,6 +1,7 @@
 """Finding images of a dataset that were downloaded as DICOM, or converted to PNG, TIFF or JPEG."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,9 +9,8 @@ import pandas as pd
 
 from bac_utils._tables import Table
 from bac_utils.archives.tables import locate
-from bac_utils.views_table import MAXIMUM_SPACING_MM
+from bac_utils.views_table import MAXIMUM_SPACING_MM, PICTURES
 
-PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 ENDINGS = (".dicom", ".dcm", *PICTURES)
 """Endings of image files, the preferred ones first."""
 SPACING = "pixel_spacing_mm"
@@ -19,7 +19,8 @@ SPACING = "pixel_spacing_mm"
 class ImageFinder:
     """Finds the file of each image: the original, or else a copy with its name and another ending.
 
-    A copy may lie in any subfolder, and may be named `IMAGE` or `FOLDER_IMAGE`. One in a folder named as in the dataset
+    A copy may lie in any subfolder, and may be named `IMAGE`, `FOLDER_IMAGE` or `FOLDER@IMAGE`, also with the original
+    ending before its own. One in a folder named as in the dataset
     comes first, then DICOM before PNG, TIFF and JPEG. If several files are equally good, none is chosen.
     """
 
@@ -46,7 +47,7 @@ class ImageFinder:
         if original:
             return original
         found: dict[tuple[bool, int], list[str]] = {}
-        for stem in (name, f"{folder}_{name}", f"{folder}-{name}"):
+        for stem in (name, *(f"{folder}{mark}{name}" for mark in "_-@")):
             for path in self._index().get(stem.lower(), ()):
                 parts = path.split("/")
                 rank = (folder not in parts[:-1], ENDINGS.index(os.path.splitext(path)[1].lower()))
@@ -77,6 +78,7 @@ class ImageFinder:
                 for file in sorted(files):
                     stem, ending = os.path.splitext(file)
                     if ending.lower() in ENDINGS:
+                        stem = re.sub(r"\.(dcm|dicom)$", "", stem, flags=re.IGNORECASE)
                         path = Path(top, file).relative_to(self._images).as_posix()
                         self._files.setdefault(stem.lower(), []).append(path)
         return self._files

@@ -23,7 +23,7 @@ RAW_TWIN = "For Processing image of a view that is there For Presentation"
 DERIVED_TWIN = "derived image of a view whose original is there"
 _NAMES = (
     "patient_id", "age", "exam", "study_date", "accession", "laterality", "view", "instance", "uid", "sources", "study",
-    "birth_date", "processing", "rank", "shared_id", "age_without_unit",
+    "birth_date", "processing", "rank", "shared_id", "age_without_unit", "spacing_mm", "spacing_rule",
 )  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def read_dicom_folder(
     bare = int(selection.frame["age_without_unit"].astype(bool).sum())
     if bare:
         notes.append(f"images whose PatientAge has no unit and was read as years: {bare}")
+    notes += _doubted_spacings(selection.frame)
     selection.frame, more = add_labels(selection.frame, given)
     notes += more
     exclude_repeated(selection, "exam")
@@ -132,6 +133,16 @@ def _describe(file: Path) -> dict:
     except Skip as skip:
         return {"reason": skip.code, "patient_id": ""}
     return {"reason": ""} | {name: getattr(described, name, None) for name in _NAMES}
+
+
+def _doubted_spacings(frame: pd.DataFrame) -> list[str]:
+    """Return a note for each reason why stated pixel spacings are not used."""
+    doubted = frame[frame["spacing_mm"].isna() & (frame["spacing_rule"] != "")]
+    return [
+        f"images without values in mm unless a table gives pixel_spacing_mm, {doubt.replace('_', ' ')}: {len(images)} "
+        f"(first: {images.iloc[0]})"
+        for doubt, images in doubted.groupby("spacing_rule", sort=False)["image"]
+    ]
 
 
 def _exposures(frame: pd.DataFrame) -> list[pd.Series]:

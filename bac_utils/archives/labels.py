@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils._tables import Table
+from bac_utils._tables.problems import quoted
 from bac_utils.archives.columns import BOTH, Columns, read_mapped
 from bac_utils.intake.exams import separate_exams
 from bac_utils.views_table import LABEL_LEVELS, MAXIMUM_SPACING_MM
@@ -182,7 +183,7 @@ def check_spelling(name: str, column: str, given: set[str], there: set[str]) -> 
             forms.setdefault(spell(text), text)
         pairs = [(text, forms[spell(text)]) for text in sorted(left) if spell(text) in forms]
         if len(pairs) >= _SEVERAL or (pairs and not given & there):
-            few = ", ".join(f"{text} for {other}" for text, other in pairs[:_LISTED])
+            few = ", ".join(f"{quoted(text)} for {quoted(other)}" for text, other in pairs[:_LISTED])
             digits = {len(text) for text in there if text.isdigit()}
             if cause == _ZEROS and len(digits) == 1 and all(len(text) < len(other) for text, other in pairs):
                 remedy += f", or set 'id_digits: {digits.pop()}' in the mapping"

@@ -37,8 +37,8 @@ def checked_spacing(
         rule: The rule that gave it, as in `Description.spacing_rule`.
 
     Returns:
-        Both as given, or None with `contradicts_field_of_view`, `contradicts_detector`, `contradicts_pixel_spacing` or
-        `impossible_field`.
+        Both as given, or None with `spacing_contradicts_field_of_view`, `spacing_contradicts_detector`,
+        `spacings_contradict` or `spacing_impossible_field`.
     """
     if spacing is None:
         return spacing, rule
@@ -47,18 +47,18 @@ def checked_spacing(
     field = sorted(number(header, k, 0) * s for k, s in zip(("Rows", "Columns"), stated, strict=True))
     view = _sides(header, "FieldOfViewDimensions")
     if view and _contradicts_view([a / b for a, b in zip(field, view, strict=True)]):
-        return None, "contradicts_field_of_view"
+        return None, "spacing_contradicts_field_of_view"
     detector = _sides(header, "DetectorActiveDimensions")
     shares = [a / b for a, b in zip(field, detector, strict=True)] if detector else [1.0]
     if max(shares) > 1 + TOLERANCE or max(shares) < SMALLEST_DETECTOR_SHARE:
-        return None, "contradicts_detector"
+        return None, "spacing_contradicts_detector"
     calibrated = word(header, "PixelSpacingCalibrationType") in ("GEOMETRY", "FIDUCIAL")
     if rule == "calibrated_pixel_spacing" and len(imager) == 2 and not (calibrated or view):
         ratios = [i / p for i, p in zip(imager, spacing, strict=True)]
         if min(ratios) < 1 / 1.02 or max(ratios) > LARGEST_MAGNIFICATION:
-            return None, "contradicts_pixel_spacing"
+            return None, "spacings_contradict"
     if field[1] > LARGEST_FIELD_MM:
-        return None, "impossible_field"
+        return None, "spacing_impossible_field"
     return spacing, rule
 
 

@@ -16,7 +16,15 @@ from bac_utils.intake.dicom_geometry import checked_spacing, turn_upright
 from bac_utils.intake.dicom_person import read_age, read_date, study_date, told_apart
 from bac_utils.intake.dicom_pixels import check_layout, check_storage, stored_values
 from bac_utils.intake.exams import exam_name
-from bac_utils.intake.free_text import SIDES, Words, names_capture, names_synthetic, plain, read_text
+from bac_utils.intake.free_text import (
+    SIDES,
+    Words,
+    names_capture,
+    names_synthetic,
+    names_tomosynthesis,
+    plain,
+    read_text,
+)
 from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_grey_levels
 from bac_utils.intake.pseudonyms import names_nobody
 
@@ -62,7 +70,10 @@ CAPTURE_CONVERSIONS = ("DV", "SD", "DRW", "SYN")
 MAGNIFIED = 1.4
 """Views with this magnification or more are magnification views; in a contact view, the middle of a thick breast is
 magnified by less than 1.25."""
-BREAST_WORDS = re.compile(r"BREAST|BRST|MAMM|MAMA|BRUST|\bSEINS?\b|SENO|SEIO|BORST|BRYST|BROST|PIERS|\bPRS\b|乳")
+BREAST_WORDS = re.compile(
+    r"BREAST|BRST|MAMM|MAMA|BRUST|\bSEINS?\b|SENO|SEIO|BORST|BRYST|BROST|PIERS|RINTA|"
+    r"\bPRSA?\b|\bEMLO\b|\bMEME\b|DOJKA|乳"
+)
 """Words for the breast in BodyPartExamined."""
 OTHER_PARTS = re.compile(
     r"CHEST|THORAX|LUNG|ABDO|PELVI|BECKEN|SKULL|SCHADEL|HEAD|KOPF|NECK|HALS|SPINE|WIRBEL|HAND|FOOT|FUSS|KNEE|KNIE|HIP|"
@@ -74,6 +85,8 @@ DESCRIPTIONS = (
     "ImageComments",
 )  # fmt: skip
 """Elements with free text, from which side and view are read if no coded element states them."""
+KINDS = ("SeriesDescription", "AcquisitionDeviceProcessingDescription", "DerivationDescription", "ImageComments")
+"""Elements whose free text may name the kind of image."""
 SPACINGS_MM = (0.005, 2.0)
 """Plausible pixel spacings, mm: mammograms have 0.02 to 0.2, downsampled copies more. Other values count as absent."""
 
@@ -225,14 +238,11 @@ def _check_image_type(header: pydicom.Dataset) -> None:
     for name, code in REFUSED_IMAGE_TYPES.items():
         if name in types:
             raise Skip(code, f"the image type contains {name}")
-    described = (
-        "SeriesDescription",
-        "AcquisitionDeviceProcessingDescription",
-        "DerivationDescription",
-        "ImageComments",
-    )
-    if any(names_synthetic(text(header, keyword)) for keyword in described):
+    described = [text(header, keyword) for keyword in KINDS]
+    if any(map(names_synthetic, described)):
         raise Skip("synthetic", "a description names synthetic views")
+    if any(map(names_tomosynthesis, described)):
+        raise Skip("multi_frame", "a description names a part of a tomosynthesis acquisition")
     if re.search(r"\bCROPPED\b", word(header, "SeriesDescription")):
         raise Skip("partial_view", "the series description names cropped images")
 
@@ -249,8 +259,7 @@ def _check_capture(header: pydicom.Dataset) -> None:
         raise Skip("secondary_capture", "the image type is SECONDARY")
     if conversion in CAPTURE_CONVERSIONS:
         raise Skip("secondary_capture", f"the conversion type is {conversion}")
-    described = [text(header, k) for k in ("SeriesDescription", "AcquisitionDeviceProcessingDescription",
-                                           "DerivationDescription", "ImageComments")]  # fmt: skip
+    described = [text(header, keyword) for keyword in KINDS]
     if any(map(names_capture, [*described, " ".join(kinds).replace("_", " ")])):
         raise Skip("secondary_capture", "a description names screen shots, annotations or reports")
 
@@ -359,16 +368,25 @@ def _view_position(header: pydicom.Dataset) -> tuple[set[str], set[str]]:
     return words.sides, words.views
 
 
+_OPPOSITE = dict(zip("APHFLR", "PAFHRL", strict=True))
+
+
 def _orientation(directions: list[str]) -> tuple[str, str]:
     """Return side and view from PatientOrientation, [direction of the rows, direction of the columns].
 
     Rows towards anterior (A) and columns towards the right (R) mean a left breast with its lateral side up; P and L
-    mean a right breast. Columns that also point to the feet (F) mean MLO. Film archives store the view itself here.
+    mean a right breast. Columns that also point to the feet (F) mean MLO; so does an image that shows this after a
+    rotation. A rotated CC view cannot be told from one of the other breast. Film archives store the view itself here.
     """
     if len(directions) == 1 and directions[0] in ("CC", "MLO"):
         return "", directions[0]
-    if len(directions) != 2:
+    if len(directions) != 2 or set("".join(directions)) - set(_OPPOSITE):
         return "", ""
+    if set("".join(directions)) & set("FH"):
+        for _ in range(4):
+            if directions[0] in ("A", "P") and "F" in directions[1]:
+                break
+            directions = ["".join(map(_OPPOSITE.get, directions[1])), directions[0]]  # rotated by 90 degrees
     row, column = directions[0][:1], "".join(sorted(directions[1]))
     side = {"A": "L" if "R" in column else "", "P": "R" if "L" in column else ""}.get(row, "")
     return side, {"L": "CC", "R": "CC", "FL": "MLO", "FR": "MLO"}.get(column, "")

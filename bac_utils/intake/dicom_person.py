@@ -58,9 +58,12 @@ def study_date(header: pydicom.Dataset) -> datetime | None:
 
 
 def read_date(header: pydicom.Dataset, keyword: str) -> datetime | None:
-    """Return an element's date; None if it is absent or not a date of `YEARS`."""
+    """Return an element's date (`YYYYMMDD`, before DICOM 3.0 `YYYY.MM.DD`).
+
+    None if it is absent or not a date of `YEARS`.
+    """
     try:
-        found = datetime.strptime(text(header, keyword), "%Y%m%d")
+        found = datetime.strptime(re.sub(r"(?<=\d)[.-](?=\d)", "", text(header, keyword)), "%Y%m%d")
     except ValueError:
         return None
     return found if YEARS[0] <= found.year <= YEARS[1] else None

@@ -58,12 +58,17 @@ _SYNTHETIC = re.compile(
     "|".join(
         (
             r"\bC[ _-]?VIEW|\bS[_-]?VIEW\b|\bV[ _-]?PREVIEW|\bSYNTH?[ _-]?VIEW",
-            r"\b(?:INTELLIGENT|INSIGHT|GENERATED|VIRTUAL|PSEUDO|SMART|RECON\w*|SYNTH?)[ _-]?2D",
+            r"\b(?:INTELLIGENT|INSIGHT|GEN(?:ERATED)?|VIRTUAL|PSEUDO|SMART|RECON\w*|SYNTH?)[ _-]?2D",
+            r"\b2D[ _-](?:FROM|OUT OF|AUS)[ _-](?:TOMO|DBT|3D)",
             r"\b(?:I2D|S2D|2DS|2DSM|TOMO[ _-]?2D|2D[ _-]?SYN\w*)\b",
             r"\bS[YI]NTHETI[CKSQZ]\w*|\bSINTETI[CKZ]\w*|\bSYNTH\b|\bSYNTHESI[SZ]ED\b",
-            r"\bSUBTRA[CK]T(?:ED|ION)\b|\bRECOMBINED\b",
+            r"\bSUBTRA[CK]T(?:ED|ION)\b|\bRECOMBINED\b|\bHIGH[ _-]?ENERGY\b",
         )
     )
+)
+_TOMOSYNTHESIS = re.compile(
+    r"\b(?:TOMO(?:S[YI]NTH\w*)?|DBT|BT)[ _-]?(?:PROJE[CK]TION|RECON|VOLUME|SLICE|SLAB|PLANE|SCHICHT|RAW)"
+    r"|\bSMART ?SLICE|\b(?:SLICE|SLAB|PLANE|SCHICHT)S?[ _-](?:\d+[ _-])?(?:OF[ _-])?(?:TOMO|DBT)"
 )
 _DENIED = re.compile(r"\b(?:NO|NOT|NON|W/O|WITHOUT|OHNE|SANS)[ -](?:\S+[ -])?$")
 _CAPTURE = re.compile(
@@ -169,6 +174,11 @@ def names_synthetic(text: str) -> bool:
     return any(not _DENIED.search(text[: match.start()]) for match in _SYNTHETIC.finditer(text))
 
 
+def names_tomosynthesis(text: str) -> bool:
+    """Return whether a description names a projection, a slice or another part of a tomosynthesis acquisition."""
+    return _TOMOSYNTHESIS.search(plain(text)) is not None
+
+
 def names_capture(text: str) -> bool:
     """Return whether a description names a screen shot, marks of a CAD system, a text card or a report."""
     return _CAPTURE.search(plain(text)) is not None
@@ -178,19 +188,23 @@ _UUID = re.compile(r"[0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}
 _HEX = re.compile(r"(?=.*\d)[0-9A-F]+", re.IGNORECASE)
 
 
+_PLAIN_NAME = re.compile(
+    r"\d*[A-Z]*\d*|[A-Z]+\d+(?:(?:LEFT|RIGHT|L|R)?M?(?:CC|MLO)(?:ID|MAG|SPOT)?|LEFT|RIGHT)\d*", re.IGNORECASE
+)
+
+
 def without_hashes(name: str) -> str:
     """Remove hashes from a file name, so that no view is read from their digits.
 
-    A word of hexadecimal digits is a hash, except for a number with `CC` before or after it. So is a word in which
-    letters and digits take turns many times.
+    A word of hexadecimal digits is a hash, except for a number with `CC` before or after it. Any other word with digits
+    is one, unless it has only one group of letters, or a second one that states the view (`P12RCC`).
     """
     return re.sub(r"[0-9A-Za-z]+", _without_hash, _UUID.sub("-", name))
 
 
 def _without_hash(match: re.Match) -> str:
     word = match[0]
-    letters = re.findall("[A-Za-z]+", word)
-    random = len(letters) >= 4 or (len(letters) == 3 and len(word) >= 16)
+    random = not _PLAIN_NAME.fullmatch(word)
     if _HEX.fullmatch(word):
         numbered = re.fullmatch(r"\d*CC|CC\d*|\d{1,4}CC\d{1,2}", word, re.IGNORECASE)
         random = random or not numbered

@@ -22,7 +22,7 @@ from bac_utils.heatmap_choice import length_warning
 from bac_utils.intake.pseudonyms import exam_pseudonym, pseudonym, shifted_date
 from bac_utils.scoring.chosen_threshold import SPECIFICITY, read_rule
 from bac_utils.scoring.dicom_results_folder import ResultFolder
-from bac_utils.scoring.journal import COLUMNS, HEADER, finished_files, known_instances, name_digest
+from bac_utils.scoring.journal import COLUMNS, HEADER, finished_files, instance_line, known_instances, name_digest
 from bac_utils.scoring.reading_pool import FILE_SECONDS, FileRead, read_all
 
 
@@ -54,7 +54,8 @@ def score_files(
         paths: Files and folders of mammograms, read in the order of `_files.walk_files`. A file that cannot be used
             gets a row with the status `skipped` and a reason.
         output_csv: The table, with the columns `COLUMNS`; existing rows are kept. `output_csv` + `.json` records the
-            model and its thresholds, `output_csv` + `.instances` the digests of the images scored.
+            model and its thresholds, `output_csv` + `.instances` digests of the images scored,
+            and of what identifies each row.
         model: A .keras file or a run's folder; the bundled model by default.
         workers: Processes that read and prepare files; the model runs in this process. With 0, this process also
             reads: a file that crashes its decoder then ends the batch, and one on which the decoder hangs stops it.
@@ -121,10 +122,10 @@ def score_files(
         rule.check_files(map(_name, files()))
         known = read_json(note).get("operating_point", {}).get("threshold") if note.exists() else None
         final |= {"threshold_rule": rule.record, "operating_point": used | {"threshold": known}}
-    done = finished_files(output, note, final)
+    done = finished_files(output, note, final, seen)
     if rule is not None and done and known is None:
         raise ValueError(f"{note}: must contain the threshold of {output}: choose another --output")
-    scored = done if rule is None else done | finished_files(first, first_note, origin)
+    scored = done if rule is None else done | finished_files(first, first_note, origin, seen)
     before, scored_before = number_in(done), number_in(scored)
 
     scorer = _Scorer(model, workers, file_seconds, key)
@@ -179,17 +180,18 @@ class _Scorer:
         """Return the rows of files; digests of new images are added to the file `seen` and to `instances`."""
         with open(seen, "a", encoding="utf-8") as journal:
             for file, read in read_all(files, self._detector, *self._options):
-                instance = bytes.fromhex(read.instance)
+                instance, new = bytes.fromhex(read.instance), ""
                 if instance in instances:
                     read = read._replace(
                         prepared=None, reason="duplicate", message="a copy of this image already has a row"
                     )
                 elif read.prepared is not None and instance:
                     instances.add(instance)
-                    # written before the row; see `known_instances`
-                    journal.write(f"{read.instance} {name_digest(_name(file)).hex()}\n")
-                    journal.flush()
-                yield self._row(file, read)
+                    new = read.instance
+                row = self._row(file, read)
+                journal.write(instance_line(row, new))  # before the row; see `known_instances`
+                journal.flush()
+                yield row
 
     def bring(self, first: Path, done: set[bytes], threshold: float, odd: dict[str, Path]) -> Iterator[dict]:
         """Return the rows of another table at a threshold.
@@ -218,8 +220,8 @@ class _Scorer:
             if again(row):
                 yield self._row(*next(reads), row)
             elif row["status"] == "scored" and float(row["score"]) < threshold:
-                known = {} if row["reason"] == "no_pixel_spacing" else dict.fromkeys(MEASURES[:3], "0") | {"reason": ""}
-                yield row | {"bac": "0"} | known
+                measurable = row["reason"] in ("", "no_artery_traced")
+                yield row | {"bac": "0"} | (dict.fromkeys(MEASURES[:3], "0") | {"reason": ""} if measurable else {})
             else:
                 yield row
 

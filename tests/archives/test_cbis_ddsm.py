@@ -42,6 +42,21 @@ def test_calcification_types(tmp_path, kind, bac):
     assert rows(read_cbis_ddsm(tmp_path, without_age=True), "bac") == [(bac,)]
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"Calc-Training_P_1_LEFT_CC/{UID}/{UID}.2/000000.png",
+        "CBIS-DDSM/Calc-Training_P_1_LEFT_CC/1-1.JPG",
+        f"jpeg/{UID}.2/1-234.jpg",
+        f"CBIS-DDSM/jpeg/{UID}.2/1-234.jpg",
+    ],
+)
+def test_copies_are_found(tmp_path, file):
+    cbis(tmp_path, lesion("P_1", "LEFT", "CC", 1, "VASCULAR"))
+    touch(tmp_path, file, f"jpeg/{UID}.3/1-1.jpg")
+    assert rows(read_cbis_ddsm(tmp_path, without_age=True), "image") == [(file,)]
+
+
 def test_a_row_with_the_path_of_another_view_is_excluded(tmp_path):
     mixed = [
         lesion("P_1", "LEFT", "CC", 1, "VASCULAR"),

@@ -193,6 +193,16 @@ def test_an_original_wins_over_images_derived_from_it(tmp_path, derived):
     assert excluded(archive) == {DERIVED_TWIN: (1, 1)}
 
 
+def test_a_spacing_that_contradicts_its_header_is_said(tmp_path):
+    for name, view in (("a.dcm", "CC"), ("b.dcm", "MLO")):
+        stale = {"FieldOfViewDimensions": ["240", "180"]} if name == "b.dcm" else {}
+        write_dicom(tmp_path / name, ViewPosition=view, SOPInstanceUID=f"2.25.{ord(name[0])}", **stale)
+    assert read_dicom_folder(tmp_path).notes == (
+        "images without values in mm unless a table gives pixel_spacing_mm, spacing contradicts field of view: 1 "
+        "(first: b.dcm)",
+    )
+
+
 def test_an_age_without_a_unit_is_said_once(tmp_path):
     ages = ("42", "059", "059Y")
     folder = series(tmp_path / "a", *((f"{n}.dcm", f"W{n}", "", {"PatientAge": age}) for n, age in enumerate(ages)))

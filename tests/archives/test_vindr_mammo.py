@@ -55,6 +55,7 @@ def test_broken_tables(tmp_path, view, age, words):
         ("a1/i1.JPG", "a1/i2.jpeg"),
         ("png/1024/i1.png", "png/1024/i2.png"),
         ("flat/a1_i1.png", "flat/a1_i2.tif"),
+        ("flat/a1@i1.png", "a1/i2.dicom.png"),
         ("images/a1/i1.png", "images/a1/i1.jpg", "other/i1.png", "images/a1/i2.png"),
     ],
 )

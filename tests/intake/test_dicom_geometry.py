@@ -26,16 +26,16 @@ def header(rows=2400, columns=1800, **changes):
         ({"FieldOfViewDimensions": ["240"]}, ""),
         ({"FieldOfViewDimensions": ["0", "0"]}, ""),
         ({"FieldOfViewDimensions": ["24", "18"]}, ""),  # cm, not mm
-        ({"FieldOfViewDimensions": ["240", "180"], "rows": 1200, "columns": 900}, "contradicts_field_of_view"),
-        ({"FieldOfViewDimensions": ["240", "180"], "rows": 600, "columns": 450}, "contradicts_field_of_view"),
-        ({"FieldOfViewDimensions": ["240", "180"], "rows": 1024, "columns": 1024}, "contradicts_field_of_view"),
-        ({"FieldOfViewDimensions": ["240", "180"], "rows": 4800, "columns": 3600}, "contradicts_field_of_view"),
-        ({"FieldOfViewDimensions": ["180", "240"], "rows": 1920, "columns": 1440}, "contradicts_field_of_view"),
+        ({"FieldOfViewDimensions": ["240", "180"], "rows": 1200, "columns": 900}, "spacing_contradicts_field_of_view"),
+        ({"FieldOfViewDimensions": ["240", "180"], "rows": 600, "columns": 450}, "spacing_contradicts_field_of_view"),
+        ({"FieldOfViewDimensions": ["240", "180"], "rows": 1024, "columns": 1024}, "spacing_contradicts_field_of_view"),
+        ({"FieldOfViewDimensions": ["240", "180"], "rows": 4800, "columns": 3600}, "spacing_contradicts_field_of_view"),
+        ({"FieldOfViewDimensions": ["180", "240"], "rows": 1920, "columns": 1440}, "spacing_contradicts_field_of_view"),
         ({"DetectorActiveDimensions": ["240", "180"]}, ""),
         ({"DetectorActiveDimensions": ["300", "240"]}, ""),  # the small field of a large detector
-        ({"DetectorActiveDimensions": ["300", "240"], "rows": 1200, "columns": 900}, "contradicts_detector"),
-        ({"DetectorActiveDimensions": ["240", "180"], "rows": 3000, "columns": 2400}, "contradicts_detector"),
-        ({"rows": 4800, "columns": 3600}, "impossible_field"),
+        ({"DetectorActiveDimensions": ["300", "240"], "rows": 1200, "columns": 900}, "spacing_contradicts_detector"),
+        ({"DetectorActiveDimensions": ["240", "180"], "rows": 3000, "columns": 2400}, "spacing_contradicts_detector"),
+        ({"rows": 4800, "columns": 3600}, "spacing_impossible_field"),
     ],
 )
 def test_spacing_against_the_stated_field(changes, rule):
@@ -47,14 +47,14 @@ def test_spacing_against_the_stated_field(changes, rule):
     ("spacing", "changes", "rule"),
     [
         ((0.093, 0.093), {}, ""),  # at the breast, magnified by 1.075
-        ((0.2, 0.2), {}, "contradicts_pixel_spacing"),  # updated by a converter that left ImagerPixelSpacing
-        ((0.05, 0.05), {}, "contradicts_pixel_spacing"),
+        ((0.2, 0.2), {}, "spacings_contradict"),  # updated by a converter that left ImagerPixelSpacing
+        ((0.05, 0.05), {}, "spacings_contradict"),
         ((0.2, 0.2), {"PixelSpacingCalibrationType": "GEOMETRY", "rows": 1200, "columns": 900}, ""),
         ((0.2, 0.2), {"rows": 1200, "columns": 900, "FieldOfViewDimensions": ["240", "180"]}, ""),
         (
             (0.1, 0.1),
             {"rows": 1200, "columns": 900, "FieldOfViewDimensions": ["240", "180"]},
-            "contradicts_field_of_view",
+            "spacing_contradicts_field_of_view",
         ),
     ],
 )
@@ -135,6 +135,6 @@ def test_every_turn_leads_back_to_the_upright_image(view, side, turns, mirrored)
 def test_header_and_reader_agree(dicom):
     path = dicom(PatientOrientation=["P", "L"], FieldOfViewDimensions=["240", "180"])
     for found in (read_mammogram(path), describe_mammogram(path)):
-        assert (found.spacing_mm, found.spacing_rule) == (None, "contradicts_field_of_view")
+        assert (found.spacing_mm, found.spacing_rule) == (None, "spacing_contradicts_field_of_view")
         assert found.turn == (False, True, True)
     assert read_mammogram(dicom(**NO_TAGS)).turn == (False, False, False)

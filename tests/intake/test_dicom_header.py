@@ -74,6 +74,11 @@ def region(value):
         ({"ImageLaterality": "R", "ViewPosition": "MLO"}, "R", "MLO"),
         ({"ImageLaterality": None, "Laterality": "R"}, "R", "CC"),
         ({"ImageLaterality": "RIGHT"}, "R", "CC"),
+        ({**NO_TAGS, "PatientOrientation": ["P", "HL"]}, "L", "MLO"),  # turned by 180 degrees
+        ({**NO_TAGS, "PatientOrientation": ["HR", "P"]}, "R", "MLO"),  # turned by 270 degrees
+        ({**NO_TAGS, "PatientOrientation": ["FR", "P"]}, "L", "MLO"),  # turned by 90 degrees
+        ({**NO_TAGS, "PatientOrientation": ["A", "HL"]}, "", "MLO"),  # mirrored: no hanging of either breast
+        ({**NO_TAGS, "PatientOrientation": ["R", "P"]}, "", ""),  # CC, turned: one way or the other
         ({"ImageLaterality": "U"}, "", "CC"),
         ({**NO_TAGS, "ViewCodeSequence": [code("399368009")]}, "", "MLO"),
         ({**NO_TAGS, "ViewCodeSequence": [code("R-10242")]}, "", "CC"),
@@ -142,6 +147,7 @@ def test_side_and_view(dicom, changes, side, view):
         ("000Y", {"PatientBirthDate": "19500615", "AcquisitionDate": "20180615"}, 68),
         ("", {"PatientBirthDate": "19500615", "StudyDate": "20180614"}, 67),
         ("", {"PatientBirthDate": "19500615", "StudyDate": "20180615"}, 68),
+        ("", {"PatientBirthDate": "1950.06.15", "StudyDate": "2018-06-15"}, 68),
         ("", {"PatientBirthDate": "20180615", "StudyDate": "19500615"}, None),
         ("", {"PatientBirthDate": "1950", "StudyDate": "20180615"}, None),
         ("", {"PatientBirthDate": "19500615"}, None),
@@ -165,6 +171,7 @@ def test_age(dicom, age, changes, years):
         ({"QualityControlImage": "YES"}, "not_mammography"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "multi_frame"),
         ({"NumberOfFrames": "2"}, "multi_frame"),
+        ({"SeriesDescription": "L CC Tomosynthesis Projection"}, "multi_frame"),
         ({"PerFrameFunctionalGroupsSequence": [item(), item()]}, "multi_frame"),
         ({"VolumetricProperties": "VOLUME"}, "multi_frame"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO_PROJ", "RIGHT"]}, "multi_frame"),
@@ -306,7 +313,7 @@ def test_a_scanned_film_is_accepted(dicom):
 
 
 @pytest.mark.parametrize(
-    "part", ["L BREAST", "BREAST_L", "MAMMA", "Mammo links", "BRUST", "SEIN", "EXAM1", "", "CHEST"]
+    "part", ["L BREAST", "BREAST_L", "MAMMA", "Mammo links", "BRUST", "SEIN", "PRSA", "EXAM1", "", "CHEST"]
 )
 @pytest.mark.parametrize("modality", ["CR", "DX"])
 def test_the_region_code_makes_up_for_the_sites_own_words(dicom, part, modality):

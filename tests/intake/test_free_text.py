@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from bac_utils.intake.free_text import names_capture, names_synthetic, read_text, without_hashes
+from bac_utils.intake.free_text import names_capture, names_synthetic, names_tomosynthesis, read_text, without_hashes
 from bac_utils.intake.mammogram import REASONS, read_words
 
 
@@ -52,11 +52,24 @@ def test_side_and_view_in_words(text, sides, views, codes):
         ("L CC C-View", True), ("CVIEW", True), ("S-View", True), ("Intelligent 2D", True), ("Insight2D", True),
         ("V-Preview", True), ("SyntheticView", True), ("Mx 2D sintetica", True), ("synth", True),
         ("CC View", False), ("Breast tomosynthesis", False), ("Tomosynthese R CC", False), ("no C-View", False),
-        ("Patient's view", False), ("R CC 2D", False),
+        ("2D from tomosynthesis", True), ("GEN2D", True), ("High Energy L CC", True),
+        ("Patient's view", False), ("R CC 2D", False), ("Low Energy L CC", False), ("2D and tomo", False),
     ],
 )  # fmt: skip
 def test_names_of_synthetic_views(text, synthetic):
     assert names_synthetic(text) is synthetic
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("R CC Tomosynthesis Projection", True), ("L MLO Tomosynthesis Reconstruction", True), ("DBT slices", True),
+        ("Tomo-Schichten", True), ("SmartSlices", True), ("Slab 3 of tomo", True),
+        ("R CC", False), ("L CC tomo combo", False), ("Screening with tomosynthesis", False), ("CC plane", False),
+    ],
+)  # fmt: skip
+def test_names_of_parts_of_a_tomosynthesis(text, part):
+    assert names_tomosynthesis(text) is part
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from bac_utils.arteries.segmentation import MARGIN_MM
 from bac_utils.detector import MEASURES, Detector
 from bac_utils.intake.mammogram import REASONS, Mammogram
 from bac_utils.intake.reader import read_mammogram
-from bac_utils.preprocess import Prepared, prepare
+from bac_utils.preprocess import Prepared, mask_to_original, prepare
 from bac_utils.scoring import batch as scoring
 from bac_utils.scoring import reading_pool
 from bac_utils.scoring.batch import score_files
@@ -258,6 +258,62 @@ def test_without_a_pixel_spacing_there_are_no_measures(tmp_path, score_drawn):
     assert index["reason"].tolist() == ["", "no heat above Th"]  # of above.dcm the heatmap's region is written
 
 
+def test_a_spacing_that_is_not_used_is_the_reason(score_drawn):
+    spacing = draw_artery().spacing_mm[0]
+    sides = [round(n * spacing * factor) for n in draw_artery().pixels.shape for factor in (1, 2)]
+    views = [
+        ("stale.dcm", LOGIT["above"], COLD, {"FieldOfViewDimensions": [sides[1], sides[3]]}),
+        ("below.dcm", LOGIT["below"], COLD, {"FieldOfViewDimensions": [sides[1], sides[3]]}),
+        ("true.dcm", LOGIT["below"], COLD, {"FieldOfViewDimensions": [sides[0], sides[2]]}),
+    ]
+    counts, rows, _ = score_drawn(*views)
+    assert rows["reason"].tolist() == ["spacing_contradicts_field_of_view"] * 2 + [""]
+    assert (rows.loc[["stale.dcm", "below.dcm"], list(MEASURES)] == "").all(axis=None)
+    assert rows.loc["true.dcm", "bac_length_mm"] == "0"
+    assert counts == {"scored without measures (spacing contradicts field of view)": 2, "scored": 1}
+
+
+MLO_TURNS = {  # PatientOrientation (rows, columns) after 0 to 3 quarter turns counter-clockwise
+    "L": (["A", "FR"], ["FR", "P"], ["P", "HL"], ["HL", "A"]),
+    "R": (["P", "FL"], ["FL", "A"], ["A", "HR"], ["HR", "P"]),
+}
+
+
+def test_turned_mlo_views_have_the_lengths_of_the_upright_one(tmp_path, score_drawn):
+    """The chest wall of the prepared view is at the left, and in the original where the turn has brought it."""
+    drawn = draw_artery()
+    values = np.where(drawn.breast, 1000 + 150 * drawn.pixels, 0).clip(0, 4095).astype(np.uint16)
+    views, walls = [], {}
+    for side, directions in MLO_TURNS.items():
+        for turns, stated in enumerate(directions):
+            image = np.ascontiguousarray(np.rot90(values if side == "L" else values[:, ::-1], turns))
+            changes = {"Rows": image.shape[0], "Columns": image.shape[1], "PixelData": image.tobytes()}
+            changes |= {"ImageLaterality": side, "ViewPosition": "MLO", "PatientOrientation": stated}
+            views.append((f"{side}{turns}.dcm", LOGIT["above"], drawn.cells(), changes))
+            wall = np.zeros(values.shape, bool)
+            wall[:, :2] = drawn.breast[:, :2]
+            walls[views[-1][0]] = np.rot90(wall if side == "L" else wall[:, ::-1], turns)
+    _, rows, _ = score_drawn(*views)
+    assert (rows["status"] == "scored").all() and (rows["reason"] == "").all()
+    assert float(rows.loc["L0.dcm", "bac_length_mm"]) == pytest.approx(drawn.length_mm, rel=0.1)
+    for measure in MEASURES:
+        assert rows[measure].nunique() == 1, rows[measure]
+    for name, wall in walls.items():
+        prepared = prepare(read_mammogram(tmp_path / "in" / name), values.shape)
+        strip = np.zeros(values.shape, bool)
+        strip[:, :2] = prepared.mask[:, :2]
+        assert prepared.mask[:, 0].sum() == prepared.mask.sum(axis=0).max()
+        found = mask_to_original(strip, prepared)
+        assert (found & wall).sum() > 0.95 * wall.sum() and found.sum() < 1.05 * wall.sum()
+
+
+def test_the_share_of_saturated_pixels_is_written(score_drawn):
+    clipped = {"WindowCenter": "600", "WindowWidth": "1100"}  # up to 1150: one standard deviation above the mean
+    _, rows, _ = score_drawn(("whole.dcm", LOGIT["below"], COLD, {}), ("clipped.dcm", LOGIT["below"], COLD, clipped))
+    shares = rows["saturated_share"].astype(float)
+    assert shares["whole.dcm"] < 0.02 and shares["clipped.dcm"] == pytest.approx(0.16, abs=0.02)
+
+
 @pytest.fixture
 def artery(model, monkeypatch):
     """Return a detector that finds a drawn artery, the drawing, and its prepared view."""
@@ -273,7 +329,7 @@ def test_an_artery_is_measured_and_outlined_with_a_margin(artery):
     detector, view, prepared = artery
     found = detector.measure(prepared)
     names = ["bac_area_mm2", "bac_length_mm", "bac_width_mm", "breast_area_mm2"]
-    assert list(found) == ["score", "bac", "reason", *names] and found["reason"] == ""
+    assert list(found) == ["score", "bac", "reason", *names, "saturated_share"] and found["reason"] == ""
     assert found["breast_area_mm2"] == pytest.approx(view.breast.sum() * np.prod(view.spacing_mm))
     assert (found["score"], found["bac"]) == (pytest.approx(1 / (1 + np.exp(-2))), 1)
     assert found["bac_length_mm"] == pytest.approx(view.length_mm, rel=0.1)

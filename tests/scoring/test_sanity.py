@@ -22,7 +22,7 @@ def plain(women=30, positive=3):
             "file": f"{woman:02}_{side}_{view}.dcm", "patient_id": f"W{woman}", "laterality": side, "view": view,
             "status": "scored", "reason": "", "score": f"{scores[4 * woman + i]:.6g}", "bac": "0",
             "bac_area_mm2": "0", "bac_length_mm": "0", "bac_width_mm": "0",
-            "breast_area_mm2": f"{15000 + 10 * woman + i}", "elapsed_s": "1.5",
+            "breast_area_mm2": f"{15000 + 10 * woman + i}", "saturated_share": "0.004", "elapsed_s": "1.5",
         }
         for woman in range(women)
         for i, (side, view) in enumerate(VIEWS)
@@ -64,7 +64,8 @@ def test_nothing_odd():
         ("width", "bac_width_mm", "0.5", "0.49"),
         ("width", "bac_width_mm", "6", "6.01"),
         ("area", "bac_area_mm2", "1500", "1500.1"),  # of 15,000 mm2
-        ("no spacing", "breast_area_mm2", "15000.5", ""),
+        ("no pixel spacing", "breast_area_mm2", "15000.5", ""),
+        ("saturated grey levels", "saturated_share", "0.02", "0.0201"),
     ],
 )
 def test_sizes(kind, column, good, odd):
@@ -75,7 +76,19 @@ def test_sizes(kind, column, good, odd):
 
 def test_a_view_without_measures_has_only_no_spacing():
     unknown = dict.fromkeys(MEASURED, "") | {"reason": "no_pixel_spacing"}
-    assert kinds(change(plain(), [0, 5, 119], **unknown)) == {"no spacing": 3}
+    assert kinds(change(plain(), [0, 5, 119], **unknown)) == {"no pixel spacing": 3}
+
+
+def test_reasons_for_a_spacing_that_is_not_used_are_listed_one_by_one():
+    unknown = dict.fromkeys(MEASURED, "")
+    table = change(plain(), [0, 5], **unknown, reason="spacing_contradicts_field_of_view")
+    table = change(table, [119], **unknown, reason="spacing_impossible_breast")
+    found = {finding.kind: str(finding) for finding in find_oddities(table)}
+    assert list(found) == ["spacing contradicts field of view", "spacing impossible breast"]
+    assert found["spacing contradicts field of view"] == (
+        "spacing contradicts field of view (2): the stated pixel spacing is not used, and nothing is given in mm "
+        "(docs/facts.md, Sizes in mm). First: 00_L_CC.dcm, 01_L_MLO.dcm"
+    )
 
 
 @pytest.mark.parametrize(("cm2", "odd"), [(59.9, True), (60, False), (350, False), (350.1, True)])
@@ -154,7 +167,7 @@ def test_copies_under_other_names():
 )
 def test_copies_without_a_spacing(score, odd):
     table = change(plain(), [3, 4], score=score, breast_area_mm2="", bac_length_mm="", bac_area_mm2="", bac_width_mm="")
-    assert kinds(table) == {"no spacing": 2} | ({"repeated scores": 2} if odd else {})
+    assert kinds(table) == {"no pixel spacing": 2} | ({"repeated scores": 2} if odd else {})
 
 
 @pytest.mark.parametrize(("women", "number", "odd"), [(4, 4, False), (4, 5, True), (5, 5, False), (5, 6, True)])

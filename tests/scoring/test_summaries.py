@@ -25,11 +25,11 @@ def scored(
 ):
     """Return the row of a scored view."""
     header = (patient_id, exam, date, laterality, view, rank)
-    return (*header, "scored", reason, score, bac, area, length, "", breast, 1.5)
+    return (*header, "scored", reason, score, bac, area, length, "", breast, 0.004, 1.5)
 
 
 def skipped(patient_id="", laterality="", view="", reason="unreadable", exam="", date=""):
-    return (patient_id, exam, date, laterality, view, 0, "skipped", reason, "", "", "", "", "", "", 0.1)
+    return (patient_id, exam, date, laterality, view, 0, "skipped", reason, "", "", "", "", "", "", "", 0.1)
 
 
 WOMAN = [
@@ -401,7 +401,7 @@ def test_tables_that_cannot_be_summarised(tmp_path, summary):
     path = write(tmp_path / "scores.csv", WOMAN)
     whole = path.read_text()
     path.write_text(whole[: whole.rindex("12000") - 3])  # as left by a batch that was stopped while writing a row
-    with pytest.raises(ValueError, match=r"row 5: got 13 cells, must have 16 like the first row"):
+    with pytest.raises(ValueError, match=r"row 5: got 13 cells, must have 17 like the first row"):
         summarise_scores(path)
     pd.read_csv(path, nrows=2).drop(columns="breast_area_mm2").to_csv(path, index=False)
     with pytest.raises(ValueError, match="column 'breast_area_mm2': missing, must occur once"):

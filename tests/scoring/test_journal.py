@@ -1,0 +1,133 @@
+"""Resuming a table of scores that another program has saved again: it is refused, never half understood."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from bac_utils.scoring.journal import COLUMNS, finished_files, instance_line, known_instances, name_digest
+
+ORIGIN = {"model_sha256": "0" * 64}
+WOMEN = ("00123", "123456789012", "3-5", "7", "A, B", "A, B")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Return the path of a table of scores, with its note and its file of instances."""
+    path, lines = tmp_path / "scores.csv", []
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for number, woman in enumerate(WOMEN):
+            row = dict.fromkeys(COLUMNS, "") | {
+                "file": f"/archive/Müller {number}.dcm", "patient_id": woman, "laterality": "L", "view": "CC",
+                "status": "skipped", "reason": "no_breast", "elapsed_s": "0.8125",
+            }  # fmt: skip
+            if number != 3:
+                measures = {"bac_area_mm2": "80.25", "bac_length_mm": "40.5", "bac_width_mm": "2.5"}
+                row |= {"status": "scored", "reason": "", "score": "1.5e-05", "bac": "1"} | measures
+                row |= {"breast_area_mm2": "15012.5", "saturated_share": "0.0075"}
+            lines.append(instance_line(row, f"{number:032x}" if row["status"] == "scored" else ""))
+            writer.writerow(row)
+    path.with_name("scores.csv.instances").write_text("".join(lines))
+    path.with_name("scores.csv.json").write_text(json.dumps(ORIGIN))
+    return path
+
+
+def finished(table):
+    note, seen = (table.with_name(f"{table.name}{ending}") for ending in (".json", ".instances"))
+    done = finished_files(table, note, ORIGIN, seen)
+    return done, known_instances(seen, done)
+
+
+def digests(numbers):
+    return {name_digest(f"/archive/Müller {number}.dcm") for number in numbers}
+
+
+def test_a_table_as_written_is_finished(table):
+    done, instances = finished(table)
+    assert done == digests(range(6))
+    assert instances == {bytes.fromhex(f"{number:032x}") for number in (0, 1, 2, 4, 5)}
+
+
+def test_rows_may_be_sorted_or_removed(table):
+    head, *rows = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join([head, *rows[:1:-1]]), encoding="utf-8")
+    done, instances = finished(table)
+    assert done == digests(range(2, 6)) and len(instances) == 3
+
+
+def saved(table, change=lambda cell: cell, encoding="utf-8", **form):
+    """Return the bytes of the table with changed cells, in another form."""
+    rows = list(csv.reader(io.StringIO(table.read_text(encoding="utf-8"))))
+    text = io.StringIO()
+    csv.writer(text, **form).writerows([rows[0], *([change(cell) for cell in row] for row in rows[1:])])
+    return text.getvalue().encode(encoding)
+
+
+def general(cell):
+    """Return a cell as a spreadsheet shows it in the format General."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return {"3-5": "05. Mrz"}.get(cell, cell)
+    if number >= 1e11:
+        return f"{number:.5E}"
+    return f"{number:.2E}" if 0 < number < 1e-4 else f"{number:.10g}"
+
+
+def replaced(cells, **form):
+    return lambda table: saved(table, lambda cell: cells.get(cell, cell), lineterminator="\n", **form)
+
+
+PROGRAMS = {
+    "Excel, German": lambda table: saved(table, lambda cell: general(cell).replace(".", ","), "cp1252", delimiter=";"),
+    "Excel, German, UTF-8": lambda table: saved(
+        table, lambda cell: general(cell).replace(".", ","), "utf-8-sig", delimiter=";"
+    ),
+    "Excel, English": lambda table: saved(table, general),
+    "Excel, Unicode text": lambda table: saved(table, general, "utf-16", delimiter="\t"),
+    "Excel, each line one cell": lambda table: "".join(
+        f'"{line}"\r\n'.replace('""', '"""') for line in table.read_text(encoding="utf-8").splitlines()
+    ).encode(),
+    "nothing but line ends": lambda table: saved(table),
+    "nothing but a byte order mark": lambda table: saved(table, encoding="utf-8-sig", lineterminator="\n"),
+    "nothing but semicolons": replaced({}, delimiter=";"),
+    "nothing but quotes": replaced({}, quoting=csv.QUOTE_ALL),
+    "sep=;": lambda table: b"sep=;\n" + saved(table, delimiter=";", lineterminator="\n"),
+    "another encoding": lambda table: saved(table, encoding="cp1252", lineterminator="\n"),
+    "leading zeros dropped": replaced({"00123": "123"}),
+    "an identifier rounded": replaced({"123456789012": "1.23457E+11"}),
+    "an identifier as a date": replaced({"3-5": "2024-05-03"}),
+    "an identifier of a skipped file as a number": replaced({"7": "7.0"}),
+    "decimal commas": replaced({"40.5": "40,5"}),
+    "scientific notation": replaced({"1.5e-05": "1.50E-05"}),
+    "whole numbers as decimals": replaced({"1": "1.0"}),
+    "a workbook": lambda table: b"PK\x03\x04" + bytes(100) + b"\n",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_table_saved_by_another_program_is_refused(table, program):
+    before = table.read_bytes()
+    changed = PROGRAMS[program](table)
+    assert changed != before
+    table.write_bytes(changed)
+    with pytest.raises(ValueError, match="scores.csv row .*a spreadsheet or another program has saved this table"):
+        finished(table)
+    assert table.read_bytes() == changed
+    table.write_bytes(before)
+    assert finished(table)[0] == digests(range(6))
+
+
+def test_the_message_names_row_and_identifiers(table):
+    table.write_bytes(PROGRAMS["leading zeros dropped"](table))
+    with pytest.raises(ValueError, match=r"row 2: got '123', '', '', 'L', 'CC', '' for patient_id, exam, study_date"):
+        finished(table)
+
+
+def test_other_columns_are_other_columns(table):
+    table.write_text("file;score\n1.dcm;0.5\n")
+    with pytest.raises(ValueError, match=r"has other columns \(file;score\): choose another --output"):
+        finished(table)
