@@ -98,8 +98,8 @@ def test_views_of_a_woman_are_on_one_side():
         assert set(table["split"]) <= {"train", "validation", "test", "unused"}
     tested = pd.concat(table[table["split"] == "test"] for table in tables)
     assert sorted(tested["image"]) == sorted(tables[0]["image"])
-    by_quartiles, _ = fold_views(views, replace(PAPER, age_limits=(57, 66, 74)), 3)  # of the ages 50, 53, ..., 83
-    pd.testing.assert_frame_equal(fold_views(views, PAPER, 3, population_limits=True)[0][0], by_quartiles[0])
+    by_quartiles = fold_views(views, replace(PAPER, age_limits=(57, 66, 74)), 3)  # of the ages 50, 53, ..., 83
+    pd.testing.assert_frame_equal(fold_views(views, PAPER, 3, population_limits=True)[0], by_quartiles[0])
     assert not by_quartiles[0].equals(tables[0])
     with pytest.raises(ValueError, match="column 'split': must be absent, as --folds assigns the sets"):
         fold_views(views.assign(split="train"), PAPER, 3)
