@@ -97,7 +97,9 @@ class Labels:
         given = self.frame[columns].iloc[place].set_index(images.index)
         given.loc[place < 0, :] = np.nan
         given["label_level"] = np.where(given["bac"].notna(), self.frame["level"].iloc[place], "")
-        rows = self.frame["row"][~used].tolist()
+        breasts = [key for key in ("row", "laterality") if key == "row" or key in self.keys]
+        lost = ~pd.Series(used).groupby([self.frame[name] for name in breasts]).transform("any")
+        rows = self.frame["row"][lost].unique()
         unlabelled = images["image"][(place < 0) & ~unclear].tolist()
         women = images["patient_id"][unclear].nunique()
         several, why = f"images of {women} women with several exams", f"the labels state no {' or '.join(EXAM)}"
@@ -270,8 +272,8 @@ def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: li
         differs = frame["bac"].fillna(-1).ne(groups["bac"].transform(lambda bac: bac.fillna(-1).iloc[0]))
         table.refuse(differs, "bac", f"must be the same in all rows of a {level}")
     table.check()
-    empty = frame["row"][frame["bac"].isna()].tolist()
-    if empty:
+    empty = frame["row"][frame["bac"].isna()].unique()
+    if len(empty):
         notes.append(_counted(f"rows of {path.name} with an unknown label", [f"row {row}" for row in empty]))
     return Labels(path, level, frame.drop_duplicates(list(keys)).reset_index(drop=True), keys, tuple(notes))
 
@@ -328,7 +330,7 @@ def _each_breast_and_view(table: Table, keys: Sequence[str]) -> Table:
 
 def _counted(what: str, names: Sequence[str]) -> str:
     """Return a count with the first names; empty if there are none."""
-    if not names:
+    if not len(names):
         return ""
     return f"{what}: {len(names)} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
 

@@ -122,6 +122,20 @@ def test_rows_for_both_views_are_labels_of_breasts(tmp_path):
     assert found["label_level"].tolist() == levels
 
 
+def test_a_row_counts_once_and_per_breast(tmp_path):
+    path = put(tmp_path / "l.csv", "ID,Side,View,BAC", "a,R+L,,1", "b,R+L,,", "x,R+L,,1")
+    names = {"patient_id": "ID", "laterality": "Side", "view": "View", "bac": "BAC"}
+    labels = read_labels(path, Columns(names, {"view": {"": "CC+MLO"}}))
+    frame = images("a", "b")
+    _, notes = labels.give(frame[frame["view"] == "CC"])
+    assert notes == [
+        "rows of l.csv with an unknown label: 1 (row 3)",
+        "rows of l.csv that match no view: 1 (row 4)",
+    ]
+    _, notes = labels.give(frame[(frame["laterality"] == "R") | (frame["patient_id"] == "b")])
+    assert notes[1] == "rows of l.csv that match no view: 2 (row 2, row 4)"
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
