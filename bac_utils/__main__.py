@@ -308,7 +308,8 @@ def views(
         ),
     ] = None,
     ages: Annotated[
-        Path | None, typer.Option(help="Table with patient_id and age.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(help="Table with patient_id and age, or birth_date if mapped.", exists=True, dir_okay=False),
     ] = None,
     columns: Annotated[
         Path | None,
