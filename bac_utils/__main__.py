@@ -120,13 +120,23 @@ def simulate(
         float | None, typer.Option(min=0.0, max=1.0, help="Proportion of BAC+ women; default: as in the paper.")
     ] = None,
     workers: Workers = 2,
+    as_export: Annotated[
+        bool,
+        typer.Option("--as-export", help="Write an export of a hospital's archive instead (docs/tutorial.md)."),
+    ] = False,
 ) -> None:
     """Write a cohort of simulated mammograms (DICOM) with its views table and ground truth."""
     with _one_line_errors():
         from bac_utils.simulator.cohort_files import simulate_cohort
+        from bac_utils.simulator.pacs_export import simulate_export
 
         asked = {"women": women, "seed": seed, "spacing_mm": spacing, "prevalence": prevalence}
-        _claim_folder(out, asked)
+        _claim_folder(out, asked | ({"as_export": True} if as_export else {}))
+        if as_export:
+            truth = simulate_export(out, women, seed, spacing, prevalence, workers)
+            counts = f"women: {women}, exams: {truth['accession'].nunique()}, files: {len(truth)}"
+            typer.echo(f"{counts}, written to {out / 'export'}; findings: {out / 'befunde.csv'}")
+            return
         path = simulate_cohort(out, women, seed, spacing, prevalence, workers)
         typer.echo(f"women: {women}, views: {4 * women}, written to {path}")
 
@@ -298,7 +308,8 @@ def views(
         ),
     ] = None,
     ages: Annotated[
-        Path | None, typer.Option(help="Table with patient_id and age.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(help="Table with patient_id and age, or birth_date if mapped.", exists=True, dir_okay=False),
     ] = None,
     columns: Annotated[
         Path | None,

@@ -15,15 +15,17 @@ import yaml
 
 from bac_utils._tables import table_format
 from bac_utils._tables.rows import raw_rows, sheet_names
+from bac_utils.archives.ages import read_ages
 from bac_utils.archives.columns import (
     BOTH,
+    BOTH_VIEWS,
+    DATES,
     FIELDS,
     MEANINGS,
     OPEN,
     SKIP,
     Columns,
     plain,
-    read_ages,
     read_columns,
     word_of,
 )
@@ -44,7 +46,7 @@ _COLUMNS = {  # in the form of `_letters`; German, English, French, Spanish, Ita
         lateralite lado lateralidad lato lateralita zijde rl lr rechtslinks linksrechts
     """,
     "view": """
-        view viewposition projection aufnahme aufnahmerichtung projektion ebene einstellung incidence proyeccion
+        view viewposition projection aufnahme aufnahmerichtung ansicht projektion ebene einstellung incidence proyeccion
         proiezione opname ccmlo mlocc
     """,
     "study_date": """
@@ -52,7 +54,8 @@ _COLUMNS = {  # in the form of `_letters`; German, English, French, Spanish, Ita
         untersuchungam datedexamen dateexamen dateetude fechaestudio dataesame onderzoeksdatum
     """,
     "accession": """
-        accession accessionnumber accessionno accno accnr acc auftragsnummer anforderungsnummer untersuchungsnummer
+        accession accessionnumber accessionno accno accnr acc zugangsnummer zugangsnr auftragsnummer anforderungsnummer
+        untersuchungsnummer
     """,
     "exam": "exam examid examno examnumber untersuchungsid",
     "bac": """
@@ -70,11 +73,20 @@ _COLUMNS = {  # in the form of `_letters`; German, English, French, Spanish, Ita
         bacleft baclinks bacli bacl gefasskalklinks gefasskalkli gefassverkalkunglinks arterienkalklinks
     """,
     "bac_length_mm": "baclengthmm lengthmm langemm baclangemm kalklangemm gefasskalkmm",
+    "birth_date": """
+        birthdate dateofbirth dob birthday patientbirthdate geburtsdatum gebdatum geburtstag datedenaissance
+        fechadenacimiento fechanacimiento datadinascita geboortedatum
+    """,
     "pixel_spacing_mm": "pixelspacingmm pixelspacing pixelabstandmm pixelgrossemm",
     "age": """
         age ageyears patientage alter alterjahre alterinjahren patientenalter alterbeiuntersuchung edad eta leeftijd
     """,
 }
+_CALCIFICATIONS = """
+    kalk verkalkung verkalkungen kalzifikation kalzifikationen calcification calcifications calcificacion
+    calcificaciones calcificazione calcificazioni
+"""
+"""Columns of labels that may be about other calcifications than those of arteries."""
 _SIDES = {"r": "R", "l": "L"} | {
     word: side
     for side, words in {
@@ -139,19 +151,20 @@ def propose(path: str | os.PathLike, section: str) -> tuple[Columns, list[str]]:
         range(min(_HEADER_ROWS, len(rows))), key=lambda i: sum(bool(_field(cell, section)) for cell in rows[i][1])
     )
     (first, header), body = rows[place], rows[place + 1 :]
-    columns, lines = _columns(header, section)
+    columns, guessed, lines = _columns(header, section)
+    titles = {name: title for name, title in columns.items() if title in header}
+    titles |= {"bac": guessed[0]} if guessed[:1] and not guessed[1:] else {}
     words_in = {
         name: Counter(cells[header.index(title)] for _, cells in body if len(cells) == len(header))
-        for name, title in columns.items()
-        if title in header
+        for name, title in titles.items()
     }
     skipped = _totals(header, columns, body)
     for row in skipped:
         cells = dict(body)[row]
         for name in words_in:
-            words_in[name][cells[header.index(columns[name])]] -= 1
+            words_in[name][cells[header.index(titles[name])]] -= 1
     words = {name: _words(name, +counts) for name, counts in words_in.items() if name in MEANINGS}
-    dates, date_lines = _date_order(+words_in.get("study_date", Counter()))
+    dates, date_lines = _date_order(sum((+words_in.get(name, Counter()) for name in DATES), Counter()))
     mapping = Columns(
         columns,
         {name: needed for name, found in words.items() if (needed := _needed(found))},
@@ -165,7 +178,7 @@ def propose(path: str | os.PathLike, section: str) -> tuple[Columns, list[str]]:
     if sheets[1:]:
         head.append(f"  sheet: {sheet!r}, of {', '.join(map(repr, sheets))}")
     head += [f"  row {row} is not used (totals)" for row in skipped]
-    for name, title in [(name, title) for name, title in columns.items() if title != OPEN]:
+    for name, title in titles.items():
         counts = +words_in[name]
         lines.append(f"  {name}: {title!r}{_described(name, counts, words.get(name, {}))}")
     return mapping, head + lines + date_lines
@@ -183,8 +196,8 @@ def _field(title: str, section: str) -> str:
     return found if found in FIELDS[section] else ""
 
 
-def _columns(header: Sequence[str], section: str) -> tuple[dict[str, str], list[str]]:
-    """Return the column of each field, `?` where several fit, and lines on the columns that are not used."""
+def _columns(header: Sequence[str], section: str) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return the column of each field (`?` where the user must choose), columns that may be the labels, and remarks."""
     found: dict[str, list[str]] = {}
     for title in header:
         if name := _field(title, section):
@@ -195,10 +208,16 @@ def _columns(header: Sequence[str], section: str) -> tuple[dict[str, str], list[
         for name, titles in found.items()
         if titles[1:]
     ]
-    unused = [title for title in header if title and not _field(title, section)]
+    guessed = []
+    if section == "labels" and not {"bac", "bac_right", "bac_left"} & set(columns):
+        guessed = [title for title in header if _CHOICE.sub("", _letters(title)) in _CALCIFICATIONS.split()]
+    if guessed:
+        columns["bac"] = OPEN
+        lines.append(f"  bac: {' or '.join(map(repr, guessed))}, if it is about calcified arteries")
+    unused = [title for title in header if title and not _field(title, section) and title not in guessed]
     if unused:
         lines.append(f"  not used: {', '.join(map(repr, unused))}")
-    return {name: columns[name] for name in _COLUMNS if name in columns}, lines
+    return {name: columns[name] for name in _COLUMNS if name in columns}, guessed, lines
 
 
 def _totals(header: Sequence[str], columns: Mapping[str, str], body: Sequence[tuple[int, list[str]]]) -> list[int]:
@@ -258,7 +277,7 @@ def _date_order(counts: Counter) -> tuple[str, list[str]]:
     if not slashes or fits == dict.fromkeys(_ORDERS, False):
         return "", []
     if all(fits.values()):
-        return "", ["  study_date: state 'dates: day first' or 'dates: month first'; both fit all dates"]
+        return "", ["  dates: state 'dates: day first' or 'dates: month first'; both fit all dates"]
     return next(order for order, fit in fits.items() if fit), []
 
 
@@ -289,16 +308,18 @@ def write_columns(path: str | os.PathLike, mappings: Mapping[str, Columns]) -> b
     """
     head = (
         "# Which column and which word of your tables means what (docs/archives.md, Your own tables).\n"
-        f"# Replace each '{OPEN}'. Meanings: laterality R, L, {BOTH} (both) ; view CC, MLO, or R CC and so on ;\n"
-        f"# bac 1, 0 or '' (unknown). '{SKIP}' leaves out the rows with that word.\n"
+        f"# Replace each '{OPEN}'. Meanings: laterality R, L, {BOTH} (both) ; view CC, MLO, {BOTH_VIEWS} (both), R CC\n"
+        f"# and so on ; bac 1, 0 or '' (unknown). '{SKIP}' leaves out the rows with that word.\n"
     )
     content = {
         section: {key: _lists(value) for key, value in asdict(mapping).items() if value}
         for section, mapping in mappings.items()
     }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    text = re.sub(r"\? ''\n +: ", "'': ", text)  # the empty word, as people write it
     try:
         with open(path, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
+            stream.write(head + text)
     except FileExistsError:
         return False
     return True
@@ -339,7 +360,7 @@ def dry_run(columns: str | os.PathLike | None, tables: Mapping[str, Path], label
             if section == "labels":
                 lines += _described_labels(read_labels(path, mapping, labels_by))
             else:
-                lines.append(f"{path.name}: {len(read_ages(path, mapping))} ages")
+                lines.append(str(read_ages(path, mapping)))
         except ValueError as error:
             lines += ["problems:", *(f"  {line}" for line in str(error).splitlines())]
     return lines

@@ -15,21 +15,21 @@ import yaml
 
 from bac_utils._tables import Problems, Table, read_rows, table_format
 from bac_utils.intake.exams import DATE, parse_date
-from bac_utils.views_table import AGE_BOUNDS
 
 FIELDS = {
     "labels": (
         *("image", "patient_id", "laterality", "view", "study_date", "accession", "exam", "bac"),
         *("bac_right", "bac_left", "bac_length_mm", "pixel_spacing_mm"),
     ),
-    "ages": ("patient_id", "age"),
+    "ages": ("patient_id", "age", "birth_date"),
 }
 """What the columns of a table of labels or ages may mean, by section of the mapping."""
-BOTH, SKIP, OPEN = "R+L", "skip", "?"
-"""Meanings: both breasts; a row that is not used; a word on which the user has not decided yet."""
+DATES = ("study_date", "birth_date")
+BOTH, BOTH_VIEWS, SKIP, OPEN = "R+L", "CC+MLO", "skip", "?"
+"""Meanings: both breasts; both views of a breast; a row that is not used; a word on which the user has not decided."""
 MEANINGS = {
     "laterality": ("R", "L", BOTH, SKIP),
-    "view": ("CC", "MLO", "R CC", "R MLO", "L CC", "L MLO", SKIP),
+    "view": ("CC", "MLO", BOTH_VIEWS, "R CC", "R MLO", "L CC", "L MLO", SKIP),
     **dict.fromkeys(("bac", "bac_right", "bac_left"), ("1", "0", "", SKIP)),
 }
 """Meanings of words, by field; a view may include its side. An empty meaning is an unknown label."""
@@ -147,7 +147,7 @@ def read_mapped(
     Returns:
         The table with the fields as columns, and all broken rules found so far; the caller must call its `check`.
         Words are replaced by their meanings, units and words for missing numbers are removed, both only with a mapping.
-        Study dates become YYYY-MM-DD. And the rows that the mapping leaves out.
+        Dates become YYYY-MM-DD. And the rows that the mapping leaves out.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -173,7 +173,7 @@ def read_mapped(
         table.refuse(written[column].str.contains("[\0\ufffd]"), column, "must be UTF-8 text")
     if mapping is None:
         if "study_date" in table.cells:
-            table = replace(table, cells=table.cells.assign(study_date=_dates(table, None)))
+            table = replace(table, cells=table.cells.assign(study_date=_dates(table, "study_date", None)))
         return table, []
     translated = _translated(table, mapping)
     return translated, sorted({*mapping.skip_rows, *table.cells.index.difference(translated.cells.index)})
@@ -221,43 +221,14 @@ def _translated(table: Table, mapping: Columns) -> Table:
     table = replace(table, cells=cells[keep].copy(), written=table.written[keep])
     for name, bad in unknown.items():
         table.refuse(bad[keep], name, f"must be a word that the mapping explains (words, {name})")
-    if "study_date" in cells:
-        table.cells["study_date"] = _dates(table, _DATES[mapping.dates])
+    for name in [name for name in DATES if name in cells]:
+        table.cells[name] = _dates(table, name, _DATES[mapping.dates])
     return table
 
 
 def word_of(cell: str) -> str:
     """Return a cell in the form in which words are compared: as `plain`, and `1.0` or `1,0` as 1."""
     return re.sub(r"^(\d)[.,]0+$", r"\1", plain(cell))
-
-
-def read_ages(path: str | os.PathLike, mapping: Columns | None = None) -> pd.Series:
-    """Read a table of ages.
-
-    Args:
-        path: A CSV or Excel file with the columns `patient_id` (as in the archive) and `age` (years).
-        mapping: Its mapping, if columns have other names. A woman may then have several rows with the same age.
-
-    Returns:
-        Ages by `patient_id`; the name of the series is that of the file.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: Cells break rules, or a woman occurs twice.
-    """
-    table, _ = read_mapped(path, mapping, "ages", ("patient_id", "age"))
-    rule = "must be a number of years from {} to {}".format(*AGE_BOUNDS)
-    women = table.cells["patient_id"]
-    table.refuse(women == "", "patient_id", "must not be empty")
-    table.refuse_lost_digits("patient_id")
-    ages = table.numbers("age", lambda x: x.between(*AGE_BOUNDS), rule)
-    if mapping is None:
-        table.refuse(ages.isna(), "age", rule)
-        table.refuse(women.duplicated(), "patient_id", "must occur once")
-    known = ages.notna()
-    table.refuse(known & (ages != ages.groupby(women).transform("first")), "age", "must be the same in all her rows")
-    table.check()
-    return ages[known].groupby(women[known], sort=False).first().rename_axis(None).rename(table.name)
 
 
 def identifier(text: str) -> str:
@@ -277,16 +248,15 @@ def _padded(text: str, digits: int) -> str:
     return number[1].zfill(digits) if number and digits else text
 
 
-def _dates(table: Table, day_first: bool | None) -> pd.Series:
-    """Return the study dates of a table as YYYY-MM-DD, empty where missing."""
-    texts = table.cells["study_date"].map(plain)
+def _dates(table: Table, name: str, day_first: bool | None) -> pd.Series:
+    """Return the dates of a column as YYYY-MM-DD, empty where missing."""
+    texts = table.cells[name].map(plain)
     texts = texts.mask(texts.isin(MISSING), "")
     dates = texts.map(lambda text: parse_date(text, day_first))
     rule = f"must be {DATE}"
     slashes = texts.str.fullmatch(r"\d{1,2}[/-]\d{1,2}[/-](\d{2}|\d{4})")
     if day_first is None:
-        table.refuse(
-            slashes, "study_date", f"{rule}; a mapping (--columns) must state 'dates: day first' or 'month first'"
-        )
-    table.refuse((dates == "") & (texts != ""), "study_date", rule)
+        table.refuse(slashes, name, f"{rule}; a mapping (--columns) must state 'dates: day first' or 'month first'")
+    bad = (dates == "") | (texts.str.fullmatch(r"\D*\d+\D+\d+\D+\d\d") & (name == "birth_date"))
+    table.refuse(bad & (texts != ""), name, rule)
     return dates

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bac_utils.archives.columns import read_ages
+from bac_utils.archives.ages import Ages, read_ages
 from bac_utils.archives.labels import check_spelling
 from bac_utils.inclusion.flow import Selection, list_path, rebase
 from bac_utils.views_table import AGE_BOUNDS, COLUMNS, check_views
@@ -49,7 +49,7 @@ def finish(
     name: str,
     selection: Selection,
     images: Path,
-    ages: str | os.PathLike | pd.Series | None,
+    ages: str | os.PathLike | Ages | None,
     without_age: bool,
     notes: Sequence[str] = (),
 ) -> Archive:
@@ -60,7 +60,7 @@ def finish(
         selection: Rows with `row` (its line in the table), `patient_id`, `age` (NaN where unknown), `laterality`,
             `view`, `image`, `bac` and optionally `OPTIONAL`.
         images: The folder to which `image` is relative.
-        ages: A table for `columns.read_ages`, or what that returned; for the women in it, it overrides the archive's
+        ages: A table for `ages.read_ages`, or what that returned; for the women in it, it overrides the archive's
             own age.
         without_age: Keep the women without an age.
         notes: See `Archive`.
@@ -72,7 +72,7 @@ def finish(
         ValueError: No view remains, or the table breaks another rule of `views_table.check_views`.
     """
     exclude_repeated(selection, *({"exam"} & set(selection.frame)))
-    stated = read_ages(ages) if ages is not None and not isinstance(ages, pd.Series) else ages
+    stated = read_ages(ages) if ages is not None and not isinstance(ages, Ages) else ages
     notes = [*notes, *_unused_ages(selection.frame, stated)]
     selection.frame = selection.frame.assign(age=_one_age(selection.frame, stated))
     if not without_age:
@@ -101,20 +101,22 @@ def exclude_repeated(selection: Selection, *exam: str) -> None:
     selection.exclude(REPEATED, selection.frame.duplicated(keys), "one_per_view")
 
 
-def _one_age(frame: pd.DataFrame, ages: pd.Series | None) -> pd.Series:
+def _one_age(frame: pd.DataFrame, ages: Ages | None) -> pd.Series:
     """Return the age of each row's woman at her exam; NaN if it is unknown or its rows state different ages."""
-    keys = [frame[name] for name in ("patient_id", "exam") if name in frame]
-    stated = frame["age"].where(frame["age"].between(*AGE_BOUNDS)).groupby(keys)
-    one = stated.transform("first").where(stated.transform("nunique") == 1)
-    return one if ages is None else frame["patient_id"].map(ages).astype("float64").fillna(one)
+    age = frame["age"].where(frame["age"].between(*AGE_BOUNDS))
+    if ages is not None:
+        dates = frame["study_date"] if "study_date" in frame else pd.Series("", index=frame.index, dtype=object)
+        age = ages.at(frame["patient_id"], dates).fillna(age)
+    stated = age.groupby([frame[name] for name in ("patient_id", "exam") if name in frame])
+    return stated.transform("first").where(stated.transform("nunique") == 1)
 
 
-def _unused_ages(frame: pd.DataFrame, ages: pd.Series | None) -> list[str]:
+def _unused_ages(frame: pd.DataFrame, ages: Ages | None) -> list[str]:
     """Refuse ages that match women only in another spelling of their identifiers, and count those that match none."""
     if ages is None:
         return []
-    given, women = set(ages.index), set(frame["patient_id"])
-    check_spelling(str(ages.name), "patient_id", given, women)
+    given, women = ages.women, set(frame["patient_id"])
+    check_spelling(ages.name, "patient_id", given, women)
     unused = len(given - women)
     return [f"women of {ages.name} of whom there is no image: {unused}"] if unused else []
 

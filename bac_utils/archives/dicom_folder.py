@@ -8,7 +8,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from bac_utils._files import walk_files
-from bac_utils.archives.columns import Columns, read_ages
+from bac_utils.archives.ages import read_ages
+from bac_utils.archives.columns import Columns
 from bac_utils.archives.conversion import Archive, Selection, exclude_repeated, finish
 from bac_utils.archives.exams import check_taken, exams_not_taken, number_exams
 from bac_utils.archives.identity import tell_women_apart

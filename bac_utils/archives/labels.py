@@ -12,7 +12,7 @@ import pandas as pd
 
 from bac_utils._tables import Table
 from bac_utils._tables.problems import quoted
-from bac_utils.archives.columns import BOTH, Columns, read_mapped
+from bac_utils.archives.columns import BOTH, BOTH_VIEWS, Columns, read_mapped
 from bac_utils.intake.exams import separate_exams
 from bac_utils.views_table import LABEL_LEVELS, MAXIMUM_SPACING_MM
 
@@ -46,8 +46,8 @@ class Labels:
         path: The table.
         level: One of `views_table.LABEL_LEVELS`: what each label was given to.
         frame: One row per label: the columns of its key (`image`; or `patient_id`, `laterality`, `view` and `EXAM`, as
-            far as the level and the table have them), `row` (its line in the table), `bac` and, of views, `MEASURES`;
-            NaN where empty.
+            far as the level and the table have them), `row` (its line in the table), `level` (`breast` where one label
+            was given to both views), `bac` and, of views, `MEASURES`; NaN where empty.
         keys: The columns of the key.
         notes: Remarks for the user.
     """
@@ -97,8 +97,10 @@ class Labels:
         columns = [column for column in _RULES if column in self.frame]
         given = self.frame[columns].iloc[place].set_index(images.index)
         given.loc[place < 0, :] = np.nan
-        given["label_level"] = np.where(given["bac"].notna(), self.level, "")
-        rows = self.frame["row"][~used].tolist()
+        given["label_level"] = np.where(given["bac"].notna(), self.frame["level"].iloc[place], "")
+        breasts = [key for key in ("row", "laterality") if key == "row" or key in self.keys]
+        lost = ~pd.Series(used).groupby([self.frame[name] for name in breasts]).transform("any")
+        rows = self.frame["row"][lost].unique()
         unlabelled = images["image"][(place < 0) & ~unclear].tolist()
         women = images["patient_id"][unclear].nunique()
         several, why = f"images of {women} women with several exams", f"the labels state no {' or '.join(EXAM)}"
@@ -219,7 +221,7 @@ def read_labels(path: str | os.PathLike, columns: Columns | None = None, by: str
     elif "view" in table.cells and table.cells["view"].str.contains(" ").any():
         table = _sides_from_views(table)
     level, keys = _level(table, by)
-    table = _each_side(table) if level in ("view", "breast") and "image" not in keys else table
+    table = _each_breast_and_view(table, keys) if "image" not in keys else table
     notes = [_counted(f"rows of {table.name} that the mapping leaves out", [f"row {row}" for row in skipped])]
     return _read(table, Path(path), level, keys, notes if skipped else [])
 
@@ -246,6 +248,7 @@ def _level(table: Table, by: str | None) -> tuple[str, tuple[str, ...]]:
 def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: list[str]) -> Labels:
     """Check the cells of a table, and return its labels."""
     frame = pd.DataFrame({"row": table.cells.index}, index=table.cells.index)
+    frame["level"] = table.cells.get("level", level)
     for key in keys:
         if key == "image":
             frame[key] = table.paths(key)
@@ -270,8 +273,8 @@ def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: li
         differs = frame["bac"].fillna(-1).ne(groups["bac"].transform(lambda bac: bac.fillna(-1).iloc[0]))
         table.refuse(differs, "bac", f"must be the same in all rows of a {level}")
     table.check()
-    empty = frame["row"][frame["bac"].isna()].tolist()
-    if empty:
+    empty = frame["row"][frame["bac"].isna()].unique()
+    if len(empty):
         notes.append(_counted(f"rows of {path.name} with an unknown label", [f"row {row}" for row in empty]))
     return Labels(path, level, frame.drop_duplicates(list(keys)).reset_index(drop=True), keys, tuple(notes))
 
@@ -303,17 +306,32 @@ def _sides_from_views(table: Table) -> Table:
     return _with_cells(table, cells, written)
 
 
-def _each_side(table: Table) -> Table:
-    """Return a table in which a row for both breasts has become two."""
-    sides = {"R": ["R"], "L": ["L"], BOTH: ["R", "L"]}
-    cells = table.cells.assign(laterality=[sides.get(side, [side]) for side in table.cells["laterality"]])
-    numbers = np.repeat(np.arange(len(cells)), cells["laterality"].str.len())
-    return _with_cells(table, cells.explode("laterality"), table.written.iloc[numbers])
+def _each_breast_and_view(table: Table, keys: Sequence[str]) -> Table:
+    """Return a table in which a row for both breasts has become two, and one for both views as well.
+
+    The column `level` contains `breast` for rows of both views.
+    """
+    cells, written = table.cells, table.written
+    if "view" in keys:
+        cells = cells.assign(level=np.where(cells["view"] == BOTH_VIEWS, "breast", "view"))
+    several = pd.Series(False, cells.index)
+    for name, both in (("laterality", BOTH), ("view", BOTH_VIEWS)):
+        if name in keys:
+            several |= cells[name] == both
+    for name in [name for name in MEASURES[:1] if name in cells and "view" in keys]:
+        given = ~cells[name].str.fullmatch("[0.,]*")
+        table.refuse(several & given, name, "must be empty or 0 in a row for several views: it is a length of one")
+    for name, both in (("laterality", BOTH), ("view", BOTH_VIEWS)):
+        if name in keys:
+            words = [both.split("+") if word == both else [word] for word in cells[name]]
+            numbers = np.repeat(np.arange(len(cells)), [len(found) for found in words])
+            cells, written = cells.assign(**{name: words}).explode(name), written.iloc[numbers]
+    return _with_cells(table, cells, written)
 
 
 def _counted(what: str, names: Sequence[str]) -> str:
     """Return a count with the first names; empty if there are none."""
-    if not names:
+    if not len(names):
         return ""
     return f"{what}: {len(names)} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
 

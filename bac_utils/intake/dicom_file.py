@@ -101,7 +101,16 @@ def texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
     """Return an element's values as text, without leading and trailing blanks."""
     found = value(dataset, keyword)
     found = found if isinstance(found, pydicom.multival.MultiValue | list) else [found]
-    return [(v.decode("latin-1") if isinstance(v, bytes) else str(v)).strip(" \0") for v in found if v is not None]
+    decoded = [v.decode("latin-1") if isinstance(v, bytes) else str(v) for v in found if v is not None]
+    return [_utf8(v).strip(" \0") for v in decoded]
+
+
+def _utf8(text: str) -> str:
+    """Return a text that was stored in UTF-8 but decoded as Latin-1, as without SpecificCharacterSet."""
+    try:
+        return text if text.isascii() else text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def text(dataset: pydicom.Dataset, keyword: str) -> str:

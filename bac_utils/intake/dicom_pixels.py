@@ -94,7 +94,8 @@ def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
         source: As returned by `dicom_file.read_header` with the header.
 
     Raises:
-        Skip: `too_large` or `truncated` by the number of bytes; `unreadable` for an unknown transfer syntax.
+        Skip: `too_large` or `truncated` by the number of bytes or the lengths of compressed fragments; `unreadable` for
+            an unknown transfer syntax.
     """
     size = len(source.getbuffer()) if isinstance(source, BytesIO) else source.stat().st_size
     check_bytes(size)
@@ -104,6 +105,18 @@ def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
     pixels = number(header, "Rows", 0) * number(header, "Columns", 0)
     if syntax not in ENCAPSULATED and size < pixels * number(header, "BitsAllocated", 0) / 8:
         raise Skip("truncated", f"{size} bytes cannot hold the pixels that the header states")
+    if syntax in ENCAPSULATED and isinstance(source, Path):
+        _check_fragments(source, size)
+
+
+def _check_fragments(path: Path, size: int) -> None:
+    """Raise `Skip` if a fragment of compressed pixels (DICOM PS3.5, A.4) is longer than the rest of the file."""
+    with path.open("rb") as file:
+        pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[])
+        file.seek(12, 1)  # tag, VR and length of the pixel data
+        while (head := file.read(8))[:4] == b"\xfe\xff\x00\xe0" and len(head) == 8:
+            if file.seek(int.from_bytes(head[4:], "little"), 1) > size + 1:  # the last byte may be padding
+                raise Skip("truncated", "a fragment of the pixel data ends behind the end of the file")
 
 
 def stored_values(source: Path | BytesIO) -> np.ndarray:

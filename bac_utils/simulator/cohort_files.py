@@ -93,7 +93,7 @@ def _write_woman(woman: Woman, folder: Path, spacing: float, truth: bool, views:
         if truth:
             cv2.imwrite(str(mask_path), artery.astype(np.uint8) * 255)
         with written_whole(path) as part:
-            _dicom(woman, side, view, image, spacing).save_as(part, enforce_file_format=True)
+            dicom_view(woman, side, view, image, spacing).save_as(part, enforce_file_format=True)
 
 
 def simulate_cohort(
@@ -127,7 +127,7 @@ def simulate_cohort(
     return path
 
 
-def _dicom(woman: Woman, side: str, view: str, image: np.ndarray, spacing: float) -> Dataset:
+def dicom_view(woman: Woman, side: str, view: str, image: np.ndarray, spacing: float) -> Dataset:
     """Return a view as a Digital Mammography X-Ray Image - For Presentation, 12 bits stored."""
     digits = "".join(f"{n:06d}" for n in (*woman.seed, FOUR_VIEWS.index((side, view))))
     meta = FileMetaDataset()

@@ -7,7 +7,7 @@ from archive_tables import put
 from openpyxl import Workbook
 
 from bac_utils.archives.column_words import dry_run, propose, write_columns
-from bac_utils.archives.columns import Columns, identifier, read_ages, read_columns
+from bac_utils.archives.columns import Columns, identifier, read_columns
 from bac_utils.archives.labels import read_labels
 from bac_utils.intake.exams import parse_date
 
@@ -49,7 +49,7 @@ def test_a_german_table_is_understood_without_a_word_of_the_user(tmp_path, encod
         "rows of labels.csv with an unknown label: 1 (row 5)",
     ]
     labels = read_labels(path, read_columns(tmp_path / "m.yaml")["labels"]).frame.fillna(-1)
-    assert labels.drop(columns="row").to_numpy().tolist() == [
+    assert labels.drop(columns=["row", "level"]).to_numpy().tolist() == [
         ["0012", "R", "CC", "2023-03-05", 1, 12.5],
         ["0012", "L", "MLO", "2023-03-05", 0, -1],
         ["0013", "R", "CC", "2023-03-05", -1, -1],
@@ -72,7 +72,8 @@ def test_an_existing_mapping_is_kept(tmp_path):
         ("PATIENTEN-NR.", "patient_id"), ("Patient ID", "patient_id"), ("patient_id", "patient_id"),
         ("Pat.\u00a0Nr", "patient_id"), ("Körperseite", None), ("Seite", "laterality"), ("Côté", "laterality"),
         ("Latéralité", "laterality"), ("Projektion", "view"), ("View Position", "view"), ("Gefaesskalk", "bac"),
-        ("GEFÄSSKALK", "bac"), ("Gefäßverkalkung", "bac"), ("BAC", "bac"), ("Kalk", None), ("Fallnummer", None),
+        ("GEFÄSSKALK", "bac"), ("Gefäßverkalkung", "bac"), ("BAC", "bac"), ("Kalkar", None),
+        ("Zugangsnummer", "accession"), ("Ansicht", "view"), ("Fallnummer", None),
         ("Länge", None), ("Länge (cm)", None), ("Laenge [mm]", "bac_length_mm"), ("Datum", "study_date"),
         ("Accession Number", "accession"), ("Datei", "image"), ("BAC rechts", "bac_right"), ("BAC li.", "bac_left"),
         ("R/L", "laterality"), ("Seite (R/L)", "laterality"), ("CC/MLO", "view"), ("BAC ja/nein", "bac"),
@@ -110,7 +111,7 @@ def test_what_could_mean_two_things_is_left_to_the_user(tmp_path):
     path = put(tmp_path / "t.csv", "ID,Pat-ID,Seite,View,BAC,Datum", "1,7,D,CC,2,03/04/2023", "2,8,R,CC,ja,01/02/2023")
     lines = dry_run(tmp_path / "m.yaml", {"labels": path})
     assert "  patient_id: several columns fit ('ID', 'Pat-ID'), choose one" in lines
-    assert "  study_date: state 'dates: day first' or 'dates: month first'; both fit all dates" in lines
+    assert "  dates: state 'dates: day first' or 'dates: month first'; both fit all dates" in lines
     mapping = (tmp_path / "m.yaml").read_text()
     assert "patient_id: '?'" in mapping and "D: '?'" in mapping and "'2': '?'" in mapping
     (tmp_path / "m.yaml").write_text(mapping.replace("patient_id: '?'", "patient_id: Pat-ID"))
@@ -160,7 +161,7 @@ def test_an_excel_file_with_several_sheets(tmp_path):
     text = (tmp_path / "m.yaml").read_text()
     (tmp_path / "m.yaml").write_text(text + "  id_digits: 4\n")
     labels = read_labels(tmp_path / "l.xlsx", read_columns(tmp_path / "m.yaml")["labels"])
-    assert labels.frame.to_numpy().tolist() == [[2, "0012", "R", "CC", "2023-03-05", 1.0]]
+    assert labels.frame.to_numpy().tolist() == [[2, "view", "0012", "R", "CC", "2023-03-05", 1.0]]
 
 
 @pytest.mark.parametrize(
@@ -196,16 +197,23 @@ def test_words_of_yaml_stay_words(tmp_path):
         read_columns(put(tmp_path / "m.yaml", "labels: {}", "ages: {columns: {}, dates: x}"))
 
 
-def test_ages(tmp_path):
-    path = put(tmp_path / "a.csv", "Pat-ID;Alter", "7;65 J.", "7;65", "8;k.A.", "9;70,5", "10;071Y")
-    mapping, _ = propose(path, "ages")
-    ages = read_ages(path, Columns(mapping.columns, id_digits=3))
-    assert ages.to_dict() == {"007": 65, "009": 70.5, "010": 71}
-    path = put(tmp_path / "a.csv", "Pat-ID;Alter", "7;65", "7;66", "8;650", ";60")
-    with pytest.raises(ValueError) as caught:
-        read_ages(path, mapping)
-    assert [line.split(", must")[0] for line in str(caught.value).splitlines()] == [
-        "a.csv row 3, column 'Alter': got 66",
-        "a.csv row 4, column 'Alter': got 650",
-        "a.csv row 5, column 'Pat-ID': got nothing",
-    ]
+@pytest.mark.parametrize("title", ["Verkalkung", "Kalk (ja/nein)", "Calcifications"])
+def test_calcifications_need_a_decision_of_the_user(tmp_path, title):
+    path = put(tmp_path / "t.csv", f"Pat-ID;Seite;Ansicht;{title}", "1;links;;ja", "1;rechts;cc;nein")
+    lines = dry_run(tmp_path / "m.yaml", {"labels": path})
+    assert f"  bac: '{title}', if it is about calcified arteries" in lines
+    assert f"  bac: '{title}': ja = 1 (1), nein = 0 (1)" in lines
+    assert "  view: 'Ansicht': empty = ? (1), cc = CC (1)" in lines
+    assert lines[-1].startswith("  columns: must contain 'bac'")
+    assert "    view:\n      '': '?'\n" in (tmp_path / "m.yaml").read_text(encoding="utf-8")
+    found = read_columns(tmp_path / "m.yaml")["labels"]
+    assert "bac" not in found.columns and found.words["bac"] == {"ja": "1", "nein": "0"}
+    assert found.words["view"] == {"": "?"}
+
+
+def test_calcifications_beside_labels_of_arteries_are_not_used(tmp_path):
+    mapping, lines = propose(put(tmp_path / "t.csv", "BAC,Verkalkung", "1,ja"), "labels")
+    assert mapping.columns == {"bac": "BAC"} and "  not used: 'Verkalkung'" in lines
+    mapping, lines = propose(put(tmp_path / "t.csv", "Kalk,Verkalkung", "1,ja"), "labels")
+    assert mapping.columns == {"bac": "?"} and not mapping.words
+    assert "  bac: 'Kalk' or 'Verkalkung', if it is about calcified arteries" in lines

@@ -109,6 +109,48 @@ def test_labels_of_breasts_exams_and_women_are_given_to_their_views(tmp_path, by
     assert levels == ["" if label is None else by for label in bac]
 
 
+def test_rows_for_both_views_are_labels_of_breasts(tmp_path):
+    rows = ["a,R,CC,1,12.5", "a,R,MLO,0,0", "a,L,,0,0", "b,R+L,,0,", "c,R+L,CC,1,"]
+    path = put(tmp_path / "l.csv", "ID,Side,View,BAC,Length", *rows)
+    names = {"patient_id": "ID", "laterality": "Side", "view": "View", "bac": "BAC", "bac_length_mm": "Length"}
+    columns = Columns(names, {"view": {"": "CC+MLO"}})
+    labels = read_labels(path, columns)
+    found, _ = labels.give(images("a", "b", "c"))
+    assert found["bac"].fillna(-1).tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 1, -1, 1, -1]
+    assert found["bac_length_mm"].fillna(-1).tolist() == [0, 0, 12.5, 0, *[-1] * 8]
+    levels = ["breast", "breast", "view", "view", *["breast"] * 4, "view", "", "view", ""]
+    assert found["label_level"].tolist() == levels
+
+
+def test_a_row_counts_once_and_per_breast(tmp_path):
+    path = put(tmp_path / "l.csv", "ID,Side,View,BAC", "a,R+L,,1", "b,R+L,,", "x,R+L,,1")
+    names = {"patient_id": "ID", "laterality": "Side", "view": "View", "bac": "BAC"}
+    labels = read_labels(path, Columns(names, {"view": {"": "CC+MLO"}}))
+    frame = images("a", "b")
+    _, notes = labels.give(frame[frame["view"] == "CC"])
+    assert notes == [
+        "rows of l.csv with an unknown label: 1 (row 3)",
+        "rows of l.csv that match no view: 1 (row 4)",
+    ]
+    _, notes = labels.give(frame[(frame["laterality"] == "R") | (frame["patient_id"] == "b")])
+    assert notes[1] == "rows of l.csv that match no view: 2 (row 2, row 4)"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("a,L,,1,30", "row 3, column 'Length': got 30, must be empty or 0 in a row for several views"),
+        ("a,R+L,MLO,1,0.5", "row 3, column 'Length': got 0.5, must be empty or 0 in a row for several views"),
+        ("a,R,,0,", "row 3, column 'View': got nothing, must occur once"),
+    ],
+)
+def test_rows_for_several_views_that_are_refused(tmp_path, row, words):
+    path = put(tmp_path / "l.csv", "ID,Side,View,BAC,Length", "a,R,CC,1,12.5", row)
+    names = {"patient_id": "ID", "laterality": "Side", "view": "View", "bac": "BAC", "bac_length_mm": "Length"}
+    with pytest.raises(ValueError, match=words):
+        read_labels(path, Columns(names, {"view": {"": "CC+MLO"}}))
+
+
 def test_labels_of_breasts_are_only_spread_when_asked(tmp_path):
     path = put(tmp_path / "l.csv", "patient_id,laterality,bac,bac_length_mm", "a,R,1,40", "a,R,0,")
     with pytest.raises(ValueError, match="column 'view': missing, .*--labels-by breast, exam or woman"):

@@ -124,6 +124,18 @@ def test_side_and_view(dicom, changes, side, view):
 
 
 @pytest.mark.parametrize(
+    ("stored", "declared"),
+    [("latin-1", ""), ("latin-1", "ISO_IR 100"), ("utf-8", ""), ("utf-8", "ISO_IR 100"), ("utf-8", "ISO_IR 192")],
+)
+def test_umlauts_in_either_encoding_declared_or_not(tmp_path, dicom, stored, declared):
+    plain = dicom(**NO_TAGS, SeriesDescription="Mamma schr__g re", SpecificCharacterSet=declared)
+    path = tmp_path / "umlaut.dcm"
+    path.write_bytes(plain.read_bytes().replace(b"schr__g ", "schräg ".encode(stored).ljust(8)))
+    found = read_mammogram(path)
+    assert (found.laterality, found.view) == ("R", "MLO")
+
+
+@pytest.mark.parametrize(
     ("age", "changes", "years"),
     [
         ("059Y", {}, 59),

@@ -30,7 +30,7 @@ from pydicom.uid import (
 from bac_utils.intake import dicom_pixels
 from bac_utils.intake.dicom_header import MAMMOGRAPHY_CLASSES
 from bac_utils.intake.mammogram import Skip
-from bac_utils.intake.reader import read_mammogram
+from bac_utils.intake.reader import describe_mammogram, read_mammogram
 
 
 def test_a_plain_view(dicom):
@@ -275,6 +275,18 @@ def test_truncated_files(tmp_path, dicom):
         assert reason(cut) == "truncated"
     cut.write_bytes(dicom().read_bytes()[:-2])
     assert reason(cut) == "truncated"
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=lambda s: s.name)
+def test_a_truncated_fragment_shows_without_decoding(tmp_path, dicom, syntax):
+    whole, cut = dicom(syntax=syntax).read_bytes(), tmp_path / "cut.dcm"
+    describe_mammogram(dicom(syntax=syntax))
+    for missing in (20, len(whole) // 5):
+        cut.write_bytes(whole[:-missing])
+        with pytest.raises(Skip, match="^truncated"):
+            describe_mammogram(cut)
+    cut.write_bytes(whole[:-8])  # without the end of the sequence the pixels are complete
+    assert describe_mammogram(cut).view == "CC"
 
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=lambda s: s.name)
