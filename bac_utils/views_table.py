@@ -240,7 +240,7 @@ def _checked(frame: pd.DataFrame, rows: Sequence[int], problems: Problems) -> pd
     problems.check()
     views["age"] = views.groupby(EXAM)["age"].transform("first")
     stated = views["study_date"].mask(views["study_date"] == "")
-    views["study_date"] = stated.groupby([views[name] for name in EXAM]).transform("first").fillna("")
+    views["study_date"] = stated.groupby([views[name] for name in EXAM]).transform("first").fillna("").astype(object)
     if "bac_length_mm" in views and views["bac_length_mm"].notna().any():
         views["bac_length_mm"] = views["bac_length_mm"].mask((views["bac"] == 0) & views["bac_length_mm"].isna(), 0.0)
     return views

@@ -356,7 +356,8 @@ def examine(path, pixel_mm):
     found = outcome(path)
     assert read.reason in ((found,) if isinstance(found, str) else ("", "no_breast", "rotated")), (read.reason, found)
     if not isinstance(found, str):
-        assert read.header == {name: getattr(found, name) for name in ("patient_id", "laterality", "view")}
+        names = ("patient_id", "exam", "study_date", "laterality", "view")
+        assert read.header == {name: getattr(found, name) for name in names} | {"image_rank": found.rank}
     return read
 
 

@@ -231,7 +231,7 @@ def test_rows_never_contradict_themselves(tmp_path, score_drawn):
 
     found = summarise_scores(tmp_path / "scores.csv")
     assert found.notes[0] == (
-        "BAC+ views in which no artery could be traced (their breasts and women have no area and no length): 1"
+        "BAC+ views in which no artery could be traced (their breasts and exams have no area and no length): 1"
     )
     (woman,), (left, right) = found.women.to_dict("records"), found.breasts.to_dict("records")
     assert (woman["bac"], woman["views"]) == (1, 3)
