@@ -17,6 +17,11 @@ def wander(rng: np.random.Generator, n: int, smooth: float, size: float) -> np.n
     return noise / (noise.std() + 1e-9) * size
 
 
+def varied(rng: np.random.Generator, n: int, smooth: float, size: float) -> np.ndarray:
+    """Return `n` factors that vary smoothly about 1, by at most three times `size`; see `wander`."""
+    return 1 + np.clip(wander(rng, n, smooth, size), -3 * size, 3 * size)
+
+
 def course(rng: np.random.Generator, field: float, length: float, bend: float) -> np.ndarray:
     """Return a tortuous line through the middle part of the field: (n, 2) x, y in mm, one point per `PATH_STEP_MM`.
 

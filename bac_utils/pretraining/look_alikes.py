@@ -6,7 +6,7 @@ choices of this kit.
 
 import numpy as np
 
-from bac_utils.pretraining.lines import between, course, on, sideways, taper, wander
+from bac_utils.pretraining.lines import between, course, on, sideways, taper, varied, wander
 from bac_utils.simulator.anatomy import PATH_STEP_MM
 from bac_utils.simulator.calcifications import sphere_volume
 from bac_utils.simulator.rasterize import Canvas, draw_cylinder
@@ -219,7 +219,7 @@ def bare_vessels(canvas: Canvas, rng: np.random.Generator, field: float) -> None
     line = course(rng, field, rng.uniform(10, 1.5 * field), rng.uniform(0.1, 0.9))
     wide = between(rng, 0.4, 1.8)
     form = rng.integers(4)
-    tube(canvas, rng, line, np.full(len(line), wide) * (1 + wander(rng, len(line), 30, 0.08)))
+    tube(canvas, rng, line, np.full(len(line), wide) * varied(rng, len(line), 30, 0.08))
     if form == 1:
         start, turn = line[rng.integers(len(line))], rng.uniform(0.3, 1.2) * rng.choice([-1, 1])
         branch = line - line[0]
@@ -280,7 +280,7 @@ def coarse_calcium(canvas: Canvas, rng: np.random.Generator, field: float) -> No
     for place, radius in zip(places, radii, strict=True):
         kind = kind if rng.random() < 0.7 else rng.integers(3)
         t = np.linspace(0, 2 * np.pi, 80)
-        outline = radius * (1 + wander(rng, 80, 8, rng.uniform(0.01, 0.15)))
+        outline = radius * varied(rng, 80, 8, rng.uniform(0.01, 0.15))
         turn, squash = rng.uniform(0, np.pi), rng.uniform(0.65, 1)
         ring = outline[:, None] * np.column_stack([np.cos(t), squash * np.sin(t)])
         ring = place + ring @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])

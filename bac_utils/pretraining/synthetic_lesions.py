@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from bac_utils.pretraining.lines import between, course, on, sideways, wander
+from bac_utils.pretraining.lines import between, course, on, sideways, varied, wander
 from bac_utils.pretraining.look_alikes import MIMICS, tube
 from bac_utils.simulator.anatomy import PATH_STEP_MM, Vessel, VisibleSegment
 from bac_utils.simulator.calcifications import render_arterial_calcification, sphere_volume
@@ -103,7 +103,7 @@ def _draw_artery(mask: np.ndarray, rng: np.random.Generator, pixel_mm: float) ->
     field = mask.shape[0] * pixel_mm
     line = course(rng, field, rng.uniform(10, max(0.9 * field, 14)), rng.uniform(0.05, 0.7))
     n = len(line)
-    radius = between(rng, 0.5, 2.3) * np.linspace(1, rng.uniform(0.6, 1), n) * (1 + wander(rng, n, 40, 0.05))
+    radius = between(rng, 0.5, 2.3) * np.linspace(1, rng.uniform(0.6, 1), n) * varied(rng, n, 40, 0.05)
     calcium = np.zeros(mask.shape, np.float32)
     for part in _calcified_parts(rng, n):
         for k in rng.choice(len(ARTERY_STYLES), 1 + (rng.random() < 0.25), p=ARTERY_STYLE_SHARES, replace=False):
