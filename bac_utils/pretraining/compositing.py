@@ -21,8 +21,8 @@ GAMMA_SHARE, GAMMA = 0.3, (0.6, 1.7)
 """Fraction of the images with a curved grey scale, and the range of its exponent."""
 BYTE_SHARE, JPEG_SHARE, JPEG_QUALITY = 0.5, 0.6, (40, 95)
 """Fraction of the images with 8 bits, the fraction of these that are compressed, and the range of their quality."""
-RIM_SHARE = 0.1
-"""Fraction of the images with a bright skin line or a stair-like edge of the breast."""
+RIM_SHARE = 0.3
+"""Fraction of the images with a bright skin line, and of those with a stair-like edge of the breast."""
 
 
 @dataclass(frozen=True)
@@ -134,19 +134,20 @@ def displayed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _with_rim(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a bright skin line, or cut the breast along stairs, where the image shows the edge of the breast."""
+    """Cut the breast along stairs, and draw a bright skin line along its edge, each or not."""
     breast = (pixels != 0).astype(np.uint8)
-    if rng.random() >= RIM_SHARE or breast.all() or not breast.any():
+    if breast.all() or not breast.any():
         return pixels
-    if rng.random() < 0.5:
+    if rng.random() < RIM_SHARE:
         step = int(rng.integers(3, 17))
         small = cv2.resize(breast, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
-        stairs = cv2.resize(small, breast.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        return np.where(stairs > 0, pixels, 0).astype(np.float32)
-    away = cv2.distanceTransform(breast, cv2.DIST_L2, 5)
-    place, width = rng.uniform(0, 12), between(rng, 0.8, 5)
-    skin = np.exp(-((away - place) ** 2) / (2 * width**2)).astype(np.float32)
-    return add_lesion(pixels, skin, rng)
+        breast &= cv2.resize(small, breast.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        pixels = np.where(breast > 0, pixels, 0).astype(np.float32)
+    if rng.random() < RIM_SHARE and breast.any():
+        away = cv2.distanceTransform(breast, cv2.DIST_L2, 5)
+        place, width = rng.uniform(0, 15), between(rng, 0.8, 6)
+        pixels = add_lesion(pixels, np.exp(-((away - place) ** 2) / (2 * width**2)).astype(np.float32), rng)
+    return pixels
 
 
 def _add_anywhere(pixels: np.ndarray, intensity: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:

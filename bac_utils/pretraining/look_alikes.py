@@ -249,6 +249,26 @@ def fan(canvas: Canvas, rng: np.random.Generator, field: float) -> None:
         canvas.deposit(centre[None], sphere_volume(between(rng, 0.8, 3), rng.uniform(0.2, 1)), 0.5)
 
 
+def septa(canvas: Canvas, rng: np.random.Generator, field: float) -> None:
+    """Draw bright ridges that narrow to their ends, often with one soft side, and fork: Cooper's ligaments, septa."""
+    for _ in range(rng.integers(1, 4)):
+        line = course(rng, field, rng.uniform(8, 1.2 * field), rng.uniform(0.02, 0.5))
+        ridges = [line]
+        if rng.random() < 0.5:
+            turn, start = rng.uniform(0.2, 1.0) * rng.choice([-1, 1]), line[rng.integers(len(line))]
+            arm = (line - line[0])[: max(int(len(line) * rng.uniform(0.2, 0.8)), 12)]
+            ridges.append(start + arm @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]))
+        share, fade, side = rng.uniform(0.3, 1), between(rng, 0.3, 4), rng.choice([-1, 1])
+        for ridge in ridges:
+            width = between(rng, 0.4, 2.5) * taper(len(ridge)) * varied(rng, len(ridge), 12, 0.2)
+            draw_cylinder(canvas, ridge, width, share, step_mm=0.1)
+            if rng.random() < 0.7:
+                step = 0.25
+                for k in range(1, int(2.5 * fade / step)):
+                    beside = sideways(ridge, side * k * step)
+                    draw_cylinder(canvas, beside, width, 0.3 * share * np.exp(-k * step / fade))
+
+
 def knots(canvas: Canvas, rng: np.random.Generator, field: float) -> None:
     """Draw a net of threads that cross, with bright knots at the crossings, single or strung along a thread."""
     line = course(rng, field, rng.uniform(8, field), rng.uniform(0.02, 0.5))
@@ -352,7 +372,7 @@ MIMICS = {
     threads: 2.0, bundle: 2.0, bands: 0.7, row: 1.0, dots: 0.7, rings: 0.4, rods: 0.7, edge: 0.5,
     powder: 0.5, popcorn: 0.5, crescents: 0.3, dashes: 0.6, wires: 0.3, clips: 0.4, grains: 0.4, shells: 0.5,
     powdered_fold: 0.7, coils: 0.1,
-    bare_vessels: 2.5, fan: 1.2, knots: 1.2, coarse_calcium: 1.8, clusters: 0.7, ridges: 0.6, fold: 0.8,
+    bare_vessels: 2.5, septa: 3.0, fan: 1.2, knots: 1.2, coarse_calcium: 1.8, clusters: 0.7, ridges: 0.6, fold: 0.8,
 }  # fmt: skip
 """Look-alikes added to the images of the detector, with their relative frequencies. Catheters are left out: two smooth
 walls along a tube cannot be told from a calcified artery in a patch."""

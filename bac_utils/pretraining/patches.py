@@ -31,8 +31,8 @@ class Recipe:
         patches: Number of patches of each kind (artery, bright spot, anywhere) per view.
         lesions: Number of synthetic lesions of each kind (artery, mimic) to choose from, for the patches.
         first_epochs: Epochs over the patches with all layers trainable.
-        epochs: Epochs over the patches with all but the first convolutional block trainable, in which the learning
-            rate falls to 0.
+        epochs: Epochs over the patches with all but the first convolutional block trainable: one number per cycle, in
+            each of which the learning rate falls to 0.
         view_women: Number of women simulated for the whole views (other women).
         view_shape: Input (rows, columns) of the detector.
         view_lesions: Number of synthetic lesions of each kind, for the whole views.
@@ -49,7 +49,7 @@ class Recipe:
     patches: int = 5
     lesions: int = 8000
     first_epochs: int = 2
-    epochs: int = 14
+    epochs: tuple[int, ...] = (14, 10)
     view_women: int = 120
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500

@@ -142,27 +142,32 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     deepest = backbone.get_layer("block5_conv3").output
     fine = with_local_logits(detector).outputs
     both = keras.Model(backbone.inputs[0], [*fine, *coarse_head(backbone)(deepest)])
-    weights, note = kept / "patches.weights.h5", kept / "patches.json"
+    note, last = kept / "patches.json", kept / f"patches-{len(recipe.epochs)}.weights.h5"
     if note.is_file():
-        both.load_weights(weights)
+        both.load_weights(last)
         return json.loads(note.read_text(encoding="utf-8"))["auc_roc"]
     found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
     lesions = _draw_lesions(recipe.lesions, recipe.patch, recipe.heights, PATCH_MIMICS, workers)
     pixels, labels, ours, held, held_labels, others = split(found, lesions)
     share = (labels == 1).any(axis=(1, 2)).mean()
     print(f"{len(labels)} patches, {share:.0%} with artery; {len(held)} held out", flush=True)
-    data = batches(pixels, labels, ours, 32, recipe.seed, (0, 1))
-    first = kept / "first.weights.h5"
+    first = kept / "patches-0.weights.h5"
     if not first.is_file():
-        fit(both, data, recipe.first_epochs, 1e-3, kept / "first", anneal=False)
+        data = batches(pixels, labels, ours, 32, recipe.seed, (0, 1))
+        fit(both, data, recipe.first_epochs, 1e-3, kept / "patches-0", anneal=False)
         both.save_weights(first)
     both.load_weights(first)
     for layer in both.layers:
         if layer.name.startswith("block1"):
             layer.trainable = False
-    fit(both, data, recipe.epochs, 1e-3, kept / "patches")
+    for cycle, epochs in enumerate(recipe.epochs, 1):
+        done = kept / f"patches-{cycle}.weights.h5"
+        if not done.is_file():
+            data = batches(pixels, labels, ours, 32, recipe.seed + cycle, (0, 1))
+            fit(both, data, epochs, 1e-3, kept / f"patches-{cycle}")
+            both.save_weights(done)
+        both.load_weights(done)
     logits = held_out_logits(detector, *with_lesions(held, held_labels, others, [recipe.seed, 1]), 64)
-    both.save_weights(weights)
     write_json(note, {"auc_roc": auc_roc(*logits)})
     return auc_roc(*logits)
 

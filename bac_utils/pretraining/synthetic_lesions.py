@@ -23,7 +23,9 @@ deviations of the breast) to `BRIGHTEST` standard deviations of the breast (or t
 FINE_PIXELS = 9
 """Side in pixels of the averaging window; finer structure counts as fine structure."""
 WHOLE_SHARE, UNEVEN_SHARE = 0.5, 0.5
-"""Fraction of the arteries that are calcified in all of the drawn vessel, and of those with uneven brightness."""
+"""Fraction of the arteries that are calcified in all of the drawn vessel, and of lesions with uneven brightness."""
+CALCIUM_UNEVENNESS, MIMIC_UNEVENNESS = (0.2, 0.8), (0.1, 0.35)
+"""Ranges of the relative standard deviation of their brightness. Soft tissue is less uneven than calcium."""
 NEAR_MM = 1.0
 """Parts of a vessel within this distance of calcium are part of the artery mask."""
 
@@ -51,6 +53,7 @@ def draw_lesion(number: int, artery: bool, side: int, pixel_mm: float) -> tuple[
             canvas = Canvas(intensity.shape, pixel_mm)
             kinds[k](canvas, rng, side * pixel_mm)
             intensity += _normalised(canvas) * between(rng, 0.3, 1)
+        intensity *= _unevenness(rng, intensity.shape, pixel_mm, MIMIC_UNEVENNESS)
     soft_mm = rng.uniform(0.0, 0.12) if rng.random() < 0.7 else rng.uniform(0.12, 0.3)
     intensity = blur(intensity, max(soft_mm / pixel_mm, 0.35))
     return (intensity / brightness(intensity)).astype(np.float16), mask > 0
@@ -110,9 +113,7 @@ def _draw_artery(mask: np.ndarray, rng: np.random.Generator, pixel_mm: float) ->
             canvas = Canvas(mask.shape, pixel_mm)
             ARTERY_STYLES[k](canvas, rng, line[part], radius[part])
             calcium += _normalised(canvas) * rng.uniform(0.4, 1)
-    if rng.random() < UNEVEN_SHARE:
-        grain = cv2.resize(rng.standard_normal(np.array(mask.shape) // 2 + 1).astype(np.float32), mask.shape[::-1])
-        calcium *= np.maximum(1 + rng.uniform(0.2, 0.8) * grain, 0)
+    calcium *= _unevenness(rng, mask.shape, pixel_mm, CALCIUM_UNEVENNESS)
     vessel = np.zeros_like(mask)
     mark_line(vessel, line, 2 * float(radius.mean()) + 0.4, pixel_mm)
     reach = max(int(round(NEAR_MM / pixel_mm)), 1)
@@ -126,6 +127,16 @@ def _draw_artery(mask: np.ndarray, rng: np.random.Generator, pixel_mm: float) ->
             tube(canvas, rng, line, radius)
         calcium += _normalised(canvas) * between(rng, 0.03, 0.6)
     return calcium
+
+
+def _unevenness(
+    rng: np.random.Generator, shape: tuple[int, int], pixel_mm: float, deviation: tuple[float, float]
+) -> np.ndarray:
+    """Return factors of at least 0 by which the brightness varies, float32 of `shape`; 1 for an even lesion."""
+    if rng.random() >= UNEVEN_SHARE:
+        return np.ones(shape, np.float32)
+    noise = blur(rng.standard_normal(shape).astype(np.float32), between(rng, 0.1, 1.0) / pixel_mm)
+    return np.maximum(1 + rng.uniform(*deviation) * noise / max(float(noise.std()), 1e-6), 0)
 
 
 def _calcified_parts(rng: np.random.Generator, n: int) -> list[slice]:
