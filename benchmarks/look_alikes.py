@@ -392,6 +392,42 @@ def fine_calcium(pixels: np.ndarray, breast: np.ndarray, spacing_mm: float, rng:
     return sheet.added(pixels, rng.uniform(0.2, 0.6), 0.15, soft=True)
 
 
+def dot_walls(sheet: Sheet, line: np.ndarray, radius: np.ndarray) -> None:
+    """Draw dotted plaques on a vessel: uneven grains in both walls, gaps, dense stretches, and ladders.
+
+    Args:
+        sheet: The layer.
+        line: Centre line, (n, 2) in mm, one point per `STEP_MM`.
+        radius: Its radius in mm, (n,).
+    """
+    rng, across, mm = sheet.rng, normals(line), 1 / STEP_MM
+    for side in (-1, 1):
+        start = rng.uniform(0, 3) * mm
+        while start < len(line):
+            stop, at = start + rng.uniform(2, 18) * mm, start
+            size, every = rng.uniform(0.25, 0.5), rng.uniform(0.2, 0.6)
+            while at < min(stop, len(line)):
+                n = int(at)
+                place = line[n] + across[n] * side * radius[n] * rng.normal(1, 0.08)
+                sheet.dot(place, np.clip(size * rng.lognormal(0, 0.4), 0.15, 0.9), rng.uniform(0.4, 1))
+                at += every * rng.lognormal(0, 0.4) * mm
+            start = stop + rng.uniform(1, 7) * mm
+    start = rng.uniform(0, 15) * mm
+    while start < len(line):
+        stop = min(start + rng.uniform(3, 12) * mm, len(line))
+        ladder, at = rng.random() < 0.5, start
+        rungs = rng.uniform(0.8, 1.6) if ladder else rng.uniform(0.15, 0.35)
+        while at < stop:
+            n = int(at)
+            for share in (
+                np.linspace(-0.8, 0.8, max(int(2 * radius[n] / 0.4), 2)) if ladder else rng.uniform(-0.9, 0.9, 2)
+            ):
+                place = line[n] + across[n] * share * radius[n] + rng.normal(0, 0.08, 2)
+                sheet.dot(place, rng.uniform(0.2, 0.5), rng.uniform(0.4, 1))
+            at += rungs * mm
+        start = stop + rng.uniform(6, 30) * mm
+
+
 def insert_dotted(
     pixels: np.ndarray,
     breast: np.ndarray,
@@ -418,34 +454,9 @@ def insert_dotted(
     """
     sheet = Sheet(breast, spacing_mm, rng)
     line = sheet.course(length_mm, rng.uniform(0.2, 0.7))
-    across, mm = normals(line), 1 / STEP_MM
     radius = rng.uniform(0.6, 1.75) * np.linspace(1, rng.uniform(0.6, 1), len(line))
     sheet.tube(line, 2 * radius.mean(), 0.12, 0.5)
-    for side in (-1, 1):
-        start = rng.uniform(0, 3) * mm
-        while start < len(line):
-            stop, at = start + rng.uniform(2, 18) * mm, start
-            size, every = rng.uniform(0.25, 0.5), rng.uniform(0.2, 0.6)
-            while at < min(stop, len(line)):
-                n = int(at)
-                place = line[n] + across[n] * side * radius[n] * rng.normal(1, 0.08)
-                sheet.dot(place, np.clip(size * rng.lognormal(0, 0.4), 0.15, 0.9), rng.uniform(0.4, 1))
-                at += every * rng.lognormal(0, 0.4) * mm
-            start = stop + rng.uniform(1, 7) * mm
-    start = rng.uniform(0, 15) * mm
-    while start < len(line):
-        stop = min(start + rng.uniform(3, 12) * mm, len(line))
-        ladder, at = rng.random() < 0.5, start
-        rungs = rng.uniform(0.8, 1.6) if ladder else rng.uniform(0.15, 0.35)
-        while at < stop:
-            n = int(at)
-            for share in (
-                np.linspace(-0.8, 0.8, max(int(2 * radius[n] / 0.4), 2)) if ladder else rng.uniform(-0.9, 0.9, 2)
-            ):
-                place = line[n] + across[n] * share * radius[n] + rng.normal(0, 0.08, 2)
-                sheet.dot(place, rng.uniform(0.2, 0.5), rng.uniform(0.4, 1))
-            at += rungs * mm
-        start = stop + rng.uniform(6, 30) * mm
+    dot_walls(sheet, line, radius)
     return sheet.added(pixels, 1.5 * (0.05 + 0.3 * strength))  # the blur takes about a third of a grain's brightness
 
 

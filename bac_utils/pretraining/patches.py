@@ -41,20 +41,20 @@ class Recipe:
         seed: Seed of weights, order and augmentation.
     """
 
-    women: int = 480
+    women: int = 280
     heights: tuple[int, ...] = (1536, 768)
     bac_share: float = 0.6
     film_share: float = 0.4
     patch: int = 112
     patches: int = 5
     lesions: int = 8000
-    first_epochs: int = 4
-    epochs: tuple[int, ...] = (11, 15)
-    view_women: int = 200
+    first_epochs: int = 2
+    epochs: tuple[int, ...] = (14, 10)
+    view_women: int = 120
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500
     view_lesion_pixels: int = 384
-    view_epochs: int = 7
+    view_epochs: int = 4
     seed: int = 1
 
 
@@ -65,10 +65,10 @@ def training_woman(number: int, recipe: Recipe) -> Woman:
     return Woman(f"T-{number:05d}", age, bac, (TRAINING, 0, number), recipe.film_share)
 
 
-STRIDE = 16
-"""Pixels per local logit in each direction: the stride of the network's last convolution."""
-LEAST_ARTERY_MM2 = 2.0
-"""Area of the artery mask at or above which a local label is positive: about 1 mm of a vessel 2 mm wide."""
+STRIDE = 8
+"""Pixels per local label in each direction: the stride of the detector's local logits (`network.build_detector`)."""
+LEAST_ARTERY_MM2 = 0.5
+"""Area of the artery mask at or above which a local label is positive: about 0.25 mm of a vessel 2 mm wide."""
 FIELD_MM = 240.0
 """Height in mm of the field that the rows of a prepared view span; see `preprocess.USUAL_FIELD_MM`."""
 SCALE_SPREAD = 0.2
@@ -122,20 +122,31 @@ def prepared_view(
 
 
 def local_labels(artery: np.ndarray, pixel_mm2: float) -> np.ndarray:
-    """Return the targets of the local logits, one per square of 16 x 16 pixels.
+    """Return the targets of the local logits, one per square of 8 x 8 pixels.
 
     Args:
         artery: Artery mask, bool (H, W).
         pixel_mm2: Area of a pixel in mm2.
 
     Returns:
-        int8 (H // 16, W // 16): 1 where the square contains at least `LEAST_ARTERY_MM2` of artery, 0 where it contains
+        int8 (H // 8, W // 8): 1 where the square contains at least `LEAST_ARTERY_MM2` of artery, 0 where it contains
         none, -1 in between (undecided).
     """
     rows, columns = artery.shape[0] // STRIDE, artery.shape[1] // STRIDE
     whole = artery[: rows * STRIDE, : columns * STRIDE].reshape(rows, STRIDE, columns, STRIDE)
     area = whole.sum(axis=(1, 3)) * pixel_mm2
     return np.where(area >= LEAST_ARTERY_MM2, 1, np.where(area > 0, -1, 0)).astype(np.int8)
+
+
+def coarser(labels: np.ndarray) -> np.ndarray:
+    """Return the local labels for squares of twice the side, (N, rows, columns) -> (N, rows // 2, columns // 2), int8.
+
+    A label is positive if one of its four is positive; otherwise it is undecided if one of them is undecided.
+    """
+    rows, columns = labels.shape[1] // 2, labels.shape[2] // 2
+    four = labels[:, : 2 * rows, : 2 * columns].reshape(len(labels), rows, 2, columns, 2)
+    artery, undecided = (four == 1).any(axis=(2, 4)), (four == -1).any(axis=(2, 4))
+    return np.where(artery, 1, np.where(undecided, -1, 0)).astype(np.int8)
 
 
 def view_patches(
@@ -151,7 +162,7 @@ def view_patches(
         rng: Source of randomness.
 
     Returns:
-        Patches, float16 (patch, patch), and their local labels, int8 (patch // 16, patch // 16); see `local_labels`.
+        Patches, float16 (patch, patch), and their local labels, int8 (patch // 8, patch // 8); see `local_labels`.
     """
     side = recipe.patch
     half = side // 2
@@ -190,7 +201,7 @@ def woman_patches(number: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
 
 
 def woman_views(number: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return one woman's prepared views, float16 (n, H, W), and their local labels, int8 (n, H // 16, W // 16)."""
+    """Return one woman's prepared views, float16 (n, H, W), and their local labels, int8 (n, H // 8, W // 8)."""
     rng = np.random.default_rng([TRAINING, number, 2])
     found = list(_views(number, recipe.view_shape, recipe, rng))
     views = np.array([pixels for pixels, _, _ in found], np.float16).reshape(-1, *recipe.view_shape)

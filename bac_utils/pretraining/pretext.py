@@ -11,8 +11,9 @@ from sklearn.metrics import roc_auc_score
 from bac_utils._files import write_json
 from bac_utils._workers import run_jobs
 from bac_utils.dataset import untuned
-from bac_utils.pretraining.patches import STRIDE, Recipe, augment_pair, pixel_mm, woman_patches
-from bac_utils.pretraining.structures import KINDS, Structures, add_structures, draw_structure
+from bac_utils.pretraining.look_alikes import KINDS
+from bac_utils.pretraining.patches import Recipe, augment_pair, pixel_mm, woman_patches
+from bac_utils.pretraining.structures import CELL, Structures, add_structures, draw_structure
 from bac_utils.settings import DEMO
 
 FIRST_WOMAN = 100_000
@@ -117,7 +118,7 @@ def _batches(backgrounds: np.ndarray, structures: Structures, seed: int) -> Any:
             return add_structures(backgrounds[i], structures, rng)
 
         pixels, labels = tf.numpy_function(add, [k], (tf.float32, tf.int8))
-        cells = backgrounds.shape[1] // STRIDE
+        cells = backgrounds.shape[1] // CELL
         return tf.ensure_shape(pixels, backgrounds.shape[1:]), tf.ensure_shape(labels, (cells, cells, len(KINDS)))
 
     data = tf.data.Dataset.range(len(backgrounds)).shuffle(len(backgrounds), seed=seed).map(image)

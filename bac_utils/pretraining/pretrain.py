@@ -1,52 +1,54 @@
 """Training of the bundled weights on simulated views only: a backbone, and a detector for whole views.
 
-The network is trained on patches and then on whole views, with two targets: the local labels, which state where the
-simulator placed calcified arteries, and whether the image shows any. Real archives have no local labels: a user's own
-model is trained on the labels of the views alone.
+The network is trained on patches and then on whole views, with two targets: the local labels, which state where
+calcified arteries lie, and whether the image shows any. Real archives have no local labels: a user's own model is
+trained on the labels of the views alone.
 """
 
 import json
-from collections.abc import Callable, Iterator
+import shutil
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from bac_utils._files import file_digest, write_json
 from bac_utils._workers import run_jobs
-from bac_utils.dataset import untuned
-from bac_utils.pretraining.compositing import SyntheticLesions, add_lesions, draw_pair
-from bac_utils.pretraining.patches import STRIDE, Recipe, augment_pair, pixel_mm, woman_patches, woman_views
+from bac_utils.pretraining.compositing import SyntheticLesions, draw_pair
+from bac_utils.pretraining.fitting import auc_roc, batches, fit, held_out_logits, split, with_lesions
+from bac_utils.pretraining.patches import Recipe, coarser, pixel_mm, woman_patches, woman_views
 from bac_utils.settings import DEMO
+from bac_utils.statistics import ScoreSpread
 
-HELD_OUT = 8
-"""One woman in eight is held out."""
-PATCH_NETWORK, PATCH_NOTE = "patches.weights.h5", "patches.json"
-"""Checkpoint of the training on patches and its recipe, kept until all is done; a stopped call resumes from it."""
-ARTERY_WEIGHT = 4.0
-"""Weight in the loss of a local label with artery, the rarer class."""
+CHECKPOINTS = "pretraining"
+"""Folder of the checkpoints, beside the output, kept until all is done; a stopped call resumes from them."""
 HEATMAP_THRESHOLD = 0.96
-"""Th of the detector's heatmap. Between 0.7 and 0.99, higher values gave better lengths in 48 development views
-(simulated, MLO, 24 women, seed 921, prevalence 1): rank correlation 0.96 to 0.99, bias +21 to +7 %; at 0.97 and above
-there was little change."""
-PATCH_MIMICS, VIEW_MIMICS = 0.8, 3.0
+PATCH_MIMICS, VIEW_MIMICS = 1.2, 4.0
 """Mean number of mimics added to a patch and to a view."""
 LOCAL_LOSS_WEIGHT = 10.0
 """Weight of the loss of the local logits relative to that of the view's logit, in whole views. Nearly all local labels
 of a view are negative and easy, so that their mean loss would otherwise hardly count."""
+PREVALENCE = 0.12
+"""Share of screening mammograms with BAC for which the scores are calibrated (Hendriks et al., Atherosclerosis
+239:11, 2015: a pooled prevalence of 12.7 %)."""
+CALIBRATION_DRAWS = 4
+"""Each held-out view is scored this many times for the calibration, with other lesions."""
+SENSITIVITY, SPECIFICITY = 0.95, 0.95
+"""Shares of held-out views that the two further operating points classify correctly."""
 
 
 def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) -> dict:  # noqa: B008 (frozen)
     """Train the bundled weights: the backbone `output` and, in the same folder, `detector.keras` with `detector.json`.
 
-    Both are trained on the same patches and then on whole views: the backbone at half the rows and columns (768 x 384,
-    as in the demo), the detector at full size. Their logits are calibrated on held-out women (Platt scaling), so that a
-    score of 0.5 means even odds if half of the views have BAC. A stopped call resumes after the last finished cycle of
-    `recipe.epochs`, with different random numbers.
+    Both share their convolutions, start from `structures.weights.h5` in the same folder, and are trained together on
+    patches. Then each is trained on whole views: the backbone at half the rows and columns (768 x 384, as in the demo),
+    the detector at full size. Their logits are calibrated on held-out women (Platt scaling) for a prevalence of
+    `PREVALENCE`: a score of 0.5 means even odds at that prevalence. A stopped call resumes after the last finished
+    epoch, with different random numbers.
 
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`.
@@ -59,234 +61,190 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     Raises:
         ValueError: If `output` does not end in `.weights.h5`, or the women are too few for both sets to have both
             classes.
+        FileNotFoundError: `structures.weights.h5` is missing.
     """
     output = Path(output)
     if not output.name.endswith(".weights.h5"):
         raise ValueError(f"output: got {output.name}, must end in .weights.h5")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    structures = output.with_name("structures.weights.h5")
+    if not structures.is_file():
+        raise FileNotFoundError(f"output: got {output}, must lie beside structures.weights.h5, which is missing")
     from bac_utils.backbones import save_weights
     from bac_utils.model import build_model
+    from bac_utils.pretraining.network import add_decoder, with_local_logits
 
+    kept = _checkpoints(output.parent / CHECKPOINTS, recipe, structures)
     settings = replace(
-        DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights="none", trainable_convolutions=13
-    )
-    network = build_model(settings)
-    patch_auc = _train_on_patches(network, output.parent, recipe, workers)
+        DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights=str(structures),
+        pretrained_head=False, trainable_convolutions=13,
+    )  # fmt: skip
+    backbone = build_model(settings)
+    detector = add_decoder(backbone)
+    patch_auc = _train_on_patches(backbone, detector, kept, recipe, workers)
 
     last = recipe.women + recipe.view_women
-    found = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
-    measured = {}
-    for name, shape in (("coarse", tuple(n // 2 for n in recipe.view_shape)), ("fine", recipe.view_shape)):
-        detector = build_model(replace(settings, input_shape=shape, trainable_convolutions=5))
-        detector.set_weights(network.get_weights())
-        views = found if name == "fine" else [_halve(*pair) for pair in found]
-        side = min(recipe.view_lesion_pixels * shape[0] // recipe.view_shape[0], *shape) // STRIDE * STRIDE
-        lesions = _draw_lesions(recipe.view_lesions, side, (pixel_mm(shape),), VIEW_MIMICS, workers)
-        logits, labels = _train_views(detector, views, lesions, recipe)
-        calibrated = _calibrate(detector, logits, labels)
-        measured[name] = float(roc_auc_score(labels, logits))
-        if name == "coarse":
-            save_weights(detector, output)
-        else:
-            detector.save(output.with_name("detector.keras"))
-    point = {
-        "threshold": 0.5,
-        "chosen_on": "fixed: the logit is calibrated on simulated women held back" if calibrated else "fixed",
-        "heatmap": "local-logits",
-        "heatmap_threshold": HEATMAP_THRESHOLD,
+    views = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
+    whole = build_model(replace(settings, input_shape=recipe.view_shape))
+    fine = add_decoder(whole)
+    fine.set_weights(detector.get_weights())
+    lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels, recipe.view_shape[:1], VIEW_MIMICS, workers)
+    found = _train_on_views(fine, with_local_logits(fine), views, lesions, recipe, kept / "detector")
+    _calibrate(fine, *found)
+    fine.save(output.with_name("detector.keras"))
+
+    half = tuple(n // 2 for n in recipe.view_shape)
+    coarse = build_model(replace(settings, input_shape=half))
+    coarse.set_weights(backbone.get_weights())
+    halved = [_halve(*pair) for pair in views]
+    lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels // 2, half[:1], VIEW_MIMICS, workers)
+    coarse_found = _train_on_views(coarse, with_local_logits(coarse), halved, lesions, recipe, kept / "backbone", 1)
+    _calibrate(coarse, *coarse_found)
+    save_weights(coarse, output)
+
+    measured = {
+        "patch_auc_roc": patch_auc,
+        "view_auc_roc": auc_roc(*found),
+        "coarse_view_auc_roc": auc_roc(*coarse_found),
+        "views": len(found[0]),
+    }
+    point = _operating_point(*found) | {
         "input_shape": list(recipe.view_shape),
         "pixel_mm": pixel_mm(recipe.view_shape),
         "model_sha256": file_digest(output.with_name("detector.keras")),
         "made_with": asdict(recipe),
-        "held_back": {
-            "patch_auc_roc": patch_auc,
-            "view_auc_roc": measured["fine"],
-            "coarse_view_auc_roc": measured["coarse"],
-            "views": len(labels),
-        },
+        "held_back": measured,
     }
     write_json(output.with_name("detector.json"), point)
-    for name in (PATCH_NOTE, PATCH_NETWORK):
-        (output.parent / name).unlink()
-    return point["held_back"]
+    shutil.rmtree(kept)
+    return measured
 
 
-def _train_on_patches(network: Any, folder: Path, recipe: Recipe, workers: int) -> float:
-    """Train the network on patches, starting from the checkpoint if there is one; return the held-out AUC-ROC."""
-    weights, note = folder / PATCH_NETWORK, folder / PATCH_NOTE
-    ours = json.loads(json.dumps({n: v for n, v in asdict(recipe).items() if not n.startswith("view_")}))
-    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    if known.get("made_with") != ours:
-        known = {"made_with": ours, "cycles": 0}
-    if known["cycles"]:
-        network.load_weights(weights)
-    if known["cycles"] < len(recipe.epochs):
-        found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
-        scales = tuple(pixel_mm((height, height // 2)) for height in recipe.heights)
-        lesions = _draw_lesions(recipe.lesions, recipe.patch, scales, PATCH_MIMICS, workers)
-        for cycle, patch_auc in _train_patches(network, found, lesions, recipe, known["cycles"]):
-            note.unlink(missing_ok=True)
-            network.save_weights(weights)
-            known |= {"cycles": cycle + 1, "auc_roc": patch_auc}
-            write_json(note, known)
-    return known["auc_roc"]
+def _checkpoints(folder: Path, recipe: Recipe, structures: Path) -> Path:
+    """Return the folder of the checkpoints; those of another recipe or another start are removed."""
+    note = folder / "recipe.json"
+    ours = json.loads(json.dumps(asdict(recipe) | {"structures_sha256": file_digest(structures)}))
+    if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != ours:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_json(note, ours)
+    return folder
 
 
-def _draw_lesions(
-    number: int, side: int, pixels_mm: tuple[float, ...], mean_mimics: float, workers: int
-) -> SyntheticLesions:
-    """Draw the given number of lesions of each kind."""
+def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, workers: int) -> float:
+    """Train both networks on patches; return the detector's AUC-ROC on held-out patches.
+
+    The first block, half of the computation, is trained in the first epochs only.
+    """
+    import keras
+
+    from bac_utils.pretraining.network import coarse_head, with_local_logits
+
+    deepest = backbone.get_layer("block5_conv3").output
+    fine = with_local_logits(detector).outputs
+    both = keras.Model(backbone.inputs[0], [*fine, *coarse_head(backbone)(deepest)])
+    note, last = kept / "patches.json", kept / f"patches-{len(recipe.epochs)}.weights.h5"
+    if note.is_file():
+        both.load_weights(last)
+        return json.loads(note.read_text(encoding="utf-8"))["auc_roc"]
+    found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
+    lesions = _draw_lesions(recipe.lesions, recipe.patch, recipe.heights, PATCH_MIMICS, workers)
+    pixels, labels, ours, held, held_labels, others = split(found, lesions)
+    share = (labels == 1).any(axis=(1, 2)).mean()
+    print(f"{len(labels)} patches, {share:.0%} with artery; {len(held)} held out", flush=True)
+    first = kept / "patches-0.weights.h5"
+    if not first.is_file():
+        data = batches(pixels, labels, ours, 32, recipe.seed, (0, 1))
+        fit(both, data, recipe.first_epochs, 1e-3, kept / "patches-0", anneal=False)
+        both.save_weights(first)
+    both.load_weights(first)
+    for layer in both.layers:
+        if layer.name.startswith("block1"):
+            layer.trainable = False
+    for cycle, epochs in enumerate(recipe.epochs, 1):
+        done = kept / f"patches-{cycle}.weights.h5"
+        if not done.is_file():
+            data = batches(pixels, labels, ours, 32, recipe.seed + cycle, (0, 1))
+            fit(both, data, epochs, 1e-3, kept / f"patches-{cycle}")
+            both.save_weights(done)
+        both.load_weights(done)
+    logits = held_out_logits(detector, *with_lesions(held, held_labels, others, [recipe.seed, 1]), 64)
+    write_json(note, {"auc_roc": auc_roc(*logits)})
+    return auc_roc(*logits)
+
+
+def _train_on_views(
+    model: Any, both: Any, views: list, lesions: SyntheticLesions, recipe: Recipe, kept: Path, level: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fine-tune the last blocks on whole views; return the logits and labels of held-out views with lesions."""
+    pixels, labels, ours, held, held_labels, others = split(views, lesions)
+    for layer in model.layers:
+        if layer.name.startswith(("block1", "block2", "block3")):
+            layer.trainable = False
+    weights = kept.with_suffix(".weights.h5")
+    if not weights.is_file():
+        share = (labels == 1).any(axis=(1, 2)).mean()
+        print(f"{len(labels)} views, {share:.0%} BAC+; {len(held)} held out", flush=True)
+        data = batches(pixels, labels, ours, 4, recipe.seed, (level,))
+        fit(both, data, recipe.view_epochs, 3e-4, kept, local_weight=LOCAL_LOSS_WEIGHT)
+        model.save_weights(weights)
+    model.load_weights(weights)
+    held, held_labels = with_lesions(held, held_labels, others, [recipe.seed, 1], CALIBRATION_DRAWS)
+    found = held_out_logits(model, held, held_labels, 2)
+    print(f"held-out AUC-ROC {auc_roc(*found):.4f}", flush=True)
+    return found
+
+
+def _draw_lesions(number: int, side: int, rows: tuple[int, ...], mean_mimics: float, workers: int) -> SyntheticLesions:
+    """Draw the given number of lesions of each kind for views of (one of) the given numbers of rows."""
+    pixels_mm = tuple(pixel_mm((n, n // 2)) for n in rows)
     pairs = run_jobs(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "lesions", 32)
     return SyntheticLesions(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_mimics)
 
 
 def _halve(views: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reduce prepared views and their local labels to half the rows and columns, float16 and int8.
-
-    A label is positive if one of its four is positive; otherwise it is undecided if one of them is undecided.
-    """
+    """Reduce prepared views and their local labels to half the rows and columns, float16 and int8."""
     shape = (len(views), views.shape[1] // 2, 2, views.shape[2] // 2, 2)
     breast = (views != 0).reshape(shape).mean(axis=(2, 4)) > 0.5
     small = np.where(breast, views.astype(np.float32).reshape(shape).mean(axis=(2, 4)), 0)
     for view, inside in zip(small, breast, strict=True):
         view[inside] = (view[inside] - view[inside].mean()) / max(float(view[inside].std()), 1e-6)
-    quarters = labels.reshape(len(labels), labels.shape[1] // 2, 2, labels.shape[2] // 2, 2)
-    artery, undecided = (quarters == 1).any(axis=(2, 4)), (quarters == -1).any(axis=(2, 4))
-    return small.astype(np.float16), np.where(artery, 1, np.where(undecided, -1, 0)).astype(np.int8)
+    return small.astype(np.float16), coarser(labels)
 
 
-def _split(found: list, lesions: SyntheticLesions, seed: int) -> tuple:
-    """Split the women's images, with their local labels, and the lesions into a training and a held-out set.
+def _calibrate(model: Any, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Scale the last layer so that the logit is the log odds at `PREVALENCE` (Platt 1999).
 
-    Returns:
-        Pixels, local labels and lesions for training; held-out pixels and local labels, with other lesions added.
+    Raises:
+        ValueError: The model ranks the views in the wrong order.
     """
-    kept, held_out = [pair for k, pair in enumerate(found) if k % HELD_OUT], found[::HELD_OUT]
-    pixels, labels, plain, plain_labels = (
-        np.concatenate([pair[k] for pair in group]) for group in (kept, held_out) for k in (0, 1)
-    )
-    if not all((part == 1).any() and (part == 0).all(axis=(1, 2)).any() for part in (labels, plain_labels)):
-        raise ValueError(f"women: got {len(found)}, must be more: a set lacks one of the two classes")
-    few = max(len(lesions.arteries) // HELD_OUT, 1)
-    rng = np.random.default_rng([seed, 1])
-    held = [add_lesions(*pair, lesions.part(None, few), rng) for pair in zip(plain, plain_labels, strict=True)]
-    held_pixels = np.stack([image.astype(np.float16) for image, _ in held])
-    return pixels, labels, lesions.part(few, None), held_pixels, np.stack([local for _, local in held])
+    slope, offset = _platt(logits, labels)
+    kernel, bias = model.get_layer("logit").get_weights()
+    model.get_layer("logit").set_weights([kernel * slope, bias * slope + offset])
 
 
-def _batches(
-    pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions, size: int, seed: int, targets: Callable
-) -> Any:
-    """Return shuffled batches of images (N, H, W) with lesions added and augmented, and `targets` of their labels.
-
-    The lesions differ from epoch to epoch.
-    """
-    import tensorflow as tf
-
-    rng = np.random.default_rng([seed, 2])
-
-    def image(k: Any) -> tuple:
-        x, y = tf.numpy_function(lambda i: add_lesions(pixels[i], labels[i], lesions, rng), [k], (tf.float32, tf.int8))
-        return tf.ensure_shape(x, pixels.shape[1:]), tf.ensure_shape(y, labels.shape[1:])
-
-    data = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).map(image)
-    data = data.map(augment_pair, num_parallel_calls=2)
-    return untuned(data.batch(size).map(lambda x, y: (x, *targets(y))).prefetch(2))
-
-
-def _targets(labels: Any) -> tuple[tuple, tuple]:
-    """Return the targets of a batch, local and for the whole image, and their weights; undecided ones weigh 0."""
-    import tensorflow as tf
-
-    artery = tf.cast(labels == 1, tf.float32)[..., None]
-    weight = tf.where(labels == 1, ARTERY_WEIGHT, tf.where(labels == 0, 1.0, 0.0))
-    some, none = tf.reduce_any(labels == 1, axis=(1, 2)), tf.reduce_all(labels == 0, axis=(1, 2))
-    return (artery, tf.cast(some, tf.float32)[:, None]), (weight, tf.cast(some | none, tf.float32))
-
-
-def _with_local_logits(model: Any) -> Any:
-    """Return the same network with two outputs: the local logits and the logit of the image."""
-    import keras
-
-    return keras.Model(model.inputs, [model.get_layer("cells").output, model.outputs[0]])
-
-
-def _fit(
-    model: Any, data: Any, epochs: int, rate: float, check: Callable, local_weight: float = 1.0, anneal: bool = True
-) -> None:
-    """Fit, by default with cosine annealing, and print the AUC-ROC returned by `check` after each epoch.
-
-    `local_weight` is the weight of the loss of the local logits; that of the image's logit is 1.
-    """
-    import keras
-
-    schedule = keras.optimizers.schedules.CosineDecay(rate, len(data) * epochs) if anneal else rate
-    losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in model.outputs]
-    model.compile(keras.optimizers.Adam(schedule), losses, loss_weights=[local_weight, 1.0])
-    for epoch in range(epochs):
-        loss = model.fit(data, verbose=0, shuffle=False).history["loss"][0]
-        print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, held-out AUC-ROC {check():.4f}", flush=True)
-
-
-def _checker(model: Any, held: np.ndarray, local: np.ndarray, size: int) -> tuple[Callable, Callable, np.ndarray]:
-    """Return a function for the AUC-ROC of held-out images, one for their logits, and their labels (0 or 1).
-
-    Images with undecided and without positive local labels are left out.
-    """
-    some = (local == 1).any(axis=(1, 2))
-    sure = np.flatnonzero(some | (local == 0).all(axis=(1, 2)))
-
-    def logits() -> np.ndarray:
-        parts = (held[sure[k : k + size], ..., None].astype(np.float32) for k in range(0, len(sure), size))
-        return np.concatenate([model.predict_on_batch(part)[1][:, 0] for part in parts])
-
-    return lambda: float(roc_auc_score(some[sure], logits())), logits, some[sure].astype(int)
-
-
-def _train_patches(network: Any, found: list, lesions: SyntheticLesions, recipe: Recipe, cycle: int) -> Iterator[tuple]:
-    """Train on patches, starting with the given cycle; yield the number and held-out AUC-ROC of each finished cycle.
-
-    The first block, half of the computation, is trained in the first epochs only.
-    """
-    pixels, labels, lesions, held, held_labels = _split(found, lesions, recipe.seed)
-    both = _with_local_logits(network)
-    check, _, _ = _checker(both, held, held_labels, 64)
-    share = (labels == 1).any(axis=(1, 2)).mean()
-    print(f"{len(labels)} patches, {share:.0%} with artery; {len(held_labels)} held out", flush=True)
-    for k in range(cycle, len(recipe.epochs)):
-        data = _batches(pixels, labels, lesions, 32, recipe.seed + k, _targets)
-        if k == 0:
-            _fit(both, data, recipe.first_epochs, 1e-3, check, anneal=False)
-        for layer in network.layers:
-            if layer.name.startswith("block1"):
-                layer.trainable = False
-        _fit(both, data, recipe.epochs[k], 1e-3, check)
-        yield k, check()
-
-
-def _train_views(
-    detector: Any, found: list, lesions: SyntheticLesions, recipe: Recipe
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fine-tune on whole views; return the logits and labels of the held-out views."""
-    pixels, local, lesions, held, held_local = _split(found, lesions, recipe.seed)
-    both = _with_local_logits(detector)
-    check, logits, labels = _checker(both, held, held_local, 4)
-    share = (local == 1).any(axis=(1, 2)).mean()
-    print(f"{len(local)} views, {share:.0%} BAC+; {len(labels)} held out, AUC-ROC before: {check():.4f}", flush=True)
-    data = _batches(pixels, local, lesions, 4, recipe.seed, _targets)
-    _fit(both, data, recipe.view_epochs, 3e-4, check, local_weight=LOCAL_LOSS_WEIGHT)
-    return logits(), labels
-
-
-def _calibrate(detector: Any, logits: np.ndarray, labels: np.ndarray) -> bool:
-    """Scale the last layer so that the logit is the log odds if half of the views have BAC (Platt 1999).
-
-    Returns whether it was done: a detector that ranks the views in the wrong order is left unchanged.
-    """
-    fit = LogisticRegression(class_weight="balanced", C=1e3).fit(logits[:, None], labels)
-    slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+def _platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Return the slope and offset with which logits become log odds at `PREVALENCE`."""
+    fitted = LogisticRegression(class_weight="balanced", C=1e3).fit(logits[:, None], labels)
+    slope = float(fitted.coef_[0, 0])
     if slope <= 0:
-        return False
-    kernel, bias = detector.get_layer("logit").get_weights()
-    detector.get_layer("logit").set_weights([kernel * slope, bias * slope + offset])
-    return True
+        raise ValueError("women: a network ranks the held-out views in the wrong order: more women or epochs needed")
+    return slope, float(fitted.intercept_[0] + logit(PREVALENCE))
+
+
+def _operating_point(logits: np.ndarray, labels: np.ndarray) -> dict:
+    """Return thresholds, prevalence and spread of the scores, from uncalibrated logits of held-out views."""
+    slope, offset = _platt(logits, labels)
+    scores = expit(slope * logits + offset)
+    named = {
+        "high-sensitivity": float(np.quantile(scores[labels == 1], 1 - SENSITIVITY)),
+        "specificity-95": float(np.quantile(scores[labels == 0], SPECIFICITY)),
+    }
+    return {
+        "threshold": 0.5,
+        "chosen_on": f"fixed: even odds at a prevalence of {PREVALENCE:.0%}, calibrated on simulated women held back",
+        "heatmap": "local-logits",
+        "heatmap_threshold": HEATMAP_THRESHOLD,
+        "prevalence": PREVALENCE,
+        "operating_points": named,
+        "score_spread": asdict(ScoreSpread.of(labels, scores)),
+    }

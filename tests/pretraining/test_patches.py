@@ -11,6 +11,7 @@ import bac_utils
 from bac_utils.pretraining import patches as training_data
 from bac_utils.pretraining.patches import (
     Recipe,
+    coarser,
     local_labels,
     pixel_mm,
     prepared_view,
@@ -47,21 +48,21 @@ def test_prepared_view_and_its_mask_share_a_grid():
 
 
 def test_local_labels_mark_the_artery():
-    """8 pixels of 0.25 mm2 are the 2 mm2 of a positive label. Each pixel value identifies its position."""
+    """2 pixels of 0.25 mm2 are the 0.5 mm2 of a positive label. Each pixel value identifies its position."""
     pixels = (np.arange(200 * 100, dtype=np.float32).reshape(200, 100) + 1) / 1000
     artery = np.zeros((200, 100), bool)
-    artery[100:104, 20:80] = True
+    artery[100:101, 20:80] = True
     patches, labels = view_patches(pixels, artery, 0.25, SMALL, np.random.default_rng(0))
     assert {p.shape for p in patches} == {(48, 48)}
-    assert {c.shape for c in labels} == {(3, 3)}
+    assert {c.shape for c in labels} == {(6, 6)}
     padded, padded_artery = np.pad(pixels, 24).astype(np.float16), np.pad(artery, 24)
     for patch, found in zip(patches, labels, strict=True):
         row, column = np.argwhere((sliding_window_view(padded, (48, 48)) == patch).all(axis=(2, 3)))[0]
         counts = [
-            [padded_artery[row + r : row + r + 16, column + c : column + c + 16].sum() for c in (0, 16, 32)]
-            for r in (0, 16, 32)
+            [padded_artery[row + r : row + r + 8, column + c : column + c + 8].sum() for c in range(0, 48, 8)]
+            for r in range(0, 48, 8)
         ]
-        expected = [[1 if n >= 8 else -1 if n else 0 for n in line] for line in counts]
+        expected = [[1 if n >= 2 else -1 if n else 0 for n in line] for line in counts]
         np.testing.assert_array_equal(found, expected)
     assert {int(v) for c in labels for v in c.ravel()} >= {0, 1}
 
@@ -88,12 +89,18 @@ def test_zoom_enlarges_the_breast_and_keeps_its_size_in_mm():
 
 
 def test_local_labels_of_a_shape_that_is_no_multiple_of_the_stride():
-    """36 x 20 pixels have two local labels; the remaining pixels at the ends have none."""
-    artery = np.zeros((36, 20), bool)
-    artery[16:20, :4] = True  # 16 pixels in the second square
-    artery[34:, 17:] = True
+    """18 x 10 pixels have two local labels; the remaining pixels at the ends have none."""
+    artery = np.zeros((18, 10), bool)
+    artery[8:10, :2] = True  # 4 pixels in the second square
+    artery[17:, 9:] = True
     assert local_labels(artery, 0.2).tolist() == [[0], [1]]
     assert local_labels(artery, 0.1).tolist() == [[0], [-1]]
+
+
+def test_coarser_labels_are_positive_before_undecided():
+    labels = np.array([[[1, -1, 0, -1, 1], [0, 0, 0, 0, 1], [0, 0, -1, 1, 0]]], np.int8)
+    assert coarser(labels).tolist() == [[[1, -1]]]  # the third row and the fifth column are left out
+    assert coarser(labels).dtype == np.int8
 
 
 def test_views_have_the_labels_of_the_simulator():
@@ -101,7 +108,7 @@ def test_views_have_the_labels_of_the_simulator():
         views, local = woman_views(number, SMALL)
         woman = training_woman(number, SMALL)
         assert views.shape[1:] == (256, 128)
-        assert local.shape[1:] == (16, 8)
+        assert local.shape[1:] == (32, 16)
         labels = (local == 1).any(axis=(1, 2))
         assert labels.tolist() == [bool(woman.bac and woman.length_mm(s, v) > 0) for s, v in FOUR_VIEWS]
 
