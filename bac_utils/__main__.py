@@ -381,14 +381,20 @@ def pretrain(
     structures_only: Annotated[
         bool, typer.Option("--structures-only", help="Train only structures.weights.h5, from which the demo starts.")
     ] = False,
+    detector_only: Annotated[
+        bool, typer.Option("--detector-only", help="Start from the structures.weights.h5 beside OUTPUT.")
+    ] = False,
 ) -> None:
     """Train the bundled weights (structures, backbone and detector) again, on simulated views."""
     with _one_line_errors():
+        if structures_only and detector_only:
+            raise typer.BadParameter("--structures-only, --detector-only: got both, must be at most one of them")
         from bac_utils.pretraining.patches import Recipe
         from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
         from bac_utils.pretraining.pretrain import pretrain as make
 
-        pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
+        if not detector_only:
+            pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
         if not structures_only:
             make(output, Recipe(seed=seed))
 

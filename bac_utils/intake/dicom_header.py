@@ -14,7 +14,7 @@ from bac_utils.intake.dicom_display import display
 from bac_utils.intake.dicom_file import items, number, numbers, read_header, text, texts, word
 from bac_utils.intake.dicom_geometry import checked_spacing, turn_upright
 from bac_utils.intake.dicom_person import read_age, read_date, study_date, told_apart
-from bac_utils.intake.dicom_pixels import check_layout, check_storage, stored_values
+from bac_utils.intake.dicom_pixels import check_fragments, check_layout, check_storage, stored_values
 from bac_utils.intake.exams import exam_name
 from bac_utils.intake.free_text import (
     SIDES,
@@ -131,6 +131,7 @@ def read_dicom(path: Path) -> tuple[Mammogram, str]:
     """
     header, source = read_header(path)
     described = _describe(header)
+    check_fragments(header, source)
     values = stored_values(source)
     check_grey_levels(values)
     pixels = display(values, header, described.processing)
@@ -153,6 +154,7 @@ def describe_dicom(path: Path) -> tuple[Header, str]:
     header, source = read_header(path)
     described = _describe(header)
     check_storage(header, source)
+    check_fragments(header, source)
     return described, described.uid
 
 

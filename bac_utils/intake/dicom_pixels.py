@@ -94,8 +94,7 @@ def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
         source: As returned by `dicom_file.read_header` with the header.
 
     Raises:
-        Skip: `too_large` or `truncated` by the number of bytes or the lengths of compressed fragments; `unreadable` for
-            an unknown transfer syntax.
+        Skip: `too_large` or `truncated` by the number of bytes; `unreadable` for an unknown transfer syntax.
     """
     size = len(source.getbuffer()) if isinstance(source, BytesIO) else source.stat().st_size
     check_bytes(size)
@@ -105,13 +104,20 @@ def check_storage(header: pydicom.Dataset, source: Path | BytesIO) -> None:
     pixels = number(header, "Rows", 0) * number(header, "Columns", 0)
     if syntax not in ENCAPSULATED and size < pixels * number(header, "BitsAllocated", 0) / 8:
         raise Skip("truncated", f"{size} bytes cannot hold the pixels that the header states")
-    if syntax in ENCAPSULATED and isinstance(source, Path):
-        _check_fragments(source, size)
 
 
-def _check_fragments(path: Path, size: int) -> None:
-    """Raise `Skip` if a fragment of compressed pixels (DICOM PS3.5, A.4) is longer than the rest of the file."""
-    with path.open("rb") as file:
+def check_fragments(header: pydicom.Dataset, source: Path | BytesIO) -> None:
+    """Raise `Skip` if a fragment of compressed pixels (DICOM PS3.5, A.4) is longer than the rest of the file.
+
+    Arguments as for `check_storage`.
+
+    Raises:
+        Skip: `truncated`.
+    """
+    if text(header.file_meta, "TransferSyntaxUID") not in ENCAPSULATED or isinstance(source, BytesIO):
+        return
+    size = source.stat().st_size
+    with source.open("rb") as file:
         pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[])
         file.seek(12, 1)  # tag, VR and length of the pixel data
         while (head := file.read(8))[:4] == b"\xfe\xff\x00\xe0" and len(head) == 8:
