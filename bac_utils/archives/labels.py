@@ -82,18 +82,20 @@ class Labels:
         key = self.keys[0]
         for name in (key, *({"accession", "exam"} & set(self.keys))):
             there = set(images[name].fillna("").astype(str)) - {""}
-            check_spelling(self.path.name, name, set(self.frame[name].astype(str)), there)
-        index = pd.MultiIndex.from_frame(self.frame[list(self.keys)].astype(str))
-        wanted = pd.MultiIndex.from_frame(images[list(self.keys)].fillna("").astype(str))
-        place = index.get_indexer(wanted)
+            check_spelling(self.path.name, name, set(self.frame[name].astype(str)) - {""}, there)
+        place = self._places(images)
+        used = np.isin(np.arange(len(self.frame)), place)
+        if len(images) and not used.any():
+            stated, there = (
+                _shown(pd.MultiIndex.from_frame(table[list(self.keys)].fillna("").astype(str)))
+                for table in (self.frame, images)
+            )
+            raise ValueError(
+                f"{self.path.name}: none of {len(self.frame)} labels matches an image; labels are by "
+                f"{', '.join(self.keys)}, such as {stated}; in the files {there}"
+            )
         unclear = self._of_several_exams(images) & (place >= 0)
         place = np.where(unclear, -1, place)
-        used = np.isin(np.arange(len(index)), index.get_indexer(wanted))
-        if len(images) and not used.any():
-            raise ValueError(
-                f"{self.path.name}: none of {len(index)} labels matches an image; labels are by "
-                f"{', '.join(self.keys)}, such as {_shown(index)}; in the files {_shown(wanted)}"
-            )
         columns = [column for column in _RULES if column in self.frame]
         given = self.frame[columns].iloc[place].set_index(images.index)
         given.loc[place < 0, :] = np.nan
@@ -110,6 +112,32 @@ class Labels:
             _counted(f"{several} without one, as {why}", images["image"][unclear].tolist()),
         ]
         return images.drop(columns=given.columns, errors="ignore").join(given), [*self.notes, *filter(None, notes)]
+
+    def _places(self, images: pd.DataFrame) -> np.ndarray:
+        """Return the place in `frame` of each image's label, -1 without one.
+
+        A label matches by those of the columns `EXAM` that its row fills.
+
+        Raises:
+            ValueError: Rows that name an exam by different columns give an image different labels.
+        """
+        exam = [key for key in self.keys if key in EXAM]
+        texts, wanted = (table[list(self.keys)].fillna("").astype(str) for table in (self.frame, images))
+        place = np.full(len(images), -1)
+        stated = (texts[exam] != "").to_numpy()
+        for filled in np.unique(stated, axis=0) if exam else [()]:
+            names = [key for key in self.keys if key not in exam or filled[exam.index(key)]]
+            rows = texts[(stated == filled).all(axis=1)] if exam else texts
+            found = pd.MultiIndex.from_frame(rows[names]).get_indexer(pd.MultiIndex.from_frame(wanted[names]))
+            found = np.where(found >= 0, rows.index.to_numpy()[found], -1)
+            both = np.flatnonzero((found >= 0) & (place >= 0))
+            one, other = (self.frame.iloc[at[both]].reset_index(drop=True) for at in (place, found))
+            differs = np.flatnonzero(one["bac"].fillna(-1) != other["bac"].fillna(-1))
+            if len(differs):
+                lines = f"{one['row'][differs[0]]} and {other['row'][differs[0]]}"
+                raise ValueError(f"{self.path.name} rows {lines}: give one image different labels, must be the same")
+            place = np.where(place < 0, found, place)
+        return place
 
     def _of_several_exams(self, images: pd.DataFrame) -> np.ndarray:
         """Return for each image whether its woman has several exams of which the labels name none."""
@@ -257,8 +285,13 @@ def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: li
         elif key == "view":
             frame[key] = table.choices(key, {"CC": "CC", "MLO": "MLO"})
         else:
-            table.refuse(table.cells[key] == "", key, "must not be empty")
             frame[key] = table.cells[key]
+    exam = [key for key in keys if key in EXAM]
+    if "patient_id" in keys:
+        table.refuse(frame["patient_id"] == "", "patient_id", "must not be empty")
+    if exam:
+        rule = "must not be empty" if len(exam) == 1 else f"{' or '.join(exam)} must not be empty"
+        table.refuse((frame[exam] == "").all(axis=1), exam[0], rule)
     for key in {"patient_id", "accession", "exam"} & set(keys):
         table.refuse_lost_digits(key)
     for name, (is_good, rule) in _RULES.items():

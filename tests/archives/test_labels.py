@@ -213,6 +213,23 @@ def test_a_label_of_one_exam_does_not_land_on_another(tmp_path):
     assert give(by_view(tmp_path / "l.csv", "a", "b"), one)[0] == [1, 1, 0, 0] * 3
 
 
+def test_a_row_names_its_exam_by_accession_number_or_date(tmp_path):
+    """Exams of 2020 (A1) and 2023 (A2) of one woman: one row states the number, the other one the date."""
+    frame = images("a", "a").assign(
+        exam=["A1"] * 4 + ["A2"] * 4,
+        accession=["A1"] * 4 + ["A2"] * 4,
+        study_date=["2020-01-01"] * 4 + ["2023-03-05"] * 4,
+    )
+    head = "patient_id,laterality,accession,study_date,bac"
+    rows = ["a,L,A1,,0", "a,R,,2020-01-01,1", "a,L,,2023-03-05,1", "a,R,A2,2023-03-05,0"]
+    bac, levels, notes = give(put(tmp_path / "l.csv", head, *rows), frame, by="breast")
+    assert (bac, set(levels), notes) == ([0, 0, 1, 1, 1, 1, 0, 0], {"breast"}, [])
+    with pytest.raises(ValueError, match=r"l\.csv rows 2 and 3: give one image different labels, must be the same"):
+        give(put(tmp_path / "l.csv", head, "a,L,A1,,0", "a,L,,2020-01-01,1"), frame, by="breast")
+    with pytest.raises(ValueError, match="row 3, column 'study_date': .* study_date or accession must not be empty"):
+        give(put(tmp_path / "l.csv", head, "a,L,A1,,0", "a,R,,,1"), frame, by="breast")
+
+
 def test_accession_numbers_without_their_leading_zeros(tmp_path):
     frame = images("a", "b").assign(accession=["0031"] * 4 + ["0094"] * 4)
     path = put(tmp_path / "l.csv", "patient_id,laterality,view,accession,bac", "a,L,CC,31,1", "b,L,CC,94,1")
