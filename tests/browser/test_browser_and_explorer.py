@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from test_tuner import LIMIT_MS, WATCH
 
 from bac_utils.widgets import ViewStore
+from bac_utils.widgets.originals import Originals
 
 BROWSER, EXPLORER = "06_view_browser.ipynb", "01_cohort_statistics.ipynb"
 
@@ -116,8 +117,8 @@ def test_double_click_and_button_reset_zoom_and_window(views):
         expect(page.locator(".bac-centre .widget-readout")).to_have_text("1.00")
 
 
-def test_linked_zoom_and_one_to_one(views):
-    page = views
+def test_linked_zoom_and_one_to_one(views, root):
+    page, store = views, ViewStore(root / "runs" / "demo")
     first, last = page.locator(".bac-views canvas").first, page.locator(".bac-views canvas").last
     page.locator(".bac-views").focus()
     page.keyboard.press("1")
@@ -132,9 +133,15 @@ def test_linked_zoom_and_one_to_one(views):
     expect(last).to_have_attribute("data-zoom", "1.50")
     page.locator(".bac-linked input").uncheck()
     page.locator(".bac-reset").click()
+    page.locator(".bac-views").focus()
+    page.keyboard.press("+")
+    expect(first).to_have_attribute("data-zoom", "1.50")
     page.locator(".bac-actual").click()
-    # the original has as many pixels per mm as the prepared view, or more: 1:1 is a zoom in, of one view alone
-    expect(first).not_to_have_attribute("data-zoom", "1.00", timeout=20_000)
+    # pixels of the original over those of the screen, where the view fills its canvas; it is never smaller than that
+    scale = Originals(store, store.point.pixel_mm).scale(int(first.get_attribute("data-view")))
+    width, height = (int(first.get_attribute(side)) for side in ("width", "height"))
+    fit = min(width / store.shape[1], height / store.shape[0])
+    expect(first).to_have_attribute("data-zoom", f"{max(1, scale / fit):.2f}", timeout=20_000)
     expect(last).to_have_attribute("data-zoom", "1.00")
 
 
