@@ -42,3 +42,17 @@ def dicom(tmp_path):
     from mammogram_files import write
 
     return partial(write, tmp_path / "view.dcm")
+
+
+@pytest.fixture
+def no_display_and_no_trace():
+    """Draw without a display; a figure must not change Matplotlib's settings."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    with mpl.rc_context():
+        plt.switch_backend("agg")
+        before = dict(mpl.rcParams)
+        yield
+        assert dict(mpl.rcParams) == before
+        plt.close("all")

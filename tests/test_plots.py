@@ -12,15 +12,7 @@ from bac_utils import cohort, plots, view_plots
 from bac_utils.detection import detection_summary
 from bac_utils.settings import PUBLISHED
 
-
-@pytest.fixture(autouse=True)
-def no_display_and_no_trace():
-    with mpl.rc_context():
-        plt.switch_backend("agg")
-        before = dict(mpl.rcParams)
-        yield
-        assert dict(mpl.rcParams) == before
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_display_and_no_trace")
 
 
 @pytest.fixture

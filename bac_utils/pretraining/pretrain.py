@@ -27,14 +27,16 @@ from bac_utils.statistics import ScoreSpread
 CHECKPOINTS = "pretraining"
 """Folder of the checkpoints, beside the output, kept until all is done; a stopped call resumes from them."""
 HEATMAP_THRESHOLD = 0.96
+"""Th of the detector's heatmap. Chosen for the bundled detector, among 0.7 to 0.99, on 48 development views (simulated,
+MLO, 24 women, seed 921, prevalence 1); to be chosen again for a detector with finer local logits."""
 PATCH_MIMICS, VIEW_MIMICS = 1.2, 4.0
 """Mean number of mimics added to a patch and to a view."""
 LOCAL_LOSS_WEIGHT = 10.0
 """Weight of the loss of the local logits relative to that of the view's logit, in whole views. Nearly all local labels
 of a view are negative and easy, so that their mean loss would otherwise hardly count."""
 PREVALENCE = 0.12
-"""Share of screening mammograms with BAC for which the scores are calibrated (Hendriks et al., Atherosclerosis
-239:11, 2015: a pooled prevalence of 12.7 %)."""
+"""Share of views with BAC for which the scores are calibrated: about that of women in screening (Hendriks et al.,
+Atherosclerosis 239:11, 2015: around 12.7 %)."""
 CALIBRATION_DRAWS = 4
 """Each held-out view is scored this many times for the calibration, with other lesions."""
 SENSITIVITY, SPECIFICITY = 0.95, 0.95

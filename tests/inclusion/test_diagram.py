@@ -3,7 +3,6 @@
 from itertools import combinations
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
@@ -23,14 +22,7 @@ SETS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_display_and_no_trace():
-    with mpl.rc_context():
-        plt.switch_backend("agg")
-        before = dict(mpl.rcParams)
-        yield
-        assert dict(mpl.rcParams) == before
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_display_and_no_trace")
 
 
 def cohort(women, start="found"):

@@ -1,7 +1,6 @@
 """Figures of the simulator: the numbers and scales shown, and no effect on the global style."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,15 +8,7 @@ import pytest
 from bac_utils.simulator import plots as simulator_plots
 from bac_utils.simulator.texture import BAND_PER_MM, PUBLISHED_EXPONENTS
 
-
-@pytest.fixture(autouse=True)
-def no_display_and_no_trace():
-    with mpl.rc_context():
-        plt.switch_backend("agg")
-        before = dict(mpl.rcParams)
-        yield
-        assert dict(mpl.rcParams) == before
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_display_and_no_trace")
 
 
 def texts(figure):
