@@ -7,15 +7,15 @@ import numpy as np
 
 from bac_utils.simulator.anatomy import Outline, Vessel, VisibleSegment
 from bac_utils.simulator.calcifications import Finding, render_arterial_calcification, render_finding
+from bac_utils.simulator.gland import GRID_MM, draw_gland
+from bac_utils.simulator.muscle import pectoral_muscle
 from bac_utils.simulator.rasterize import Canvas, draw_cylinder, mark_line
-from bac_utils.simulator.texture import PUBLISHED_EXPONENTS, TEXTURE_MM, power_law_texture, sample_texture
+from bac_utils.simulator.strands import draw_strands, ducts, fine_strands, folds, ligaments, septa
+from bac_utils.simulator.texture import resample, smoothstep
 
 MU_FAT, MU_GLAND, MU_HYDROXYAPATITE, MU_STEEL = 0.0456, 0.0802, 1.9, 12.0
 """Linear attenuation coefficients at 20 keV in 1/mm: fat and gland from Johns & Yaffe 1987 (Phys Med Biol 32:675);
 hydroxyapatite and steel of the order of magnitude in NIST's XCOM tables."""
-THREAD_GRID_MM = 0.13
-"""Largest spacing, in mm, of the grid on which septa and threads are drawn. They can be thinner than a pixel and are
-averaged over the pixels, as a detector element integrates over its area."""
 
 
 @dataclass(frozen=True)
@@ -63,106 +63,17 @@ def silhouette(outline: Outline, spacing_mm: float) -> tuple[np.ndarray, np.ndar
     return mask, np.where(mask, np.maximum(distance, spacing_mm / 2), 0).astype(np.float32)
 
 
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+def _skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float) -> np.ndarray:
+    """Return the path of the beam in the skin in mm: it is longest where the rounded free edge is met tangentially.
 
-
-def _glandular_fraction(
-    rng: np.random.Generator, outline: Outline, distance: np.ndarray, density: float, spacing_mm: float
-) -> np.ndarray:
-    """Return the glandular fraction, float32 in [0, 1]: lobes below the subcutaneous fat, septa and threads."""
-    shape = distance.shape
-    finer = max(int(np.ceil(spacing_mm / THREAD_GRID_MM)), 1)
-    fine = (shape[0] * finer, shape[1] * finer)
-    texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(30, 80))
-    lobes = sample_texture(texture, shape, spacing_mm)
-    smooth = power_law_texture(rng, 5.0, longest_mm=rng.uniform(9, 22), pixels=512)
-
-    def averaged(layer: np.ndarray) -> np.ndarray:
-        return cv2.resize(layer, shape[::-1], interpolation=cv2.INTER_AREA)
-
-    def crests(field: np.ndarray, width: float) -> np.ndarray:
-        """Return thin lines along the zeros of a field on the fine grid, averaged over the pixels."""
-        line = np.abs(field)
-        line *= np.float32(-1 / width)
-        line += 1
-        np.maximum(line, 0, out=line)
-        line *= line
-        return averaged(line)
-
-    septa = crests(sample_texture(smooth, fine, spacing_mm / finer), rng.uniform(0.08, 0.25))
-    x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * spacing_mm - outline.depth_mm
-    y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * spacing_mm - outline.nipple_y
-    # Textures stretched along lines that converge behind the nipple: ducts, lobes, ligaments.
-    beyond = x - rng.uniform(8, 60)
-    # cartToPolar is accurate to 0.0002 rad and takes a third of the time of arctan2
-    reach, angle = cv2.cartToPolar(*(np.ascontiguousarray(np.broadcast_to(v, shape)) for v in (beyond, -y)))
-    angle -= np.float32(np.pi)
-
-    def radial(field: np.ndarray, pull: float, turns: float) -> np.ndarray:
-        scale = np.float32(len(field) / TEXTURE_MM)
-        along, across = reach * (np.float32(pull) * scale), (angle * np.float32(turns) + 160) * scale
-        along, across = (cv2.resize(at, fine[::-1], interpolation=cv2.INTER_LINEAR) for at in (along, across))
-        return cv2.remap(field, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-
-    inner = averaged(radial(np.roll(texture, 397, 0), rng.uniform(0.3, 0.9), rng.uniform(50, 100)))
-    strand = radial(smooth, rng.uniform(0.12, 0.4), rng.uniform(60, 140))
-    threads = crests(strand, rng.uniform(0.06, 0.2))
-    depth = outline.depth_mm
-    disc = 1 - ((x / depth + rng.uniform(0.3, 0.55)) / 0.75) ** 2 - (y / depth / rng.uniform(0.6, 0.95)) ** 2
-    under_skin = _smoothstep((distance - rng.uniform(1, 7)) / rng.uniform(8, 18))
-    field = rng.uniform(0.6, 1.2) * disc + rng.uniform(0.1, 0.35) * lobes + rng.uniform(0.15, 0.45) * inner
-    cut = float(np.quantile(field[distance > 0][::37], min(max(1 - 1.2 * density, 0.02), 0.98)))
-    core = 1 / (1 + np.exp(-(field - cut) / rng.uniform(0.4, 0.9))) * under_skin
-    gland = core * rng.uniform(0.4, 0.75) * (1 + rng.uniform(0.12, 0.35) * inner)
-    gland += under_skin * (rng.uniform(0.03, 0.18) * septa + rng.uniform(0.03, 0.20) * threads)
-    gland += 0.07 * (1 + rng.uniform(0.3, 0.7) * lobes) * (1 - core)
-    return np.clip(gland, 0, 1).astype(np.float32)
-
-
-def _ligaments(rng: np.random.Generator, outline: Outline) -> list[np.ndarray]:
-    """Return Cooper's ligaments and septa of a view as lines, each (n, 2) in mm."""
-    lines = []
-    for _ in range(rng.integers(12, 45)):
-        y = rng.uniform(0.05, 0.95) * outline.height_mm
-        edge = np.interp(y, outline.y, outline.edge)
-        if edge < 12:
-            continue
-        start = np.array([edge * rng.uniform(0.15, 0.97), y])
-        aim = np.array([outline.depth_mm * 0.55, outline.nipple_y]) - start
-        turn = np.arctan2(aim[1], aim[0]) + rng.normal(0, 0.7)
-        t = np.arange(0, rng.uniform(8, 55), 0.5)
-        angle = turn + np.cumsum(rng.normal(0, 0.03, len(t))) + rng.normal(0, 0.008) * t
-        lines.append(start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.5, axis=0))
-    return lines
-
-
-def _folds(rng: np.random.Generator, outline: Outline) -> list[np.ndarray]:
-    """Return skin folds as lines, each (n, 2) in mm; most lie at the inframammary fold and the axilla."""
-    lines = []
-    for _ in range(rng.poisson(0.5)):
-        y = rng.choice([rng.uniform(0.03, 0.3), rng.uniform(0.7, 0.95)]) * outline.height_mm
-        start = np.array([rng.uniform(0.0, 0.6) * np.interp(y, outline.y, outline.edge), y])
-        t = np.arange(0, rng.uniform(15, 60), 0.5)
-        angle = rng.normal(0, 0.6) + rng.normal(0, 0.012) * t
-        lines.append(start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.5, axis=0))
-    return lines
-
-
-def _muscle(rng: np.random.Generator, outline: Outline, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
-    """Return the glandular fraction that attenuates like the pectoral muscle in the beam, float32 (rows, columns)."""
-    width, height = outline.muscle
-    if width <= 0:
-        return np.zeros(shape, np.float32)
-    fibres = sample_texture(power_law_texture(rng, 2.8, 12, pixels=512), shape, spacing_mm)
-    y = (np.arange(shape[0]) + 0.5) * spacing_mm / height
-    x = (np.arange(shape[1]) + 0.5) * spacing_mm
-    edge = width * (1 - y + outline.muscle_bow * np.sin(np.pi * np.clip(y, 0, 1)))
-    inside = (edge[:, None] - x[None, :]).astype(np.float32)
-    share = _smoothstep(inside / rng.uniform(1.0, 5.0) + 0.5)  # the edge is oblique to the beam, hence soft
-    thick = rng.uniform(0.35, 0.65) + rng.uniform(0.1, 0.3) * _smoothstep(inside / rng.uniform(15, 50))
-    return share * thick * (1 + 0.05 * fibres)
+    Args:
+        distance: Distance to the skin in mm.
+        half_mm: Radius of the rounded edge in mm: half the thickness of the breast.
+        skin_mm: Thickness of the skin in mm.
+    """
+    outer = np.clip(half_mm - distance, 0, half_mm)  # distance from the centre of the rounding
+    inner = np.clip((half_mm - skin_mm) ** 2 - outer**2, 0, None)
+    return 2 * (np.sqrt(np.clip(half_mm**2 - outer**2, 0, None)) - np.sqrt(inner))
 
 
 def project_breast(
@@ -194,16 +105,22 @@ def project_breast(
     half = outline.thickness_mm / 2
     roll = np.clip(1 - distance / half, 0, 1)  # rounded free edge
     thickness = np.where(mask, outline.thickness_mm * np.sqrt(1 - roll**2), 0).astype(np.float32)
-    gland = _glandular_fraction(rng, outline, distance, density, spacing_mm)
-    muscle = _muscle(rng, outline, shape, spacing_mm)
-    gland = gland * (1 - muscle) + muscle
+
+    _, coarse_distance = silhouette(outline, GRID_MM)
+    muscle, inside_muscle = pectoral_muscle(rng, outline, coarse_distance.shape, GRID_MM)
+    tissue = draw_gland(rng, outline, coarse_distance, inside_muscle, density)
+    covered = smoothstep(inside_muscle / 2 + 0.3)  # by the muscle
+    gland = resample(tissue.fraction * (1 - covered) + muscle, GRID_MM, shape, spacing_mm)
 
     soft, calcium, metal = (Canvas(shape, spacing_mm) for _ in range(3))
-    lines = _ligaments(rng, outline)
-    strong = rng.uniform(0.5, 2.0)
-    for line in lines:  # sheets seen edge-on: more tissue along the beam than in a thread
-        draw_cylinder(soft, line, rng.uniform(0.25, 0.8), strong * rng.uniform(0.8, 5.0), step_mm=0.15)
-    for line in _folds(rng, outline):
+    fading = (1 - 0.65 * covered) * smoothstep((coarse_distance - 1) / 6)
+    cooper = ligaments(rng, outline, tissue, coarse_distance)
+    for strands in (
+        cooper, fine_strands(rng, outline, tissue, fading), ducts(rng, outline), septa(rng, tissue, fading),
+    ):  # fmt: skip
+        draw_strands(soft, strands)
+    lines = cooper.lines()
+    for line in folds(rng, outline):
         draw_cylinder(soft, line, rng.uniform(0.8, 2.5), rng.uniform(0.6, 2.0))
     for vessel in vessels:
         draw_cylinder(soft, outline.project(vessel.path), 2 * vessel.radius_mm, rng.uniform(0.5, 1.5))
@@ -217,7 +134,7 @@ def project_breast(
         width = 2 * float(vessel.radius_mm[segment.start : segment.stop].mean()) + 0.4
         mark_line(artery, segment.line, width, spacing_mm)
 
-    skin = np.exp(-0.5 * ((distance - 0.8) / 0.6) ** 2) * rng.uniform(1.5, 5.0)  # additional gland-like tissue, mm
+    skin = rng.uniform(0.5, 1.1) * _skin_path(distance, half, rng.uniform(0.9, 2.0))
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (gland * thickness + skin + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()
     attenuation = np.where(mask, attenuation, 0).astype(np.float32)

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import fft
 
+from bac_utils.simulator.rasterize import blur
+
 PUBLISHED_EXPONENTS = MappingProxyType({"CC": (3.17, 0.226), "MLO": (3.30, 0.236)})
 """Mean and standard deviation of beta over the mammograms of 23 women (Chen et al. 2012, Med Phys 39:1435)."""
 TEXTURE_MM = 320.0
@@ -68,6 +70,32 @@ def sample_texture(field: np.ndarray, shape: tuple[int, int], spacing_mm: float)
     return cv2.warpAffine(
         field, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
     )
+
+
+def resample(field: np.ndarray, grid_mm: float, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
+    """Sample a field given on one pixel grid on another one with the same corner.
+
+    Args:
+        field: float32 (rows, columns) at a spacing of `grid_mm`.
+        grid_mm: Spacing of the field in mm.
+        shape: Rows and columns of the result; beyond the field its margin continues.
+        spacing_mm: Spacing of the result in mm. On a coarser grid the field is averaged over the pixels.
+
+    Returns:
+        float32 (rows, columns).
+    """
+    if spacing_mm > grid_mm:
+        field = blur(field, ((spacing_mm**2 - grid_mm**2) / 12) ** 0.5 / grid_mm)
+    step = spacing_mm / grid_mm
+    matrix = np.array([[step, 0, 0.5 * step - 0.5], [0, step, 0.5 * step - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(field, matrix, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def smoothstep(x: np.ndarray) -> np.ndarray:
+    """Return 0 below 0, 1 above 1, and a smooth transition between them."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
 
 
 def tissue_squares(pixels: np.ndarray, mask: np.ndarray, spacing_mm: float) -> np.ndarray:
