@@ -91,7 +91,7 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
     return Acquisition(
         False, rng.uniform(0.04, 0.12), rng.uniform(0.006, 0.03), 0.0,
         rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
-        rng.normal(0.2, 0.35), rng.uniform(0.5, 1.3), rng.uniform(0.55, 1.1),
+        rng.normal(0.2, 0.35), rng.uniform(0.45, 1.0), rng.uniform(0.6, 1.1),
         rng.random() < 0.8, False, rng.random() < 0.15,
     )  # fmt: skip
 

@@ -67,6 +67,7 @@ class Outline:
         top = np.interp(x, levels, self.y[np.clip(above, 0, len(self.y) - 1)])
         if self.view == "MLO":  # a line from the axilla to the nipple keeps the vessels out of the axilla
             top = np.maximum(top, self.nipple_y * (0.12 + 0.83 * np.clip(u, 0, 1)))
+        below = np.minimum(below, centre + self.edge[centre:].argmin() + 1)  # not in the abdomen below the fold
         bottom = np.interp(x, levels, self.y[np.clip(below - 1, 0, len(self.y) - 1)])
         # CC: the lateral side is at the top. MLO: superior at the top, lateral above medial.
         height = v if self.view == "CC" else np.clip(np.sqrt(1 - self.tilt**2) * w + self.tilt * v, -1, 1)
@@ -82,6 +83,29 @@ class Outline:
         if self.view == "CC":
             return (u > 0.08) & ~((w > 0.55) & (u < 0.30))
         return (u > 0.03) & ~((v < -0.55) & (u < 0.25))
+
+
+def _cc_profile(rng: np.random.Generator, t: np.ndarray, power: float, root: float, skew: float) -> np.ndarray:
+    """Return the distance of the skin from the chest wall at t, as a fraction of the depth of a breast in the CC view.
+
+    Each half is drawn on its own, from almost conical to flattened under the paddle; the lateral one (t < 0) tends to
+    be fuller. The exponents are assumptions.
+
+    Args:
+        rng: Source of randomness.
+        t: (n,) position along the chest wall: -1 at the lateral end, 1 at the medial one.
+        power: Exponent that flattens the front.
+        root: Exponent of the whole: 1 for a cone or parabola, 2 for an ellipse.
+        skew: Widening of the lateral half.
+    """
+    size = rng.uniform(0.88, 1.04) if root > 1.4 else rng.uniform(0.98, 1.15)
+    edge = np.zeros(len(t))
+    for side, width in ((t < 0, 1 + skew), (t >= 0, 1 - skew)):
+        own = root + rng.normal(0, 0.08)
+        far = np.clip(np.abs(t[side]) / (size * width), 0, 1)
+        edge[side] = (1 - far ** (power + rng.normal(0, 0.12))) ** (1 / max(own, 0.95))
+        edge[side] += rng.uniform(0, 0.05) * np.sin(np.pi * far) * rng.choice([-1, 1])
+    return np.clip(edge, 0, 1)
 
 
 def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: float, thickness_mm: float) -> Outline:
@@ -102,14 +126,12 @@ def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: f
     large = 2 * half > 205 or depth_mm > 160
     height, width = (300.0, 240.0) if large else (240.0, 180.0)  # the two common detector fields
     y = np.arange(0, height + 0.5, 0.5)
+    shape = rng.spawn(1)[0]  # its own stream: other shapes leave the rest of the breast as it is
     if view == "CC":
         depth = min(depth_mm, width - 12)
         middle = height / 2 + rng.normal(0, 8)
-        power, root = rng.uniform(1.9, 2.5), rng.uniform(1.6, 2.1)
-        skew = rng.normal(0, 0.12)
-        t = (y - middle) / half
-        t = np.clip(np.abs(t * (1 - skew * np.sign(t))), 0, 1)
-        edge = depth * (1 - t**power) ** (1 / root)
+        power, root = rng.uniform(1.6, 2.3), rng.uniform(1.0, 1.75)
+        edge = depth * _cc_profile(shape, (y - middle) / half, power, root, rng.normal(0.04, 0.06))
         nipple, muscle, thickness = middle + rng.normal(0, 0.05) * half, (0.0, 0.0), thickness_mm
     else:
         depth = min(depth_mm * rng.uniform(0.98, 1.12), width - 12)
@@ -122,11 +144,16 @@ def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: f
         heights = np.maximum.accumulate(np.array(heights) + np.arange(6) * 1e-3)
         edge = np.clip(PchipInterpolator(heights, edges, extrapolate=True)(y), 0, depth)
         below = y > fold
-        edge[below] = np.maximum(edges[-1] - (y[below] - fold) * rng.uniform(0.0, 2.5), 0)
+        slope = rng.uniform(0.0, 2.5)
+        if shape.random() < 0.5:  # the fold is shown: below it the abdomen comes forward
+            slope = -shape.uniform(0.2, 1.2)
+        edge[below] = np.clip(edges[-1] - (y[below] - fold) * slope, 0, 0.4 * depth)
         muscle = (top * rng.uniform(0.45, 0.95), nipple * rng.uniform(0.55, 1.05))
         thickness = thickness_mm * 48 / 44
     edge = gaussian_filter1d(edge, 4, mode="nearest")
     bump = rng.uniform(1.0, 5.0) * np.exp(-0.5 * ((y - nipple) / rng.uniform(2.5, 4.5)) ** 2)  # the nipple
+    if shape.random() < 0.3:
+        bump *= 0.15  # not in profile
     return Outline(
         view,
         height,

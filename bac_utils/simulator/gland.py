@@ -62,13 +62,14 @@ def draw_gland(
     shape = distance.shape
     texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(25, 60))
     cloud = sample_texture(texture, shape, GRID_MM)
-    fan = _fan(rng, outline, np.roll(texture, 397, 0), shape)
+    fibres = power_law_texture(rng, rng.uniform(2.5, 2.9), longest_mm=rng.uniform(10, 25))
+    fan = _fan(rng, outline, fibres, shape)
     # subcutaneous fat; it is thin behind the nipple
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm
     y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * GRID_MM - outline.nipple_y
     near_nipple = np.exp(-(x**2 + y**2) / (2 * 13.0**2))
-    fat_mm = rng.uniform(3, 11) * (1 - 0.8 * near_nipple) + 1.2 * cloud
-    allowed = smoothstep((distance - fat_mm) / (rng.uniform(4, 9) + 3 * cloud).clip(2))
+    fat_mm = rng.uniform(1, 9) * (1 - 0.8 * near_nipple) + 1.2 * cloud
+    allowed = smoothstep((distance - fat_mm) / (rng.uniform(6, 13) + 3 * cloud).clip(2))
     allowed *= smoothstep((-muscle - rng.uniform(0, 3)) / rng.uniform(5, 14))  # retromammary fat
     if outline.view == "CC":
         behind = rng.uniform(-25, 8)  # mm of retromammary fat that the view shows
@@ -92,10 +93,9 @@ def draw_gland(
         cut = float(np.quantile(values[values > -5], 0.03)) if (values > -5).any() else 0.0
     width = rng.uniform(0.15, 0.45)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
-    amount = rng.uniform(0.40, 0.70) * (1 + rng.uniform(0.10, 0.22) * fan + rng.uniform(0.05, 0.15) * cloud)
-    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.2, 0.5) * cloud) * (1 - core)
-    lace = _lace(rng, cloud, shape) * (0.2 + core)
-    fraction = np.clip(core * amount + rest + rng.uniform(0.05, 0.16) * lace, 0, 1).astype(np.float32)
+    amount = rng.uniform(0.40, 0.70) * (1 + rng.uniform(0.06, 0.16) * fan + rng.uniform(0.08, 0.2) * cloud)
+    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.2, 0.4) * cloud + rng.uniform(0.05, 0.2) * fan) * (1 - core)
+    fraction = np.clip(core * amount + rest, 0, 1).astype(np.float32)
     return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
 
 
@@ -138,16 +138,6 @@ def _fan(rng: np.random.Generator, outline: Outline, texture: np.ndarray, shape:
     cloud = sample_texture(np.roll(texture, 101, 1), shape, GRID_MM)
     across += cloud * np.float32(1.5 * scale)  # lines are not straight
     return cv2.remap(texture, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-
-
-def _lace(rng: np.random.Generator, cloud: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a fine network of fibres that comes and goes: the crests of two smooth fields, mean about 0."""
-    field = power_law_texture(rng, 3.8, longest_mm=rng.uniform(4, 9))
-    total = np.zeros(shape, np.float32)
-    for k in range(2):
-        crest = np.abs(sample_texture(np.roll(field, 331 * k, 0), shape, GRID_MM))
-        total += np.maximum(1 - crest / np.float32(0.7), 0) ** 2 - np.float32(0.18)
-    return total * np.clip(1 + 0.7 * cloud, 0, 2)
 
 
 def _draw_lobules(rng: np.random.Generator, outline: Outline) -> np.ndarray:

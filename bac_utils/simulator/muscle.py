@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from bac_utils.simulator.anatomy import Outline
-from bac_utils.simulator.texture import TEXTURE_MM, power_law_texture, smoothstep
+from bac_utils.simulator.texture import TEXTURE_MM, power_law_texture, sample_texture, smoothstep
 
 CRESCENT_SHARE = 0.3
 """Fraction of the CC views that show the muscle; 30 to 40 % is commonly stated."""
@@ -48,7 +48,8 @@ def pectoral_muscle(
     depth = rng.uniform(0.55, 0.8) + 0.4 * smoothstep(inside / rng.uniform(15, 40))
     fade = 1 - rng.uniform(0.35, 0.7) * smoothstep((end - rng.uniform(0.1, 0.4)) / 0.8)
     fibres = _fibres(rng, shape, grid_mm, np.arctan2(height, -width) + rng.normal(0, 0.08))
-    thick = full * depth * fade * (1 + rng.uniform(0.015, 0.045) * fibres)
+    tissue = sample_texture(power_law_texture(rng, 3.0, 15, pixels=512), shape, grid_mm)  # in front of the muscle
+    thick = full * depth * fade * (1 + rng.uniform(0.015, 0.045) * fibres + rng.uniform(0.02, 0.05) * tissue)
     return (share * thick).astype(np.float32), inside.astype(np.float32)
 
 

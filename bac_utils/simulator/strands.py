@@ -83,7 +83,7 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.10, 0.30))
+    number = int(area * rng.uniform(0.2, 0.5))
     bunch = 6  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
@@ -95,8 +95,8 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
     n = len(start)
     towards = np.array([outline.depth_mm + rng.uniform(-15, 25), outline.nipple_y]) - start
     turn = np.arctan2(towards[:, 1], towards[:, 0]) + rng.uniform(0.25, 0.6) * (common[chosen] + 0.7 * rng.normal(0, 1, n))
-    length = rng.lognormal(np.log(rng.uniform(5, 9)), 0.6, n).clip(1.5, 45)
-    width = rng.lognormal(np.log(0.4), 0.6, n).clip(0.12, 1.8)
+    length = rng.lognormal(np.log(rng.uniform(3.5, 6.5)), 0.65, n).clip(1, 40)
+    width = rng.lognormal(np.log(0.45), 0.6, n).clip(0.12, 1.8)
     depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.6, n) * (0.4 / width) ** 0.3
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
 
@@ -180,7 +180,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[np.ndarray]:
 def _curving(rng: np.random.Generator, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw curvature, its change and the meander of strands of the given lengths."""
     bend, twist, wave = rng.normal(0, 1, (3, len(length)))
-    return 0.6 * bend / length, 1.5 * twist / length**2, 0.025 * wave * length
+    return 0.5 * bend / length, 1.2 * twist / length**2, 0.015 * wave * length
 
 
 def _at(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
