@@ -75,15 +75,17 @@ def draw_gland(
         behind = rng.uniform(-25, 8)  # mm of retromammary fat that the view shows
         allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(6, 15))
     lobes = _lobes(rng, outline, shape)
-    roughness, fat = rng.uniform(0.10, 0.22), rng.uniform(0.35, 0.75)
+    roughness, fat = rng.uniform(0.06, 0.16), rng.uniform(0.35, 0.75)
     warp = power_law_texture(rng, 4.0, longest_mm=25, pixels=512)
-    fields, drawn = [], []
+    large = _draw_lobules(rng, outline, rng.uniform(5, 9), rng.uniform(0.15, 0.45))
+    through = lobes - rng.uniform(0.4, 1.0) * _warped(_lobule_field(large, shape), warp, rng.uniform(1, 2.5), shape)
+    fields, drawn = [], [large]
     for layer in range(LAYERS):
-        lobules = _draw_lobules(rng, outline)
+        lobules = _draw_lobules(rng, outline, rng.uniform(2, 5), rng.uniform(0.15, 0.4))
         warp = np.roll(warp, 97, 1)
         indent = _warped(_lobule_field(lobules, shape), warp, rng.uniform(0.8, 2.0), shape)
         rough = cloud if layer == 0 else sample_texture(np.roll(texture, 211 * layer, 1), shape, GRID_MM)
-        fields.append(lobes + roughness * (rough + 0.6 * fan) - fat * indent)
+        fields.append(through + roughness * (rough + 0.4 * fan) - fat * indent)
         drawn.append(lobules)
     wanted = min(max(1 - 1.25 * density, 0.03), 0.97)
     inside = (distance > 0) & (muscle < 0)
@@ -93,8 +95,9 @@ def draw_gland(
         cut = float(np.quantile(values[values > -5], 0.03)) if (values > -5).any() else 0.0
     width = rng.uniform(0.15, 0.45)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
-    amount = rng.uniform(0.40, 0.70) * (1 + rng.uniform(0.06, 0.16) * fan + rng.uniform(0.08, 0.2) * cloud)
-    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.2, 0.4) * cloud + rng.uniform(0.05, 0.2) * fan) * (1 - core)
+    amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
+    amount *= rng.uniform(0.45, 0.75) * (1 + rng.uniform(0.06, 0.16) * fan + rng.uniform(0.05, 0.12) * cloud)
+    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.08, 0.2) * fan) * (1 - core)
     fraction = np.clip(core * amount + rest, 0, 1).astype(np.float32)
     return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
 
@@ -140,13 +143,13 @@ def _fan(rng: np.random.Generator, outline: Outline, texture: np.ndarray, shape:
     return cv2.remap(texture, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def _draw_lobules(rng: np.random.Generator, outline: Outline) -> np.ndarray:
-    """Return the lobules of fat of one layer; see `Gland.lobules`."""
+def _draw_lobules(rng: np.random.Generator, outline: Outline, radius_mm: float, cover: float) -> np.ndarray:
+    """Return lobules of fat, see `Gland.lobules`, of a median shorter radius that cover a share of the breast."""
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = rng.poisson(area / rng.uniform(70, 160))
+    number = rng.poisson(cover * area / (np.pi * 1.6 * radius_mm**2))
     place = rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (3 * number + 10, 2))
     place = place[place[:, 0] < np.interp(place[:, 1], outline.y, outline.edge)][:number]
-    radius = rng.lognormal(np.log(rng.uniform(3.5, 6.5)), 0.4, len(place)).clip(1.5, 16)
+    radius = rng.lognormal(np.log(radius_mm), 0.35, len(place)).clip(1.5, 18)
     turn = np.arctan2(place[:, 1] - outline.nipple_y, place[:, 0] - outline.depth_mm - 20)
     turn = turn + rng.normal(0, 0.5, len(place))
     return np.column_stack([place, radius * rng.uniform(1.0, 1.8, len(place)), radius, turn])

@@ -43,7 +43,7 @@ def pectoral_muscle(
     end = np.clip(down, 0, 1.2)
     soft = rng.uniform(1.2, 3.0) + rng.uniform(3, 9) * end**2
     share = smoothstep(inside / soft + 0.3)
-    full = rng.uniform(0.40, 0.62)
+    full = rng.uniform(0.32, 0.55)
     # thinnest at the border, thicker towards the chest wall and the axilla
     depth = rng.uniform(0.55, 0.8) + 0.4 * smoothstep(inside / rng.uniform(15, 40))
     fade = 1 - rng.uniform(0.35, 0.7) * smoothstep((end - rng.uniform(0.1, 0.4)) / 0.8)

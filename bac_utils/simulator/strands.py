@@ -89,7 +89,8 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
     place += rng.normal(0, 1, place.shape) * rng.uniform(1.0, 6.0, (len(place), 1))
     row, column = _at(place, gland.core.shape)
-    chance = (rng.uniform(0.08, 0.3) + gland.core[row, column]) * fading[row, column]
+    dense = gland.core[row, column]
+    chance = (rng.uniform(0.06, 0.2) + dense) * fading[row, column]
     chosen = np.flatnonzero(rng.random(len(place)) < chance)[:number]
     start = place[chosen]
     n = len(start)
@@ -98,6 +99,8 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
     length = rng.lognormal(np.log(rng.uniform(3.5, 6.5)), 0.65, n).clip(1, 40)
     width = rng.lognormal(np.log(0.45), 0.6, n).clip(0.12, 1.8)
     depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.6, n) * (0.4 / width) ** 0.3
+    fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
+    length, width, depth = length * (1 + 1.2 * fatty), width * (1 - 0.4 * fatty), depth * (1 - 0.3 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
 
 
