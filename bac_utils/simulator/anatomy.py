@@ -140,14 +140,15 @@ def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: f
         top = depth * rng.uniform(0.45, 0.75)
         waist = depth * rng.uniform(0.60, 0.82)
         heights = [0, 0.45 * nipple, nipple - 0.32 * half, nipple, nipple + 0.35 * half, fold]
-        edges = [top, waist, 0.93 * depth, depth, 0.86 * depth, depth * rng.uniform(0.05, 0.3)]
+        above, under = shape.uniform(0.88, 0.955), shape.uniform(0.80, 0.94)
+        edges = [top, waist, above * depth, depth, under * depth, depth * rng.uniform(0.05, 0.3)]
         heights = np.maximum.accumulate(np.array(heights) + np.arange(6) * 1e-3)
         edge = np.clip(PchipInterpolator(heights, edges, extrapolate=True)(y), 0, depth)
         below = y > fold
-        slope = rng.uniform(0.0, 2.5)
-        if shape.random() < 0.5:  # the fold is shown: below it the abdomen comes forward
-            slope = -shape.uniform(0.2, 1.2)
-        edge[below] = np.clip(edges[-1] - (y[below] - fold) * slope, 0, 0.4 * depth)
+        edge[below] = np.maximum(edges[-1] - (y[below] - fold) * rng.uniform(0.0, 2.5), 0)
+        if shape.random() < 0.4:  # the fold is shown: below it the abdomen comes forward
+            rise = 1 - np.exp(-(((y[below] - fold) / shape.uniform(15, 40)) ** 1.5))
+            edge[below] = edges[-1] + depth * shape.uniform(0.05, 0.35) * rise
         muscle = (top * rng.uniform(0.45, 0.95), nipple * rng.uniform(0.55, 1.05))
         thickness = thickness_mm * 48 / 44
     edge = gaussian_filter1d(edge, 4, mode="nearest")

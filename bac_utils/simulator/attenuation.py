@@ -76,6 +76,13 @@ def _skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float
     return 2 * (np.sqrt(np.clip(half_mm**2 - outer**2, 0, None)) - np.sqrt(inner))
 
 
+def _chest_wall_skin(rng: np.random.Generator, distance: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Return skin that is pulled in where the outline meets the chest wall, in mm: the bright corners of a view."""
+    x = ((np.arange(distance.shape[1], dtype=np.float32) + 0.5) * spacing_mm)[None, :]
+    most, long, deep = rng.uniform(0, 22), rng.uniform(5, 16), rng.uniform(2, 7)
+    return most * np.exp(-x / long) * np.exp(-distance / deep)
+
+
 def project_breast(
     seed: list[int],
     outline: Outline,
@@ -120,10 +127,13 @@ def project_breast(
     ):  # fmt: skip
         draw_strands(soft, strands)
     lines = cooper.lines()
-    for line in folds(rng, outline):
-        draw_cylinder(soft, line, rng.uniform(0.8, 2.5), rng.uniform(0.6, 2.0))
+    for line, width in folds(rng, outline):
+        draw_cylinder(soft, line, width, rng.uniform(0.6, 2.0))
     for vessel in vessels:
-        draw_cylinder(soft, outline.project(vessel.path), 2 * vessel.radius_mm, rng.uniform(0.5, 1.5))
+        line, diameter = outline.project(vessel.path), 2 * vessel.radius_mm
+        if not vessel.segments:  # it comes up gradually from deeper tissue
+            diameter = diameter * smoothstep(np.arange(len(line)) / 60 + 0.1)
+        draw_cylinder(soft, line, diameter, rng.uniform(0.5, 1.5))
     for finding in findings:
         render_finding(calcium, metal, finding, outline, lines)
     turn = 0.0 if outline.view == "CC" else np.pi / 3
@@ -135,6 +145,7 @@ def project_breast(
         mark_line(artery, segment.line, width, spacing_mm)
 
     skin = rng.uniform(0.5, 1.1) * _skin_path(distance, half, rng.uniform(0.9, 2.0))
+    skin += _chest_wall_skin(rng, distance, spacing_mm)
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (gland * thickness + skin + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()
     attenuation = np.where(mask, attenuation, 0).astype(np.float32)

@@ -36,7 +36,7 @@ class Gland:
     Attributes:
         fraction: Glandular fraction, float32 in [0, 1].
         core: Share of the beam's path that lies in the lobes, float32 in [0, 1], without the texture in them.
-        lobules: (n, 5) lobules of fat: x, y, the two radii in mm, and the turn in radians.
+        lobules: (n, 6) lobules of fat: x, y, the two radii in mm, the turn in radians, and the depth, 0 to 1.
     """
 
     fraction: np.ndarray
@@ -60,10 +60,11 @@ def draw_gland(
         The tissue.
     """
     shape = distance.shape
-    texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(25, 60))
+    texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(50, 150))
     cloud = sample_texture(texture, shape, GRID_MM)
     fibres = power_law_texture(rng, rng.uniform(2.5, 2.9), longest_mm=rng.uniform(10, 25))
-    fan = _fan(rng, outline, fibres, shape)
+    warp = power_law_texture(rng, 5.5, longest_mm=40, pixels=512)
+    fan = _fan(rng, outline, fibres, warp, shape)
     # subcutaneous fat; it is thin behind the nipple
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm
     y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * GRID_MM - outline.nipple_y
@@ -76,7 +77,6 @@ def draw_gland(
         allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(6, 15))
     lobes = _lobes(rng, outline, shape)
     roughness, fat = rng.uniform(0.06, 0.16), rng.uniform(0.35, 0.75)
-    warp = power_law_texture(rng, 4.0, longest_mm=25, pixels=512)
     large = _draw_lobules(rng, outline, rng.uniform(5, 9), rng.uniform(0.15, 0.45))
     through = lobes - rng.uniform(0.4, 1.0) * _warped(_lobule_field(large, shape), warp, rng.uniform(1, 2.5), shape)
     fields, drawn = [], [large]
@@ -87,7 +87,7 @@ def draw_gland(
         rough = cloud if layer == 0 else sample_texture(np.roll(texture, 211 * layer, 1), shape, GRID_MM)
         fields.append(through + roughness * (rough + 0.4 * fan) - fat * indent)
         drawn.append(lobules)
-    wanted = min(max(1 - 1.25 * density, 0.03), 0.97)
+    wanted = min(max(1 - 1.1 * density, 0.03), 0.97)
     inside = (distance > 0) & (muscle < 0)
     values = np.concatenate([np.where(allowed > 0.5, field, -9)[inside][::29] for field in fields])
     cut = float(np.quantile(values, wanted))
@@ -96,7 +96,7 @@ def draw_gland(
     width = rng.uniform(0.15, 0.45)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
     amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
-    amount *= rng.uniform(0.45, 0.75) * (1 + rng.uniform(0.06, 0.16) * fan + rng.uniform(0.05, 0.12) * cloud)
+    amount *= (rng.uniform(0.42, 0.66) + 0.15 * density) * (1 + rng.uniform(0.06, 0.16) * fan + rng.uniform(0.06, 0.16) * cloud)
     rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.08, 0.2) * fan) * (1 - core)
     fraction = np.clip(core * amount + rest, 0, 1).astype(np.float32)
     return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
@@ -129,8 +129,13 @@ def _lobes(rng: np.random.Generator, outline: Outline, shape: tuple[int, int]) -
     return resample((np.log(total) / sharp).astype(np.float32), LAYOUT_MM, shape, GRID_MM)
 
 
-def _fan(rng: np.random.Generator, outline: Outline, texture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a texture stretched along lines that converge behind the nipple, as ducts and ligaments do."""
+def _fan(
+    rng: np.random.Generator, outline: Outline, texture: np.ndarray, warp: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return a texture stretched along lines that converge behind the nipple, as ducts and ligaments do.
+
+    `warp` is a smooth texture by which the lines are bent.
+    """
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm - rng.uniform(8, 60)
     y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * GRID_MM - outline.nipple_y
     # cartToPolar is accurate to 0.0002 rad and takes a third of the time of arctan2
@@ -138,8 +143,7 @@ def _fan(rng: np.random.Generator, outline: Outline, texture: np.ndarray, shape:
     scale = np.float32(len(texture) / TEXTURE_MM)
     along = reach * (np.float32(rng.uniform(0.35, 0.9)) * scale)
     across = ((angle - np.float32(np.pi)) * np.float32(rng.uniform(50, 100)) + 160) * scale
-    cloud = sample_texture(np.roll(texture, 101, 1), shape, GRID_MM)
-    across += cloud * np.float32(1.5 * scale)  # lines are not straight
+    across += sample_texture(warp, shape, GRID_MM) * np.float32(4 * scale)  # lines are not straight
     return cv2.remap(texture, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
@@ -152,7 +156,7 @@ def _draw_lobules(rng: np.random.Generator, outline: Outline, radius_mm: float, 
     radius = rng.lognormal(np.log(radius_mm), 0.35, len(place)).clip(1.5, 18)
     turn = np.arctan2(place[:, 1] - outline.nipple_y, place[:, 0] - outline.depth_mm - 20)
     turn = turn + rng.normal(0, 0.5, len(place))
-    return np.column_stack([place, radius * rng.uniform(1.0, 1.8, len(place)), radius, turn])
+    return np.column_stack([place, radius * rng.uniform(1.1, 2.0, len(place)), radius, turn, rng.uniform(0.2, 1, len(place))])
 
 
 def _lobule_field(lobules: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -160,7 +164,7 @@ def _lobule_field(lobules: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     step = LAYOUT_MM / 2
     rows, columns = (int(np.ceil(n * GRID_MM / step)) for n in shape)
     field = np.zeros((rows, columns), np.float32)
-    for x, y, along, across, turn in lobules:
+    for x, y, along, across, turn, deep in lobules:
         r0, r1 = (int(np.clip((y + s * along) / step, 0, rows)) for s in (-1, 1))
         c0, c1 = (int(np.clip((x + s * along) / step, 0, columns)) for s in (-1, 1))
         if r0 >= r1 or c0 >= c1:
@@ -170,7 +174,7 @@ def _lobule_field(lobules: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         cos, sin = np.cos(turn), np.sin(turn)
         far = ((dx * cos + dy * sin) / along) ** 2 + ((dy * cos - dx * sin) / across) ** 2
         part = field[r0:r1, c0:c1]
-        np.maximum(part, smoothstep(1.6 * (1 - far)), out=part)
+        np.maximum(part, np.float32(deep) * smoothstep(1.4 * (1 - far)), out=part)
     return field
 
 

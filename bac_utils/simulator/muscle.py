@@ -60,8 +60,8 @@ def _crescent(
     depth = rng.uniform(3, 13) if rng.random() < CRESCENT_SHARE else 0.0
     half, middle = rng.uniform(22, 50), outline.nipple_y + rng.normal(0, 10)
     inside = depth * (1 - ((y - middle) / half) ** 2) - x - (0 if depth else 30)
-    share = smoothstep(inside / rng.uniform(2, 5) + 0.3)
-    return (share * rng.uniform(0.3, 0.55)).astype(np.float32), inside.astype(np.float32)
+    share = smoothstep(inside / rng.uniform(3, 8) + 0.3)
+    return (share * rng.uniform(0.2, 0.42)).astype(np.float32), inside.astype(np.float32)
 
 
 def _waves(rng: np.random.Generator, y: np.ndarray, size_mm: float) -> np.ndarray:

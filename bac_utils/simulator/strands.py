@@ -47,8 +47,7 @@ class Strands:
         """Return points of the strands `owner` at arc lengths `s` (mm), both (m,): (m, 2) in mm."""
         turn = self.turn[owner]
         aside = s**2 * (self.bend[owner] / 2 + self.twist[owner] / 6 * s)
-        t = s / self.length[owner]
-        aside += self.wave[owner] * (np.sin((5 + 6 * self.peak[owner]) * t) + 0.4 * np.sin(17 * t))
+        aside += self.wave[owner] * np.sin(((5 + 6 * self.peak) / self.length)[owner] * s)
         cos, sin = np.cos(turn), np.sin(turn)
         return self.start[owner] + np.column_stack([s * cos - aside * sin, s * sin + aside * cos])
 
@@ -60,10 +59,10 @@ class Strands:
 
 def draw_strands(canvas: Canvas, strands: Strands) -> None:
     """Deposit the tissue of strands on a canvas."""
-    step = min(0.2, canvas.spacing_mm / 2)
     level = np.abs(_BLURS_MM[None, :] - 0.3 * strands.width[:, None]).argmin(1)
     for k, blur_mm in enumerate(_BLURS_MM):
         chosen = np.flatnonzero(level == k)
+        step = max(min(0.2, canvas.spacing_mm / 2), 0.8 * float(blur_mm))  # mm; no beads after the blur
         count = np.ceil(strands.length[chosen] / step).astype(int)
         owner = np.repeat(chosen, count)
         s = (np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + 0.5) * step
@@ -83,22 +82,22 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.2, 0.5))
-    bunch = 6  # strands that lie together
+    number = int(area * rng.uniform(0.15, 0.45))
+    bunch = 10  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
     place += rng.normal(0, 1, place.shape) * rng.uniform(1.0, 6.0, (len(place), 1))
     row, column = _at(place, gland.core.shape)
     dense = gland.core[row, column]
-    chance = (rng.uniform(0.06, 0.2) + dense) * fading[row, column]
+    chance = (rng.uniform(0.10, 0.28) + dense) * fading[row, column]
     chosen = np.flatnonzero(rng.random(len(place)) < chance)[:number]
     start = place[chosen]
     n = len(start)
     towards = np.array([outline.depth_mm + rng.uniform(-15, 25), outline.nipple_y]) - start
-    turn = np.arctan2(towards[:, 1], towards[:, 0]) + rng.uniform(0.25, 0.6) * (common[chosen] + 0.7 * rng.normal(0, 1, n))
+    turn = np.arctan2(towards[:, 1], towards[:, 0]) + rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
     length = rng.lognormal(np.log(rng.uniform(3.5, 6.5)), 0.65, n).clip(1, 40)
-    width = rng.lognormal(np.log(0.45), 0.6, n).clip(0.12, 1.8)
-    depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.6, n) * (0.4 / width) ** 0.3
+    width = rng.lognormal(np.log(0.5), 0.6, n).clip(0.15, 2.0)
+    depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
     fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
     length, width, depth = length * (1 + 1.2 * fatty), width * (1 - 0.4 * fatty), depth * (1 - 0.3 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
@@ -151,7 +150,7 @@ def septa(rng: np.random.Generator, gland: Gland, fading: np.ndarray) -> Strands
         fading: Factor on the chance of a septum, from 0 to 1, on the grid of the gland.
     """
     row, column = _at(gland.lobules[:, :2], gland.core.shape)
-    x, y, along, across, tilt = gland.lobules[rng.random(len(row)) < 0.9 * fading[row, column]].T
+    x, y, along, across, tilt, _ = gland.lobules[rng.random(len(row)) < 0.9 * fading[row, column]].T
     n = len(x)
     at = rng.uniform(0, 2 * np.pi, n)
     p, q = along * np.cos(at), across * np.sin(at)
@@ -161,22 +160,26 @@ def septa(rng: np.random.Generator, gland: Gland, fading: np.ndarray) -> Strands
     turn = np.arctan2(dq, dp) + tilt
     bend = along * across / speed**3  # curvature of the ellipse at this point
     length = np.minimum(rng.uniform(0.6, 1.8, n) * across, 0.9 / bend)
-    width, depth = rng.lognormal(np.log(0.35), 0.45, n), rng.uniform(0.5, 1.6) * rng.lognormal(0, 0.5, n)
+    width, depth = rng.lognormal(np.log(0.4), 0.45, n), rng.uniform(0.7, 2.2) * rng.lognormal(0, 0.5, n)
     start = start - 0.5 * length[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
     return Strands(
         start, turn - bend * length / 2, bend, np.zeros(n), 0.04 * length * rng.normal(0, 1, n), length, width, depth, rng.uniform(0.2, 0.8, n)
     )  # fmt: skip
 
 
-def folds(rng: np.random.Generator, outline: Outline) -> list[np.ndarray]:
-    """Return skin folds as lines, each (n, 2) in mm; most lie at the inframammary fold and the axilla."""
+def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return skin folds: lines, each (n, 2) in mm, and their widths, (n,) in mm, that taper to both ends.
+
+    Most lie at the inframammary fold and the axilla.
+    """
     lines = []
     for _ in range(rng.poisson(0.5)):
         y = rng.choice([rng.uniform(0.03, 0.3), rng.uniform(0.7, 0.95)]) * outline.height_mm
         start = np.array([rng.uniform(0.0, 0.6) * np.interp(y, outline.y, outline.edge), y])
         t = np.arange(0, rng.uniform(15, 60), 0.5)
         angle = rng.normal(0, 0.6) + rng.normal(0, 0.012) * t
-        lines.append(start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.5, axis=0))
+        line = start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.5, axis=0)
+        lines.append((line, rng.uniform(0.8, 2.5) * np.sin(np.pi * np.linspace(0, 1, len(t))) ** 0.7))
     return lines
 
 
