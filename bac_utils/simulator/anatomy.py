@@ -140,6 +140,8 @@ def draw_outline(rng: np.random.Generator, view: str, depth_mm: float, spread: f
         top = depth * rng.uniform(0.45, 0.75)
         waist = depth * rng.uniform(0.60, 0.82)
         heights = [0, 0.45 * nipple, nipple - 0.32 * half, nipple, nipple + 0.35 * half, fold]
+        straight = top + (0.93 * depth - top) * 0.45 * nipple / (nipple - 0.32 * half)  # from the axilla to the nipple
+        waist += shape.uniform(0.3, 1.1) * max(straight - waist, 0)
         above, under = shape.uniform(0.88, 0.955), shape.uniform(0.80, 0.94)
         edges = [top, waist, above * depth, depth, under * depth, depth * rng.uniform(0.05, 0.3)]
         heights = np.maximum.accumulate(np.array(heights) + np.arange(6) * 1e-3)

@@ -63,7 +63,7 @@ def silhouette(outline: Outline, spacing_mm: float) -> tuple[np.ndarray, np.ndar
     return mask, np.where(mask, np.maximum(distance, spacing_mm / 2), 0).astype(np.float32)
 
 
-def _skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float) -> np.ndarray:
+def skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float) -> np.ndarray:
     """Return the path of the beam in the skin in mm: it is longest where the rounded free edge is met tangentially.
 
     Args:
@@ -144,7 +144,7 @@ def project_breast(
         width = 2 * float(vessel.radius_mm[segment.start : segment.stop].mean()) + 0.4
         mark_line(artery, segment.line, width, spacing_mm)
 
-    skin = rng.uniform(0.5, 1.1) * _skin_path(distance, half, rng.uniform(0.9, 2.0))
+    skin = rng.uniform(0.5, 1.1) * skin_path(distance, half, rng.uniform(0.9, 2.0))
     skin += _chest_wall_skin(rng, distance, spacing_mm)
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (gland * thickness + skin + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()

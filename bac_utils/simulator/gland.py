@@ -19,7 +19,7 @@ from bac_utils.simulator.texture import (
     smoothstep,
 )
 
-GRID_MM = 0.2
+GRID_MM = 0.25
 """Spacing of the grid on which the tissue is computed; the thinner strands are drawn on the pixels."""
 LAYOUT_MM = 1.0
 """Spacing of the grid on which lobes and lobules are laid out."""
@@ -62,8 +62,8 @@ def draw_gland(
     shape = distance.shape
     texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(50, 150))
     cloud = sample_texture(texture, shape, GRID_MM)
-    fibres = power_law_texture(rng, rng.uniform(2.5, 2.9), longest_mm=rng.uniform(10, 25))
-    warp = power_law_texture(rng, 5.5, longest_mm=40, pixels=512)
+    fibres = power_law_texture(rng, rng.uniform(2.7, 3.1), longest_mm=rng.uniform(12, 40))
+    warp = power_law_texture(rng, 5.5, longest_mm=60, pixels=512)
     fan = _fan(rng, outline, fibres, warp, shape)
     # subcutaneous fat; it is thin behind the nipple
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm
@@ -96,8 +96,8 @@ def draw_gland(
     width = rng.uniform(0.15, 0.45)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
     amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
-    amount *= (rng.uniform(0.42, 0.66) + 0.15 * density) * (1 + rng.uniform(0.06, 0.16) * fan + rng.uniform(0.06, 0.16) * cloud)
-    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.08, 0.2) * fan) * (1 - core)
+    amount *= (rng.uniform(0.42, 0.66) + 0.15 * density) * (1 + rng.uniform(0.04, 0.12) * fan + rng.uniform(0.08, 0.2) * cloud)
+    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.03, 0.09) * fan) * (1 - core)
     fraction = np.clip(core * amount + rest, 0, 1).astype(np.float32)
     return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
 
@@ -143,7 +143,7 @@ def _fan(
     scale = np.float32(len(texture) / TEXTURE_MM)
     along = reach * (np.float32(rng.uniform(0.35, 0.9)) * scale)
     across = ((angle - np.float32(np.pi)) * np.float32(rng.uniform(50, 100)) + 160) * scale
-    across += sample_texture(warp, shape, GRID_MM) * np.float32(4 * scale)  # lines are not straight
+    across += sample_texture(warp, shape, GRID_MM) * np.float32(rng.uniform(0.5, 2) * scale)  # lines are not straight
     return cv2.remap(texture, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 

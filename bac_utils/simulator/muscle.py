@@ -57,9 +57,10 @@ def _crescent(
     rng: np.random.Generator, outline: Outline, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the muscle of a CC view, often none, and the distance inside its border; see `pectoral_muscle`."""
-    depth = rng.uniform(3, 13) if rng.random() < CRESCENT_SHARE else 0.0
-    half, middle = rng.uniform(22, 50), outline.nipple_y + rng.normal(0, 10)
-    inside = depth * (1 - ((y - middle) / half) ** 2) - x - (0 if depth else 30)
+    if rng.random() >= CRESCENT_SHARE:
+        return np.zeros((len(y), x.shape[1]), np.float32), np.broadcast_to(-30 - x, (len(y), x.shape[1]))
+    depth, half, middle = rng.uniform(3, 13), rng.uniform(22, 50), outline.nipple_y + rng.normal(0, 10)
+    inside = depth * (1 - ((y - middle) / half) ** 2) - x
     share = smoothstep(inside / rng.uniform(3, 8) + 0.3)
     return (share * rng.uniform(0.2, 0.42)).astype(np.float32), inside.astype(np.float32)
 

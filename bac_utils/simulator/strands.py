@@ -112,7 +112,7 @@ def ligaments(rng: np.random.Generator, outline: Outline, gland: Gland, distance
         gland: Its glandular tissue.
         distance: Distance to the skin in mm on the grid of the gland.
     """
-    step = 5  # a coarser grid suffices to find borders and directions
+    step = 4  # a coarser grid suffices to find borders and directions
     core, far = gland.core[::step, ::step], distance[::step, ::step]
     border = np.argwhere((np.abs(core - 0.35) < 0.25) & (far > 4) & (far < 45))
     number = min(int(rng.integers(12, 40)), len(border))

@@ -94,7 +94,7 @@ def resample(field: np.ndarray, grid_mm: float, shape: tuple[int, int], spacing_
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
     """Return 0 below 0, 1 above 1, and a smooth transition between them."""
-    x = np.clip(x, 0, 1)
+    x = np.minimum(np.maximum(x, 0), 1)
     return x * x * (3 - 2 * x)
 
 
