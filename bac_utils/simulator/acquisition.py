@@ -89,7 +89,7 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
     boost = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
     local = rng.uniform(0.2, 0.8) if rng.random() < 0.3 else 0.0
     return Acquisition(
-        False, rng.uniform(0.04, 0.11), rng.uniform(0.009, 0.032), 0.0,
+        False, rng.uniform(0.04, 0.10), rng.uniform(0.012, 0.034), 0.0,
         rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
         rng.normal(0.2, 0.35), rng.uniform(0.45, 1.0), rng.uniform(0.6, 1.1),
         rng.random() < 0.8, False, rng.random() < 0.15,

@@ -89,7 +89,7 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
     place += rng.normal(0, 1, place.shape) * rng.uniform(1.0, 6.0, (len(place), 1))
     row, column = _at(place, gland.core.shape)
     dense = gland.core[row, column]
-    chance = (rng.uniform(0.10, 0.28) + dense) * fading[row, column]
+    chance = (rng.uniform(0.06, 0.22) + dense) * fading[row, column]
     chosen = np.flatnonzero(rng.random(len(place)) < chance)[:number]
     start = place[chosen]
     n = len(start)
@@ -99,7 +99,7 @@ def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fadin
     width = rng.lognormal(np.log(0.5), 0.6, n).clip(0.15, 2.0)
     depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
     fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
-    length, width, depth = length * (1 + 1.2 * fatty), width * (1 - 0.4 * fatty), depth * (1 - 0.3 * fatty)
+    length, width, depth = length * (1 + 0.8 * fatty), width * (1 - 0.3 * fatty), depth * (1 - 0.5 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
 
 
@@ -186,7 +186,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, 
 def _curving(rng: np.random.Generator, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw curvature, its change and the meander of strands of the given lengths."""
     bend, twist, wave = rng.normal(0, 1, (3, len(length)))
-    return 0.5 * bend / length, 1.2 * twist / length**2, 0.015 * wave * length
+    return 0.7 * bend / length, 2.0 * twist / length**2, 0.02 * wave * length
 
 
 def _at(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -79,16 +79,15 @@ def resample(field: np.ndarray, grid_mm: float, shape: tuple[int, int], spacing_
         field: float32 (rows, columns) at a spacing of `grid_mm`.
         grid_mm: Spacing of the field in mm.
         shape: Rows and columns of the result; beyond the field its margin continues.
-        spacing_mm: Spacing of the result in mm. On a coarser grid the field is averaged over the pixels.
+        spacing_mm: Spacing of the result in mm. The field is averaged over these pixels.
 
     Returns:
         float32 (rows, columns).
     """
-    if spacing_mm > grid_mm:
-        field = blur(field, ((spacing_mm**2 - grid_mm**2) / 12) ** 0.5 / grid_mm)
+    field = blur(field, spacing_mm / grid_mm / 12**0.5)  # a pixel's aperture has a variance of 1/12 pixel^2
     step = spacing_mm / grid_mm
     matrix = np.array([[step, 0, 0.5 * step - 0.5], [0, step, 0.5 * step - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(field, matrix, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
