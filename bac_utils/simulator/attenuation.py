@@ -10,7 +10,7 @@ from bac_utils.simulator.calcifications import Finding, render_arterial_calcific
 from bac_utils.simulator.gland import GRID_MM, draw_gland
 from bac_utils.simulator.muscle import pectoral_muscle
 from bac_utils.simulator.rasterize import Canvas, draw_cylinder, mark_line
-from bac_utils.simulator.strands import draw_strands, ducts, fine_strands, folds, ligaments, septa
+from bac_utils.simulator.strands import ducts, fine_strands, folds, ligaments, septa, strand_thickness
 from bac_utils.simulator.texture import resample, smoothstep
 
 MU_FAT, MU_GLAND, MU_HYDROXYAPATITE, MU_STEEL = 0.0456, 0.0802, 1.9, 12.0
@@ -122,10 +122,7 @@ def project_breast(
     soft, calcium, metal = (Canvas(shape, spacing_mm) for _ in range(3))
     fading = (1 - 0.65 * covered) * smoothstep((coarse_distance - 1) / 6)
     cooper = ligaments(rng, outline, tissue, coarse_distance)
-    for strands in (
-        cooper, fine_strands(rng, outline, tissue, fading), ducts(rng, outline), septa(rng, tissue, fading),
-    ):  # fmt: skip
-        draw_strands(soft, strands)
+    strands = [cooper, fine_strands(rng, outline, tissue, fading), ducts(rng, outline), septa(rng, tissue, fading)]
     lines = cooper.lines()
     for line, width in folds(rng, outline):
         draw_cylinder(soft, line, width, rng.uniform(0.6, 2.0))
@@ -146,7 +143,8 @@ def project_breast(
 
     skin = rng.uniform(0.5, 1.1) * skin_path(distance, half, rng.uniform(0.9, 2.0))
     skin += _chest_wall_skin(rng, distance, spacing_mm)
-    attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (gland * thickness + skin + soft.thickness())
+    tissue_mm = gland * thickness + skin + strand_thickness(strands, shape, spacing_mm)
+    attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (tissue_mm + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()
     attenuation = np.where(mask, attenuation, 0).astype(np.float32)
     return Projection(attenuation, thickness, distance, (artery > 0) & mask, spacing_mm)

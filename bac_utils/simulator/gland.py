@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from bac_utils.simulator.anatomy import Outline
+from bac_utils.simulator.rasterize import blur
 from bac_utils.simulator.texture import (
     PUBLISHED_EXPONENTS,
     TEXTURE_MM,
@@ -23,7 +24,7 @@ GRID_MM = 0.25
 """Spacing of the grid on which the tissue is computed; the thinner strands are drawn on the pixels."""
 LAYOUT_MM = 1.0
 """Spacing of the grid on which lobes and lobules are laid out."""
-LAYERS = 3
+LAYERS = 2
 """Layers of tissue that lie over each other along the beam, each with its own lobules of fat."""
 TYPICAL_DEPTH_MM = 90.0
 """Distance from the chest wall to the nipple for which sizes of lobes are given."""
@@ -98,7 +99,7 @@ def draw_gland(
     amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
     amount *= (rng.uniform(0.42, 0.66) + 0.15 * density) * (1 + rng.uniform(0.04, 0.12) * fan + rng.uniform(0.08, 0.2) * cloud)
     rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.03, 0.09) * fan) * (1 - core)
-    fraction = np.clip(core * amount + rest, 0, 1).astype(np.float32)
+    fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
     return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
 
 

@@ -6,13 +6,17 @@ widths are assumptions.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from bac_utils.simulator.anatomy import Outline
 from bac_utils.simulator.gland import GRID_MM, Gland
 from bac_utils.simulator.rasterize import Canvas
 
-_BLURS_MM = np.array([0.06, 0.12, 0.2, 0.32, 0.5])  # widths that the canvas distinguishes
+THREAD_GRID_MM = 0.18
+"""Largest spacing, in mm, of the grid on which strands are drawn. They can be thinner than a pixel and are averaged over
+the pixels, as a detector element integrates over its area."""
+_BLURS_MM = np.array([0.12, 0.2, 0.32, 0.5])  # widths that the canvas distinguishes
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,17 @@ class Strands:
         return [self.points(np.full(len(s), k), s) for k, s in enumerate(every)]
 
 
-def draw_strands(canvas: Canvas, strands: Strands) -> None:
-    """Deposit the tissue of strands on a canvas."""
+def strand_thickness(strands: list[Strands], shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
+    """Return the thickness of the tissue of strands along the beam in mm, float32 (rows, columns)."""
+    finer = max(int(np.ceil(spacing_mm / THREAD_GRID_MM)), 1)
+    canvas = Canvas((shape[0] * finer, shape[1] * finer), spacing_mm / finer)
+    for some in strands:
+        _deposit(canvas, some)
+    fine = canvas.thickness()
+    return fine if finer == 1 else cv2.resize(fine, shape[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _deposit(canvas: Canvas, strands: Strands) -> None:
     level = np.abs(_BLURS_MM[None, :] - 0.3 * strands.width[:, None]).argmin(1)
     for k, blur_mm in enumerate(_BLURS_MM):
         chosen = np.flatnonzero(level == k)

@@ -8,8 +8,7 @@ from bac_utils.simulator.anatomy import draw_outline
 from bac_utils.simulator.attenuation import project_breast, silhouette, skin_path
 from bac_utils.simulator.gland import GRID_MM, draw_gland
 from bac_utils.simulator.muscle import pectoral_muscle
-from bac_utils.simulator.rasterize import Canvas
-from bac_utils.simulator.strands import Strands, draw_strands
+from bac_utils.simulator.strands import Strands, strand_thickness
 from bac_utils.simulator.texture import resample
 
 
@@ -72,10 +71,8 @@ def test_a_strand_tapers_and_keeps_its_volume():
     """A straight strand: volume = depth x width x length x mean of the taper, 1 / 1.7."""
     one = np.ones(1)
     strand = Strands(np.array([[5.0, 10.0]]), 0 * one, 0 * one, 0 * one, 0 * one, 20 * one, one, 2 * one, 0.5 * one)
-    for spacing in (0.1, 0.2):
-        canvas = Canvas((int(20 / spacing), int(30 / spacing)), spacing)
-        draw_strands(canvas, strand)
-        thickness = canvas.thickness()
+    for spacing in (0.1, 0.25):
+        thickness = strand_thickness([strand], (int(20 / spacing), int(30 / spacing)), spacing)
         assert thickness.sum() * spacing**2 == pytest.approx(2 * 1 * 20 / 1.7, rel=0.02)
         along = thickness.sum(axis=0) * spacing
         near_end, middle = (along[int(x / spacing)] for x in (6.0, 15.0))
