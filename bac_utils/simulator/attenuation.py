@@ -122,7 +122,8 @@ def project_breast(
     soft, calcium, metal = (Canvas(shape, spacing_mm) for _ in range(3))
     fading = (1 - 0.65 * covered) * smoothstep((coarse_distance - 1) / 6)
     cooper = ligaments(rng, outline, tissue, coarse_distance)
-    strands = [cooper, fine_strands(rng, outline, tissue, fading), ducts(rng, outline), septa(rng, tissue, fading)]
+    fine = fine_strands(rng, outline, tissue, coarse_distance, fading)
+    strands = [cooper, fine, ducts(rng, outline), septa(rng, tissue, fading)]
     lines = cooper.lines()
     for line, width in folds(rng, outline):
         draw_cylinder(soft, line, width, rng.uniform(0.6, 2.0))

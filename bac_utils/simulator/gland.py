@@ -64,7 +64,7 @@ def draw_gland(
     texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(50, 150))
     cloud = sample_texture(texture, shape, GRID_MM)
     fibres = power_law_texture(rng, rng.uniform(2.7, 3.1), longest_mm=rng.uniform(12, 40))
-    warp = power_law_texture(rng, 5.5, longest_mm=60, pixels=512)
+    warp = power_law_texture(rng, 4.7, longest_mm=45, pixels=512)
     fan = _fan(rng, outline, fibres, warp, shape)
     # subcutaneous fat; it is thin behind the nipple
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm
@@ -79,13 +79,15 @@ def draw_gland(
     lobes = _lobes(rng, outline, shape)
     roughness, fat = rng.uniform(0.06, 0.16), rng.uniform(0.35, 0.75)
     large = _draw_lobules(rng, outline, rng.uniform(5, 9), rng.uniform(0.15, 0.45))
-    through = lobes - rng.uniform(0.4, 1.0) * _warped(_lobule_field(large, shape), warp, rng.uniform(1, 2.5), shape)
+    hollow = _warped(_lobule_field(large, shape), warp, rng.uniform(1.5, 3.5), shape)
+    through = lobes - rng.uniform(0.4, 1.0) * hollow
     fields, drawn = [], [large]
     for layer in range(LAYERS):
         lobules = _draw_lobules(rng, outline, rng.uniform(2, 5), rng.uniform(0.15, 0.4))
         warp = np.roll(warp, 97, 1)
         indent = _warped(_lobule_field(lobules, shape), warp, rng.uniform(0.8, 2.0), shape)
         rough = cloud if layer == 0 else sample_texture(np.roll(texture, 211 * layer, 1), shape, GRID_MM)
+        hollow = hollow + 0.5 * indent
         fields.append(through + roughness * (rough + 0.4 * fan) - fat * indent)
         drawn.append(lobules)
     wanted = min(max(1 - 1.1 * density, 0.03), 0.97)
@@ -97,6 +99,7 @@ def draw_gland(
     width = rng.uniform(0.15, 0.45)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
     amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
+    amount *= 1 - rng.uniform(0.1, 0.3) * np.minimum(hollow, 1)
     amount *= (rng.uniform(0.42, 0.66) + 0.15 * density) * (1 + rng.uniform(0.04, 0.12) * fan + rng.uniform(0.08, 0.2) * cloud)
     rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.03, 0.09) * fan) * (1 - core)
     fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
@@ -175,7 +178,7 @@ def _lobule_field(lobules: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         cos, sin = np.cos(turn), np.sin(turn)
         far = ((dx * cos + dy * sin) / along) ** 2 + ((dy * cos - dx * sin) / across) ** 2
         part = field[r0:r1, c0:c1]
-        np.maximum(part, np.float32(deep) * smoothstep(1.4 * (1 - far)), out=part)
+        np.maximum(part, np.float32(deep) * smoothstep(1 - far), out=part)
     return field
 
 

@@ -85,34 +85,45 @@ def _deposit(canvas: Canvas, strands: Strands) -> None:
         canvas.deposit(strands.points(owner, s), volume, float(blur_mm))
 
 
-def fine_strands(rng: np.random.Generator, outline: Outline, gland: Gland, fading: np.ndarray) -> Strands:
-    """Draw the fine strands of the stroma: many near the gland, few in the fat, most of them towards the nipple.
+def fine_strands(
+    rng: np.random.Generator, outline: Outline, gland: Gland, distance: np.ndarray, fading: np.ndarray
+) -> Strands:
+    """Draw the fine strands of the stroma: many in the gland, few in the fat, most of them towards the nipple.
+
+    Below the skin most of them run along it.
 
     Args:
         rng: Source of randomness.
         outline: Outline of the breast.
         gland: Its glandular tissue.
+        distance: Distance to the skin in mm on the grid of the gland.
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.15, 0.45))
+    number = int(area * rng.uniform(0.2, 0.5))
     bunch = 10  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
     place += rng.normal(0, 1, place.shape) * rng.uniform(1.0, 6.0, (len(place), 1))
     row, column = _at(place, gland.core.shape)
     dense = gland.core[row, column]
-    chance = (rng.uniform(0.06, 0.22) + dense) * fading[row, column]
+    chance = (rng.uniform(0.08, 0.25) + dense) * fading[row, column]
     chosen = np.flatnonzero(rng.random(len(place)) < chance)[:number]
     start = place[chosen]
     n = len(start)
     towards = np.array([outline.depth_mm + rng.uniform(-15, 25), outline.nipple_y]) - start
-    turn = np.arctan2(towards[:, 1], towards[:, 0]) + rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
-    length = rng.lognormal(np.log(rng.uniform(3.5, 6.5)), 0.65, n).clip(1, 40)
+    turn = np.arctan2(towards[:, 1], towards[:, 0])
+    row, column = row[chosen], column[chosen]
+    down, right = np.gradient(distance[::4, ::4])
+    at = np.minimum(row // 4, len(down) - 1), np.minimum(column // 4, down.shape[1] - 1)
+    along_skin = np.arctan2(right[at], -down[at])
+    along_skin += np.pi * (np.cos(along_skin - turn) < 0)  # the nearer of its two directions
+    turn = np.where(rng.random(n) < np.exp(-distance[row, column] / 9), along_skin, turn) + rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
+    length = rng.lognormal(np.log(rng.uniform(2.5, 5)), 0.65, n).clip(1, 30)
     width = rng.lognormal(np.log(0.5), 0.6, n).clip(0.15, 2.0)
     depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
     fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
-    length, width, depth = length * (1 + 0.8 * fatty), width * (1 - 0.3 * fatty), depth * (1 - 0.5 * fatty)
+    length, width, depth = length * (1 + 0.8 * fatty), width * (1 - 0.3 * fatty), depth * (1.15 - 0.55 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
 
 
@@ -134,9 +145,9 @@ def ligaments(rng: np.random.Generator, outline: Outline, gland: Gland, distance
     start = (np.column_stack([column, row]) + 0.5) * step * GRID_MM
     outwards = np.arctan2(-down[row, column], -right[row, column])
     nipple = np.arctan2(outline.nipple_y - start[:, 1], outline.depth_mm - start[:, 0])
-    mixed = np.exp(1j * outwards) + rng.uniform(0.2, 1.4) * np.exp(1j * nipple)
-    turn = np.angle(mixed) + rng.normal(0, 0.35, number)
-    length = (far[row, column] * rng.uniform(0.7, 1.5, number)).clip(4, 50)
+    mixed = np.exp(1j * outwards) + rng.uniform(0.2, 1.4, number) * np.exp(1j * nipple)
+    turn = np.angle(mixed) + rng.normal(0, 0.5, number)
+    length = (far[row, column] * rng.uniform(0.5, 1.3, number)).clip(4, 35)
     width = rng.lognormal(np.log(0.55), 0.4, number)
     depth = rng.uniform(1.0, 3.5) * rng.lognormal(0, 0.4, number)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.02, 0.3, number))
@@ -199,7 +210,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, 
 def _curving(rng: np.random.Generator, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw curvature, its change and the meander of strands of the given lengths."""
     bend, twist, wave = rng.normal(0, 1, (3, len(length)))
-    return 0.7 * bend / length, 2.0 * twist / length**2, 0.02 * wave * length
+    return 0.5 * bend / length, 1.4 * twist / length**2, 0.012 * wave * length
 
 
 def _at(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
