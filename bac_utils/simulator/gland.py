@@ -100,7 +100,8 @@ def draw_gland(
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
     amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
     amount *= 1 - rng.uniform(0.1, 0.3) * np.minimum(hollow, 1)
-    amount *= (rng.uniform(0.42, 0.66) + 0.15 * density) * (1 + rng.uniform(0.04, 0.12) * fan + rng.uniform(0.08, 0.2) * cloud)
+    amount *= rng.uniform(0.42, 0.66) + 0.15 * density
+    amount *= 1 + rng.uniform(0.04, 0.12) * fan + rng.uniform(0.08, 0.2) * cloud
     rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.03, 0.09) * fan) * (1 - core)
     fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
     return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
@@ -160,7 +161,8 @@ def _draw_lobules(rng: np.random.Generator, outline: Outline, radius_mm: float, 
     radius = rng.lognormal(np.log(radius_mm), 0.35, len(place)).clip(1.5, 18)
     turn = np.arctan2(place[:, 1] - outline.nipple_y, place[:, 0] - outline.depth_mm - 20)
     turn = turn + rng.normal(0, 0.5, len(place))
-    return np.column_stack([place, radius * rng.uniform(1.1, 2.0, len(place)), radius, turn, rng.uniform(0.2, 1, len(place))])
+    longer, deep = rng.uniform(1.1, 2.0, len(place)), rng.uniform(0.2, 1, len(place))
+    return np.column_stack([place, radius * longer, radius, turn, deep])
 
 
 def _lobule_field(lobules: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

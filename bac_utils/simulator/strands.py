@@ -14,8 +14,8 @@ from bac_utils.simulator.gland import GRID_MM, Gland
 from bac_utils.simulator.rasterize import Canvas
 
 THREAD_GRID_MM = 0.18
-"""Largest spacing, in mm, of the grid on which strands are drawn. They can be thinner than a pixel and are averaged over
-the pixels, as a detector element integrates over its area."""
+"""Largest spacing, in mm, of the grid on which strands are drawn. They can be thinner than a pixel and are averaged
+over the pixels, as a detector element integrates over its area."""
 _BLURS_MM = np.array([0.12, 0.2, 0.32, 0.5])  # widths that the canvas distinguishes
 
 
@@ -118,7 +118,8 @@ def fine_strands(
     at = np.minimum(row // 4, len(down) - 1), np.minimum(column // 4, down.shape[1] - 1)
     along_skin = np.arctan2(right[at], -down[at])
     along_skin += np.pi * (np.cos(along_skin - turn) < 0)  # the nearer of its two directions
-    turn = np.where(rng.random(n) < np.exp(-distance[row, column] / 9), along_skin, turn) + rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
+    turn = np.where(rng.random(n) < np.exp(-distance[row, column] / 9), along_skin, turn)
+    turn += rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
     length = rng.lognormal(np.log(rng.uniform(2.5, 5)), 0.65, n).clip(1, 30)
     width = rng.lognormal(np.log(0.5), 0.6, n).clip(0.15, 2.0)
     depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
@@ -186,9 +187,8 @@ def septa(rng: np.random.Generator, gland: Gland, fading: np.ndarray) -> Strands
     length = np.minimum(rng.uniform(0.6, 1.8, n) * across, 0.9 / bend)
     width, depth = rng.lognormal(np.log(0.4), 0.45, n), rng.uniform(0.7, 2.2) * rng.lognormal(0, 0.5, n)
     start = start - 0.5 * length[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
-    return Strands(
-        start, turn - bend * length / 2, bend, np.zeros(n), 0.04 * length * rng.normal(0, 1, n), length, width, depth, rng.uniform(0.2, 0.8, n)
-    )  # fmt: skip
+    wave, peak = 0.04 * length * rng.normal(0, 1, n), rng.uniform(0.2, 0.8, n)
+    return Strands(start, turn - bend * length / 2, bend, np.zeros(n), wave, length, width, depth, peak)
 
 
 def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, np.ndarray]]:
