@@ -1,15 +1,23 @@
-"""File helpers: walk folders of any size, write files atomically, read and write JSON, compute digests."""
+"""File helpers: walk folders of any size, write files atomically, lock them, read and write JSON, compute digests."""
 
+import glob
 import hashlib
 import json
 import math
 import os
+import re
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+_UNFINISHED = re.compile(r"part-[0-9a-f]{8}-.+")
+_LEFT_S = 3600
+"""Age in s from which an unfinished file counts as left by a killed process; no file takes that long to write."""
 
 
 def walk_files(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
@@ -94,12 +102,12 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         path: The file; its folder is created if missing.
 
     Yields:
-        The path to write to, in the same folder and with the same suffix. It replaces the file at the end of the block,
-        and is removed if the block fails.
+        The path to write to, in the same folder and with the same suffix; no other process has it. It replaces the file
+        at the end of the block, and is removed if the block fails.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"part-{path.name}")
+    part = path.with_name(f"part-{secrets.token_hex(4)}-{path.name}")
     try:
         yield part
         os.replace(part, path)
@@ -108,25 +116,41 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
+def is_unfinished(path: Path) -> bool:
+    """Return whether a file is one that `written_whole` has not finished, or a lock: neither is a result."""
+    return bool(_UNFINISHED.fullmatch(path.name)) or path.name == ".lock"
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; the operating system releases the lock when the process ends in any way.
+def locked(target: str | os.PathLike, wait_s: float = 0) -> Iterator[None]:
+    """Lock a folder, or a file that is to be written, for this process.
+
+    The operating system releases the lock when the process ends in any way. Unfinished files that a killed process has
+    left are removed.
 
     Args:
-        folder: An existing folder; a file `.lock` is created in it.
+        target: An existing folder, in which a file `.lock` is created; or a file, beside which `.NAME.lock` is created,
+            with its folder if that is missing.
+        wait_s: Time to wait for another process, s.
 
     Raises:
-        FileExistsError: Another process has locked the folder.
-        OSError: The folder's file system does not support file locks.
+        FileExistsError: Another process has locked it.
+        OSError: The file system does not support file locks.
     """
-    lock = FileLock(folder / ".lock")
+    path = Path(os.path.realpath(target))
+    folder = path.is_dir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / ".lock" if folder else path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=wait_s)
     except Timeout:
-        raise FileExistsError(f"{folder} is in use by another process") from None
+        raise FileExistsError(f"{target} is in use by another process") from None
     except (NotImplementedError, OSError) as error:
-        raise OSError(f"{folder}: cannot be locked ({error}); choose a folder on a local file system") from None
+        raise OSError(f"{target}: cannot be locked ({error}); choose a folder on a local file system") from None
     try:
+        for left in path.rglob("part-*") if folder else path.parent.glob(f"part-????????-{glob.escape(path.name)}*"):
+            if is_unfinished(left) and left.is_file() and time.time() - left.stat().st_mtime > _LEFT_S:
+                left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import expit
 
 from bac_utils._files import file_digest, read_json, write_json
-from bac_utils._stderr import TENSORFLOW_NOTICES, without_lines
+from bac_utils._terminal import TENSORFLOW_NOTICES, without_lines
 from bac_utils.arteries.centerlines import Vessels
 from bac_utils.arteries.masks import grow
 from bac_utils.arteries.segmentation import MARGIN_MM, Lines

@@ -1,12 +1,18 @@
-"""All files below folders, each once and in order, with links; conversion to JSON types."""
+"""All files below folders, atomic writes, locks, conversion to JSON types, and text on a terminal."""
 
 import math
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bac_utils._files import plain, walk_files
+from bac_utils._files import is_unfinished, locked, plain, walk_files, written_whole
+from bac_utils._terminal import shown
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def touch(folder, *names):
@@ -74,3 +80,55 @@ def test_folders_are_opened_one_by_one(tmp_path, monkeypatch):
 def test_plain_json():
     values = {"a": np.float64(0.5), "b": np.array([1, 2]), "c": math.nan, "d": (np.int64(3), None), 5: np.bool_(True)}
     assert plain(values) == {"a": 0.5, "b": [1, 2], "c": None, "d": [3, None], "5": True}
+
+
+def test_two_writers_of_a_file_do_not_meet(tmp_path):
+    path = tmp_path / "deep" / "a.csv"
+    with written_whole(path) as one, written_whole(path) as other:
+        assert one != other and {one.parent, other.parent} == {path.parent} and one.suffix == ".csv"
+        one.write_text("one")
+        other.write_text("other")
+        assert is_unfinished(one) and not is_unfinished(path)
+    assert path.read_text() == "one" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+    with pytest.raises(OSError, match="disk full"), written_whole(path) as part:
+        part.write_text("half")
+        raise OSError("disk full")
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["folder", "new/scores [1].csv"])
+def test_a_lock_holds_off_another_process_and_removes_what_killed_ones_left(tmp_path, name):
+    target = tmp_path / name
+    if name == "folder":
+        (target / "sub").mkdir(parents=True)
+        where = target / "sub"
+    else:
+        where = target.parent
+        where.mkdir()
+    old, new, other = (where / f"part-{k:08d}-scores [1].csv" for k in range(3))
+    foreign = where / "part-list.csv"
+    for path in (old, new, other, foreign):
+        path.touch()
+    for path in (old, foreign):
+        os.utime(path, (0, 0))
+    with locked(target):
+        assert not old.exists() and new.exists() and foreign.exists()
+        words = [
+            sys.executable,
+            "-c",
+            "import sys; from bac_utils._files import locked\nwith locked(sys.argv[1]): pass",
+        ]
+        found = subprocess.run([*words, str(target)], cwd=ROOT, capture_output=True, text=True)
+        assert f"FileExistsError: {target} is in use by another process" in found.stderr
+    with locked(target, wait_s=1):
+        pass
+
+
+def test_text_on_a_terminal():
+    assert shown("a\x1b[31mb\r\nc\u202ed\x9b") == "a?[31mb??c?d?"
+    assert shown(Path("Künstlich 1/\udcff.dcm")) == "Künstlich 1/\\udcff.dcm"

@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bac_utils._stderr import without_lines
+from bac_utils._terminal import without_lines
 from bac_utils.intake.dicom_file import number, numbers, read_whole, text, word
 from bac_utils.intake.mammogram import Skip, check_bytes, check_pixels
 

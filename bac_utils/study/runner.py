@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 
-from bac_utils._files import file_digest, locked, read_json, write_json, written_whole
+from bac_utils._files import file_digest, is_unfinished, locked, read_json, write_json, written_whole
 from bac_utils.cohort import check_cohort
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.inclusion.study import study_flow
@@ -40,8 +40,6 @@ OWN_FILES = (
     "model.keras",
     "history.csv",
     "sweep.csv",
-    "part-model.keras",
-    "part-history.csv",
     "predictions.csv",
     "detection.csv",
     "quantification.csv",
@@ -298,7 +296,7 @@ def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None) -> Path:
     """Return the absolute path of a run's folder; reject one with anything other than a run, or with the cohort."""
     folder = Path(output).resolve()
     if folder.is_dir():
-        if _read_manifest(folder) is None and any(p.name != ".lock" for p in folder.iterdir()):
+        if _read_manifest(folder) is None and not all(map(is_unfinished, folder.iterdir())):
             raise FileExistsError(f"{folder} contains something other than a run: choose another --output")
     elif folder.exists():
         raise FileExistsError(f"{folder} is a file: choose another --output")

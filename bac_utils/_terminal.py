@@ -1,4 +1,4 @@
-"""Filter what native code writes directly to stderr."""
+"""What reaches the terminal: text from files without control characters, and stderr without notices of libraries."""
 
 import os
 import re
@@ -12,6 +12,16 @@ TENSORFLOW_NOTICES = re.compile(
     rb"|[IW]\d{4} .*\.cc:\d+\]|E\d{4} .*cuda_platform\.cc:\d+\]"
 )
 """Lines that TensorFlow prints at every start, whatever its log level: about oneDNN, and that there is no GPU."""
+
+
+def shown(text: object) -> str:
+    """Return a text without control characters, on which a terminal would act; `?` takes their place.
+
+    Line breaks become `?` too, so that a name cannot look like a message. Paths that are not valid Unicode are shown
+    with backslashes.
+    """
+    line = str(text).encode("utf-8", "backslashreplace").decode()
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 @contextmanager
