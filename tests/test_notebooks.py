@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from page_requests import asked_elsewhere
 
 from bac_utils import heatmap_choice
 from bac_utils._files import file_digest
@@ -318,6 +319,12 @@ def test_widgets_are_figures_and_read_what_was_saved(finished):
         expected = prepare(mammogram, TINY["input_shape"], TINY["view_pixel_mm"])
         np.testing.assert_array_equal(store.pixels(row), expected.pixels)
         assert store.spacing_mm(row) == pytest.approx(expected.spacing_mm)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_pages_ask_no_other_host(finished, path):
+    page = finished[0] / "notebooks" / f"{path.stem}.html"
+    assert asked_elsewhere(page.read_text(encoding="utf-8")) == []
 
 
 def test_views_have_the_scale_of_the_run_in_every_notebook(finished):

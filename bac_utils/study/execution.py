@@ -13,8 +13,15 @@ from typing import Any
 
 import nbformat
 
-# nbconvert's template; figures get `alt` from the metadata of their cell as a description
+# nbconvert's template without scripts, some of which it would load from other hosts; the policy forbids both, whatever
+# a cell shows. Figures get `alt` from the metadata of their cell as a description.
 _PAGE = """{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+{%- endblock html_head_js -%}
+{%- block jupyter_widgets -%}{%- endblock jupyter_widgets -%}
+{%- block html_head_js_mathjax -%}{%- endblock html_head_js_mathjax -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock html_head_js_mermaidjs -%}
 {% block data_png scoped %}
 {%- set alt = (cell | get_metadata('alt') or 'figure') | escape_html -%}
 {{ super() | replace('<img ', '<img alt="' ~ alt ~ '" ') }}
@@ -121,8 +128,8 @@ def _cell_at_work(executed: Path) -> str:
 def _write_page(executed: Path) -> None:
     """Write the HTML page of an executed notebook.
 
-    The page loads nothing from other hosts. Widget state, for which it would load a script, is removed from the
-    notebook. Progress bars are removed as well: the page would show them in red, like errors.
+    The page loads nothing from other hosts and runs no script. Widget state, for which other programs would load one,
+    is removed from the notebook. Progress bars are removed as well: the page would show them in red, like errors.
     """
     from nbconvert import HTMLExporter
 
@@ -132,10 +139,7 @@ def _write_page(executed: Path) -> None:
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _without_progress(output))]
     nbformat.write(notebook, executed)
-    hosts = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url")
-    hosts += ("widget_renderer_url", "html_manager_semver_range")
-    exporter = HTMLExporter(raw_template=_PAGE, **dict.fromkeys(hosts, ""))
-    html, _ = exporter.from_notebook_node(notebook)
+    html, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(notebook)
     executed.with_suffix(".html").write_text(html, encoding="utf-8")
 
 

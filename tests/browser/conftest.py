@@ -1,18 +1,19 @@
-"""A JupyterLab and a Voila over a finished run, and a headless Chromium that opens their pages."""
+"""A JupyterLab and a Voila over a finished run, and a headless Chromium that opens their pages and notes requests."""
 
 import contextlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -113,7 +114,8 @@ def homes(tmp_path_factory):
 def lab(root, homes):
     """Return the address of a JupyterLab over `root`, and its token."""
     token = secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0"]
+    command = [sys.executable, "-m", "bac_utils.serve", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += ["--port=0"]
     command += [
         f"--IdentityProvider.token={token}",
         "--LabApp.expose_app_in_browser=True",
@@ -132,23 +134,21 @@ def lab(root, homes):
 
 
 @pytest.fixture
-def voila(root, homes):
-    """Return a function that serves a notebook in Voila and returns its address."""
+def voila(root, homes, tmp_path):
+    """Return a function that serves a notebook as `make app` does, and returns the address that it prints."""
     with contextlib.ExitStack() as stack:
 
-        def serve(name, **environment):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            command = [sys.executable, "-m", "voila", str(root / "notebooks" / name), "--no-browser", f"--port={port}"]
-            stack.enter_context(_served([*command, "--Voila.ip=127.0.0.1"], homes | environment))
+        def serve(name, *arguments, **environment):
+            log = tmp_path / f"{name}.log"
+            command = [sys.executable, "-m", "bac_utils.serve", "app", str(root / "notebooks" / name), "--no-browser"]
+            process = stack.enter_context(_served([*command, *arguments], homes | environment, log))
             end = time.monotonic() + 60
-            while time.monotonic() < end:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        return f"http://127.0.0.1:{port}/"
+            while time.monotonic() < end and process.poll() is None:
+                found = re.search(r"http://localhost:\d+/\?token=\w+\n", log.read_text(encoding="utf-8"))
+                if found:
+                    return found[0].strip()
                 time.sleep(0.2)
-            raise RuntimeError("Voila did not start within 60 s")
+            raise RuntimeError(f"Voila did not start within 60 s: {log.read_text(encoding='utf-8')}")
 
         yield serve
 
@@ -156,13 +156,14 @@ def voila(root, homes):
 class _served:  # noqa: N801
     """A server process that is gone, kernels and all, when the block ends."""
 
-    def __init__(self, command, env):
-        self._command, self._env = command, env
+    def __init__(self, command, env, log=os.devnull):
+        self._command, self._env, self._log = command, env, log
 
     def __enter__(self):
-        self._process = subprocess.Popen(
-            self._command, env=self._env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with open(self._log, "w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+            )
         return self._process
 
     def __exit__(self, *_):
@@ -193,16 +194,46 @@ def browser():
         browser.close()
 
 
+def is_local(address: str) -> bool:
+    """Return whether an address is on this machine: a local host, a file, or data within the page."""
+    return urlsplit(address).hostname in (None, "localhost", "127.0.0.1")
+
+
 @pytest.fixture
-def page(browser):
-    """Return a page that reaches this machine alone."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1900})
-    context.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.set_default_navigation_timeout(180_000)  # Voila runs the notebook before it answers
+def record(browser):
+    """Return a function that opens a page which reaches this machine alone, and the list of what it asks elsewhere."""
+    contexts = []
+
+    def opened():
+        context = browser.new_context(viewport={"width": 1440, "height": 1900})
+        contexts.append(context)
+        page, asked = context.new_page(), []
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+
+        def note(address):
+            if not is_local(address):
+                asked.append(address)
+
+        session.on("Network.requestWillBeSent", lambda event: note(event["request"]["url"]))
+        session.on("Network.webSocketCreated", lambda event: note(event["url"]))
+        context.on("request", lambda request: note(request.url))  # of all frames and workers
+        context.route(lambda address: not is_local(address), lambda route: route.abort())
+        page.set_default_timeout(60_000)
+        page.set_default_navigation_timeout(180_000)  # Voila runs the notebook before it answers
+        return page, asked
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(record):
+    """Return a page that reaches this machine alone; the test fails if it asks another host for anything."""
+    page, asked = record()
     yield page
-    context.close()
+    assert asked == []
 
 
 @pytest.fixture
