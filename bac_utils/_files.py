@@ -142,7 +142,7 @@ def locked(target: str | os.PathLike, wait_s: float = 0) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / ".lock" if folder else path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(timeout=wait_s)
+        lock.acquire(timeout=wait_s, poll_interval=0.005)  # rarer, a busy writer would keep the others out
     except Timeout:
         raise FileExistsError(f"{target} is in use by another process") from None
     except (NotImplementedError, OSError) as error:

@@ -22,7 +22,7 @@ from bac_utils.widgets import svg
 from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row, slider, th_slider
 from bac_utils.widgets.canvas import ViewCanvas
 from bac_utils.widgets.originals import Originals
-from bac_utils.widgets.reader_notes import LABELS, NOTES_FILE, ReaderNotes
+from bac_utils.widgets.reader_notes import LABELS, NOTES_FILE, Note, ReaderNotes
 from bac_utils.widgets.store import ViewStore, measures_text
 from bac_utils.widgets.tuning import outline
 
@@ -56,7 +56,8 @@ class ViewBrowser(Panel):
         self._originals = Originals(store, load_part(store.folder, "training").get("view_pixel_mm"))
         self._worker = ThreadPoolExecutor(1)
         self._table = self._with_burden()
-        self._exams, self.women, self.place, self._rows, self._filling = [], [], 0, [None] * 4, False
+        self._exams, self.women, self.place, self._rows = [], [], 0, [None] * 4
+        self._filling, self._noted = False, Note()
         self._make_filters()
         self._make_canvas(th)
         self._make_notes()
@@ -103,9 +104,17 @@ class ViewBrowser(Panel):
         index = self._rows[self.canvas.selected]
         if index is None or self._filling:
             return
-        what = self._table.loc[index]
-        self.notes.put(*what[_NOTED], self.label.value, self.note.value, exam=what["exam"])
-        self._tell(f"saved in {NOTES_FILE}, which holds {len(self.notes)} views")
+        what, mine = self._table.loc[index], Note(self.label.value, self.note.value)
+        try:
+            self._noted = self.notes.put(*what[_NOTED], *mine, exam=what["exam"], before=self._noted)
+        except (ValueError, OSError) as error:
+            self._tell(f"NOT SAVED, will be tried again with the next change ({error})")
+            return
+        joined = ""
+        if self._noted != mine:
+            self._fill(self._noted)
+            joined = "; another reader had changed this note, so both are kept"
+        self._tell(f"saved in {NOTES_FILE}, which holds {len(self.notes)} views{joined}")
 
     def sharpen(self, asked: dict) -> Any:
         """Read the original of a zoomed view in the background and send its visible part; return a future or None."""
@@ -291,18 +300,25 @@ class ViewBrowser(Panel):
     def _fill_note(self) -> None:
         """Show the note and label of the selected view."""
         index = self._rows[self.canvas.selected] if self.canvas.selected < len(self._rows) else None
+        found, words = Note(), ""
+        if index is not None:
+            what = self._table.loc[index]
+            try:
+                found = self.notes.get(*what[_NOTED], exam=what["exam"])
+            except (ValueError, OSError) as error:
+                index, words = None, f"cannot be read ({error})"
+        self.label.disabled = self.note.disabled = index is None
+        self._noted = found
+        self._fill(found)
+        self._tell(words or (f"{self.notes.unsaved} notes NOT SAVED yet" if self.notes.unsaved else ""))
+
+    def _fill(self, note: Note) -> None:
+        """Show a note in the form, without writing it."""
         self._filling = True
         try:
-            self.label.disabled = self.note.disabled = index is None
-            found = (
-                self.notes.get(*self._table.loc[index, _NOTED], exam=self._table.loc[index, "exam"])
-                if index is not None
-                else ("", "")
-            )
-            self.label.value, self.note.value = found
+            self.label.value, self.note.value = note
         finally:
             self._filling = False
-        self._tell()
 
     def _tell(self, words: str = "") -> None:
         index = self._rows[self.canvas.selected]

@@ -23,7 +23,7 @@ from bac_utils.widgets.browser import HANGING, ViewBrowser
 from bac_utils.widgets.canvas import STATIC, Picture, ViewCanvas, grey_levels, on_levels
 from bac_utils.widgets.explorer import group_summary, women_with_burden
 from bac_utils.widgets.originals import Originals
-from bac_utils.widgets.reader_notes import LABELS, ReaderNotes
+from bac_utils.widgets.reader_notes import ReaderNotes
 from bac_utils.widgets.tuning import LengthTuner
 
 
@@ -328,21 +328,6 @@ def test_notes_go_to_the_file_at_once(browser, run):
     browser.canvas.selected = 2
     assert (browser.label.value, browser.note.value) == ("BAC-", 'fold, "not" BAC\nsecond line')
     assert ReaderNotes(run).get(row["patient_id"], "R", "MLO").corrected_label == "BAC-"
-
-
-def test_two_readers(tmp_path):
-    one, two = ReaderNotes(tmp_path), ReaderNotes(tmp_path)
-    one.put("a", "L", "CC", "BAC+", "")
-    two.put("b", "R", "MLO", "", "faint")
-    assert len(ReaderNotes(tmp_path)) == 2 and two.get("a", "L", "CC").corrected_label == "BAC+"
-    one.put("a", "L", "CC")
-    assert len(ReaderNotes(tmp_path)) == 1
-    with pytest.raises(ValueError, match="corrected_label: got 'maybe'"):
-        one.put("a", "L", "CC", "maybe")
-    assert set(LABELS) == {"", "BAC+", "BAC-", "unsure"}
-    (tmp_path / "reader_notes.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="must have patient_id"):
-        ReaderNotes(tmp_path)
 
 
 @pytest.mark.parametrize(
