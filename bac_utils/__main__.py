@@ -243,6 +243,7 @@ def score(
         from bac_utils._files import read_json
         from bac_utils.scoring.batch import score_files
         from bac_utils.scoring.chosen_threshold import SPECIFICITY
+        from bac_utils.scoring.dicom_results_folder import missing_results
         from bac_utils.scoring.sanity import write_report
         from bac_utils.scoring.spread import describe_spread
 
@@ -262,6 +263,8 @@ def score(
             typer.echo(f"warning: {warning}", err=True)
         for line in write_report(output, [*lines, *([f"warning: {warning}"] if warning else [])]):
             typer.echo(line)
+        if dicom is not None and (missing := missing_results(dicom)):
+            raise OSError(f"{dicom}: {len(missing)} DICOM results not written ({missing[0]}): call this again")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 _UNFINISHED = re.compile(r"part-[0-9a-f]{8}-.+")
+_LOCK = re.compile(r"\.(.+\.)?lock")
 _LEFT_S = 3600
 """Age in s from which an unfinished file counts as left by a killed process; no file takes that long to write."""
 
@@ -118,7 +119,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 def is_unfinished(path: Path) -> bool:
     """Return whether a file is one that `written_whole` has not finished, or a lock: neither is a result."""
-    return bool(_UNFINISHED.fullmatch(path.name)) or path.name == ".lock"
+    return bool(_UNFINISHED.fullmatch(path.name) or _LOCK.fullmatch(path.name))
 
 
 @contextmanager

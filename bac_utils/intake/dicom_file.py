@@ -13,7 +13,7 @@ import pydicom
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from bac_utils.intake.mammogram import Skip, check_bytes
+from bac_utils.intake.mammogram import Skip, check_bytes, may_pass
 
 _EXPLICIT_META = b"\x02\0\x10\0UI\x14\0" + b"1.2.840.10008.1.2.1\0"
 _DEFER = 1 << 20  # bytes; larger values of a header are not loaded
@@ -44,6 +44,8 @@ def read_header(path: Path) -> tuple[pydicom.Dataset, Path | BytesIO]:
     except Skip:
         raise
     except Exception as error:
+        if may_pass(error):
+            raise
         raise Skip("unreadable", f"the DICOM header is broken ({type(error).__name__})") from error
     return header, source
 

@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from bac_utils._terminal import without_lines
 from bac_utils.intake.dicom_file import number, numbers, read_whole, text, word
-from bac_utils.intake.mammogram import Skip, check_bytes, check_pixels
+from bac_utils.intake.mammogram import Skip, check_bytes, check_pixels, may_pass
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
@@ -144,6 +144,8 @@ def stored_values(source: Path | BytesIO) -> np.ndarray:
     except (Skip, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic in a Rust decoder is not an Exception
+        if may_pass(error):
+            raise
         raise Skip("unreadable", f"the pixels cannot be decoded ({type(error).__name__})") from error
     if values.shape[:2] != (dataset.Rows, dataset.Columns) or values.shape[2:] not in ((), (3,)):
         raise Skip("unreadable", f"the pixels have the shape {values.shape}")

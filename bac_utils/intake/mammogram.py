@@ -1,5 +1,6 @@
 """What reading a file ends in: a `Mammogram`, or a `Skip` with a reason from a closed list. Also the size limits."""
 
+import errno
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,8 +10,9 @@ import numpy as np
 REASONS = MappingProxyType(
     {
         "not_found": "there is no such file",
+        "not_read": "could not be opened or read, or not in time; tried again by the next call",
         "not_an_image": "the file is neither DICOM nor PNG, TIFF or JPEG, or is empty",
-        "unreadable": "cannot be opened or read in time, or header or pixels are broken or in an unknown encoding",
+        "unreadable": "header or pixels are broken or in an unknown encoding",
         "truncated": "the file or its pixel data end too early",
         "too_large": "more bytes or pixels, stored or declared, than the limits allow",
         "not_mammography": "another modality or kind of object, a quality-control image, or a mask",
@@ -33,6 +35,8 @@ REASONS = MappingProxyType(
     }
 )
 """Every reason for skipping a file: code and meaning. The list is closed; `Skip` accepts no other code."""
+PASSING = frozenset({"not_found", "not_read"})
+"""Reasons that may pass without a change of the file, such as a drive that was not mounted."""
 
 MAX_PIXELS = 64_000_000
 """Largest number of pixels (rows x columns) that is decoded; the largest mammograms have about 30 million."""
@@ -59,6 +63,16 @@ class Skip(ValueError):
     def __str__(self) -> str:
         """Return `code: message`."""
         return f"{self.code}: {self.message}"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error is one of the system, such as a drive that was not mounted, and not of the content.
+
+    Libraries raise OSError about the content too, but without a number, or with that of an impossible position.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, MemoryError)
 
 
 @dataclass(frozen=True, kw_only=True)

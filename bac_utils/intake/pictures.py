@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bac_utils.intake.mammogram import Mammogram, Skip, check_bytes, check_grey_levels, check_pixels, read_words
+from bac_utils.intake.mammogram import (
+    Mammogram,
+    Skip,
+    check_bytes,
+    check_grey_levels,
+    check_pixels,
+    may_pass,
+    read_words,
+)
 
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of PNG, JPEG, TIFF and BigTIFF files."""
@@ -32,6 +40,8 @@ def read_picture(path: Path) -> Mammogram:
     except Image.DecompressionBombError as error:
         raise Skip("too_large", "the image declares too many pixels") from error
     except Exception as error:
+        if may_pass(error):
+            raise
         code = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise Skip(code, f"the image cannot be decoded ({type(error).__name__})") from error
     return Mammogram(pixels, **stated)

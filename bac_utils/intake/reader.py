@@ -19,7 +19,7 @@ import numpy as np
 from bac_utils.intake.dicom_file import is_dicom
 from bac_utils.intake.dicom_header import describe_dicom, read_dicom
 from bac_utils.intake.free_text import without_hashes
-from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_bytes
+from bac_utils.intake.mammogram import Description, Mammogram, Skip, agree, check_bytes, may_pass
 from bac_utils.intake.pictures import SIGNATURES, read_name, read_picture
 
 _Found = TypeVar("_Found", bound=Description)
@@ -86,7 +86,8 @@ def _guarded(read: Callable[[Path], _Found], path: Path) -> _Found:
         except Skip:
             raise
         except Exception as error:  # whatever else a broken file leads to
-            raise Skip("unreadable", f"reading ended in {type(error).__name__}") from error
+            code = "not_read" if may_pass(error) else "unreadable"
+            raise Skip(code, f"reading ended in {type(error).__name__}") from error
 
 
 @contextmanager
@@ -135,15 +136,12 @@ def _describe(path: Path) -> Description:
 
 def _is_dicom_file(path: Path) -> bool:
     """Return True for a DICOM file and False for PNG, TIFF or JPEG; raise `Skip` for anything else."""
-    try:
-        if path.is_dir():
-            os.listdir(path)  # so that a folder without read permission is reported as such
-        if not path.is_file():
-            raise Skip("not_found", "no such file")
-        with path.open("rb") as file:
-            head = file.read(132)
-    except OSError as error:
-        raise Skip("unreadable", f"the file cannot be opened ({type(error).__name__})") from error
+    if path.is_dir():
+        os.listdir(path)  # so that a folder without read permission is reported as such
+    if not path.is_file():
+        raise Skip("not_found", "no such file")
+    with path.open("rb") as file:
+        head = file.read(132)
     if is_dicom(head):
         return True
     if not head.startswith(SIGNATURES):

@@ -7,13 +7,14 @@ at least a given share of some views is below it. Ties are kept together, so tha
 import csv
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from pathlib import Path
 
 from bac_utils._files import file_digest
 from bac_utils._tables import read_table
+from bac_utils.scoring.journal import name_digest
 
 SPECIFICITY = 0.95
 """Default share of the negatives that must be below the threshold."""
@@ -37,8 +38,8 @@ class ThresholdRule:
     record: dict
     negatives: frozenset[str] | None = None
 
-    def check_files(self, files: Iterable[str]) -> None:
-        """Raise ValueError unless all listed negatives are among the files to score, given by their names."""
+    def check_files(self, files: Iterable[str | os.PathLike]) -> None:
+        """Raise ValueError unless all listed negatives are among the files to score."""
         missing = set(self.negatives or ())
         if missing:
             missing.difference_update(map(os.path.abspath, files))
@@ -46,22 +47,28 @@ class ThresholdRule:
             number, first = len(missing), min(missing)
             raise ValueError(f"negatives: got {number} files that are not among those to score, such as {first}")
 
-    def choose(self, scores_csv: Path) -> float:
+    def choose(self, scores_csv: Path, negatives: Container[bytes | None] = ()) -> float:
         """Return the threshold for a finished table of scores.
+
+        Args:
+            scores_csv: The table.
+            negatives: Digests of the names of the listed negatives in it, if the rule has a list.
 
         Raises:
             ValueError: Too few negatives were scored, or the threshold would exceed 1.
         """
         with open(scores_csv, newline="", encoding="utf-8") as stream:
-            scores = [row["score"] for row in csv.DictReader(stream) if row["status"] == "scored" and self._uses(row)]
+            scored = (row for row in csv.DictReader(stream) if row["status"] == "scored")
+            scores = [row["score"] for row in scored if self.negatives is None or name_digest(row["file"]) in negatives]
         if self.negatives is not None and len(scores) < LEAST_NEGATIVES:
             raise ValueError(f"negatives: got {len(scores)} that could be scored, must be at least {LEAST_NEGATIVES}")
         if not scores:
             raise ValueError("alarm_share: no view could be scored, so that there is no threshold")
         return lowest_threshold(scores, self.below)
 
-    def _uses(self, row: dict) -> bool:
-        return self.negatives is None or os.path.abspath(row["file"]) in self.negatives
+    def lists(self, file: Path) -> bool:
+        """Return whether a file is one of the listed negatives."""
+        return self.negatives is not None and os.path.abspath(file) in self.negatives
 
 
 def read_rule(

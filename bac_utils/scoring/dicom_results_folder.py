@@ -1,7 +1,7 @@
 """DICOM results of a batch: a folder with three files per BAC+ view and an index.
 
-Results that cannot be written are reported in the index and never stop the batch. highdicom is loaded with the first
-result.
+Results that cannot be written are reported in the index and never stop the batch. If the reason may pass, such as a
+full disk, the next call writes them. highdicom is loaded with the first result.
 """
 
 import csv
@@ -11,16 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
+from bac_utils._files import written_whole
+from bac_utils.intake.mammogram import may_pass
 from bac_utils.preprocess import Prepared, mask_to_original
 
-COLUMNS = ("file", "segmentation", "report", "picture", "reason")
+FILES = ("segmentation", "report", "picture")
+COLUMNS = ("file", *FILES, "reason")
+NOT_WRITTEN = "not written: "
+"""Beginning of reasons that may pass."""
 
 
 class ResultFolder:
     """Writes Segmentation, report and picture of views, and `index.csv` with one row per view (`COLUMNS`).
 
     Files are named after the image's digest (`Mammogram.instance`), never after a value in the header. A view that is
-    repeated after a batch was stopped replaces its own files and keeps its row.
+    repeated after a batch was stopped, or because its file has changed, replaces its own files and its row.
     """
 
     def __init__(self, folder: str | os.PathLike, origin: Mapping[str, object]) -> None:
@@ -50,7 +55,13 @@ class ResultFolder:
             self._rows = {row["file"]: row for row in csv.DictReader(stream)}
 
     def add(
-        self, source: Path, name: str, digest: str, prepared: Prepared, mask: np.ndarray, row: Mapping[str, object]
+        self,
+        source: Path,
+        name: str,
+        digest: str,
+        prepared: Prepared,
+        mask: np.ndarray,
+        row: Mapping[str, object],
     ) -> str:
         """Write the results of one BAC+ view, or the reason why there are none.
 
@@ -75,16 +86,62 @@ class ResultFolder:
             side = str(row.get("laterality") or "")
             original = mask_to_original(mask, prepared)
             paths = write_dicom(source, original, measures, self.folder, digest, side, self.origin)
-            found |= dict(zip(("segmentation", "report", "picture"), (path.name for path in paths), strict=True))
+            found |= dict(zip(FILES, (path.name for path in paths), strict=True))
         except ExportError as error:
             found["reason"] = str(error)
         except Exception as error:  # a view must not stop the batch; messages may quote the header
-            found["reason"] = f"{type(error).__name__} while writing"
-        if self._rows.get(name) != found:
-            self._rows[name] = found
+            kind, number = type(error).__name__, getattr(error, "errno", None)
+            cause = os.strerror(number) if number else kind
+            found["reason"] = f"{NOT_WRITTEN}{cause}" if may_pass(error) else f"{kind} while writing"
+        return self._note(found)
+
+    def postpone(self, name: str, reason: str) -> str:
+        """Note that the results of a view cannot be written now, and return what is noted."""
+        return self._note(dict.fromkeys(COLUMNS, "") | {"file": name, "reason": f"{NOT_WRITTEN}{reason}"})
+
+    def lacks(self, name: str) -> bool:
+        """Return whether a view has no results although they can be written, or could be by another attempt."""
+        row = self._rows.get(name)
+        if row is None or row["reason"].startswith(NOT_WRITTEN):
+            return True
+        return not row["reason"] and not all((self.folder / row[kind]).is_file() for kind in FILES)
+
+    def _note(self, found: dict[str, str]) -> str:
+        """Write a view's row of the index, remove the files that it replaces, and return its reason."""
+        before = self._rows.get(found["file"])
+        self._rows[found["file"]] = found
+        if before is None:
             self._append(found.values())
+        elif before != found:
+            self._write_index()
+            self._unlink(before)
         return found["reason"]
+
+    def remove(self, name: str) -> None:
+        """Remove the results of a view, if there are any, because it is no longer BAC+."""
+        before = self._rows.pop(name, None)
+        if before is not None:
+            self._write_index()
+            self._unlink(before)
+
+    def _unlink(self, row: Mapping[str, str]) -> None:
+        """Remove the files of a former row of the index, unless another row has them."""
+        used = {other[kind] for other in self._rows.values() for kind in FILES}
+        for name in {row[kind] for kind in FILES} - used:
+            if name and Path(name).name == name:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _write_index(self) -> None:
+        with written_whole(self.index) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *(row.values() for row in self._rows.values())])
 
     def _append(self, values: Iterable[str]) -> None:
         with open(self.index, "a", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerow(values)
+
+
+def missing_results(folder: str | os.PathLike) -> list[str]:
+    """Return the reasons of a folder's results that were not written, but may be by the next call."""
+    with open(Path(folder) / "index.csv", newline="", encoding="utf-8") as stream:
+        reasons = [row["reason"] for row in csv.DictReader(stream)]
+    return [reason.removeprefix(NOT_WRITTEN) for reason in reasons if reason.startswith(NOT_WRITTEN)]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bac_utils._workers import SPAWN, serve_calls
 from bac_utils.detector import Detector
-from bac_utils.intake.mammogram import Skip
+from bac_utils.intake.mammogram import Skip, may_pass
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.preprocess import Prepared, prepare
 
@@ -42,7 +42,8 @@ def read_file(file: Path, shape: tuple[int, int], pixel_mm: float | None) -> Fil
     except Skip as skip:
         prepared, reason, message = None, skip.code, str(skip)
     except Exception as error:  # a file must not stop the batch; messages may quote the header
-        prepared, reason, message = None, "unreadable", f"{type(error).__name__} while reading"
+        reason = "not_read" if may_pass(error) else "unreadable"
+        prepared, message = None, f"{type(error).__name__} while reading"
     return FileRead(header, prepared, reason, message, time.perf_counter() - start, instance)
 
 
@@ -93,7 +94,7 @@ class _Readers:
                 seconds, self._mine.pipe = time.perf_counter() - start, None
                 self._drop(pipe)
         what = "ended the process" if seconds < self._seconds else f"took longer than {self._seconds:g} s"
-        return FileRead({}, None, "unreadable", f"reading it {what}", seconds)
+        return FileRead({}, None, "not_read", f"reading it {what}", seconds)
 
     def end(self) -> None:
         """End all processes, those that are reading included."""

@@ -133,6 +133,7 @@ def test_linked_zoom_and_one_to_one(views, root):
     expect(last).to_have_attribute("data-zoom", "1.50")
     page.locator(".bac-linked input").uncheck()
     page.locator(".bac-reset").click()
+    expect(first).to_have_attribute("data-zoom", "1.00")
     page.locator(".bac-views").focus()
     page.keyboard.press("+")
     expect(first).to_have_attribute("data-zoom", "1.50")

@@ -25,7 +25,7 @@ def test_other_files(tmp_path):
     assert reason(tmp_path / "missing.dcm") == "not_found"
     assert reason(tmp_path) == "not_found"
     assert reason("a\0b") == "not_found"
-    assert reason("x" * 5000) == "unreadable"
+    assert reason("x" * 5000) == "not_read"
     for name, data in {"empty": b"", "text": b"no image" * 40, "gif": b"GIF89a" + bytes(200)}.items():
         (tmp_path / name).write_bytes(data)
         assert reason(tmp_path / name) == "not_an_image"

@@ -227,7 +227,7 @@ def test_rows_never_contradict_themselves(tmp_path, score_drawn):
     kinds = ("segmentation", "report", "picture")
     assert index.loc[1, list(kinds)].tolist() == [""] * 3
     written = {path.name for path in (tmp_path / "dicom").iterdir()}
-    assert written == {"index.csv", *index.loc[0, list(kinds)]}
+    assert written == {".lock", "index.csv", *index.loc[0, list(kinds)]}
 
     found = summarise_scores(tmp_path / "scores.csv")
     assert found.notes[0] == (
@@ -460,7 +460,7 @@ def test_a_file_that_kills_its_reader_is_one_row(tmp_path, junk, model, monkeypa
     score_files([junk / "broken.dcm", junk / "a.dcm"], tmp_path / "scores.csv", model, workers=workers)
     table = read(tmp_path / "scores.csv")
     assert table["status"].tolist() == ["skipped", "scored"]
-    assert table.loc[0, "reason"] == "unreadable"
+    assert table.loc[0, "reason"] == "not_read"
 
 
 def _read_or_die(file, *form, read=reading_pool.read_file):
@@ -478,7 +478,7 @@ def test_a_process_that_ends_while_it_sends_a_view_stops_no_other(tmp_path, junk
     score_files(files, tmp_path / "scores.csv", model, workers=workers)
     table = read(tmp_path / "scores.csv")
     assert table["file"].tolist() == list(map(str, files))
-    assert table.loc[1, "reason"] == "unreadable" and table.loc[0, "status"] == "scored"
+    assert table.loc[1, "reason"] == "not_read" and table.loc[0, "status"] == "scored"
     assert sorted((junk / "reads").read_text().split()) == sorted(["broken.dcm", *(file.name for file in files)])
     assert not multiprocessing.active_children()
 
@@ -509,11 +509,11 @@ def test_a_file_that_never_returns_is_one_row(tmp_path, junk, model, monkeypatch
     score_files(files, output, model, workers=workers, file_seconds=3)
     table, told = read(output), capsys.readouterr().err
     assert table["file"].tolist() == list(map(str, files))
-    reasons = ["unreadable" if file.name in hanging else "not_an_image" for file in files[1:]]
+    reasons = ["not_read" if file.name in hanging else "not_an_image" for file in files[1:]]
     assert table["status"].tolist() == ["scored"] + ["skipped"] * 3
     assert table["reason"].tolist()[1:] == reasons
     assert {file.name for file in files if f"{file}: reading it took longer than 3 s" in told} == hanging
-    assert (table.loc[table["reason"] == "unreadable", "elapsed_s"] >= 3).all()
+    assert (table.loc[table["reason"] == "not_read", "elapsed_s"] >= 3).all()
     assert not multiprocessing.active_children()
 
 
@@ -550,7 +550,7 @@ def test_any_error_of_a_file_is_its_reason(tmp_path, junk, model, monkeypatch):
 
     monkeypatch.setattr(reading_pool, "read_mammogram", explode)
     score_files([junk / "a.dcm"], tmp_path / "scores.csv", model)
-    assert read(tmp_path / "scores.csv").loc[0, "reason"] == "unreadable"
+    assert read(tmp_path / "scores.csv").loc[0, "reason"] == "not_read"
 
 
 def test_an_error_is_reported_without_its_text(tmp_path, junk, model, monkeypatch, capsys):
@@ -779,3 +779,15 @@ def test_the_command_line_prints_its_own_lines_only(tmp_path, views):
     assert lines and all(re.fullmatch(r"scoring: +\d+%\|.*file(/s)?\]|scoring: .*file/s\]", line) for line in lines), (
         lines
     )
+
+
+def test_two_calls_at_once(tmp_path, junk, model):
+    """One of them scores, the other one is refused; no row is doubled or mixed with those of another model."""
+    words = [sys.executable, "-m", "bac_utils", "score", junk, "--output", tmp_path / "scores.csv", "--model", model]
+    first, second = (subprocess.Popen(list(map(str, words)), cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2))
+    told = [call.communicate()[1].decode() for call in (first, second)]
+    assert 0 in (first.returncode, second.returncode)
+    for call, text in zip((first, second), told, strict=True):
+        assert call.returncode == 0 or f"{tmp_path / 'scores.csv'} is in use by another process" in text
+    files = read(tmp_path / "scores.csv")["file"]
+    assert sorted(files) == sorted(str(path) for path in junk.rglob("*.*") if path.is_file())

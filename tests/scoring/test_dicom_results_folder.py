@@ -1,6 +1,7 @@
 """DICOM results of a batch: one set per BAC+ view, and a reason in the index if there is none."""
 
 import csv
+import errno
 import json
 
 import highdicom as hd
@@ -66,7 +67,7 @@ def index(folder):
 
 
 def files(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
@@ -208,9 +209,9 @@ def added(tmp_path, views, **changes):
 
 def test_errors_are_reported_and_stop_nothing(tmp_path, views, monkeypatch):
     assert added(tmp_path, views, mask=np.zeros((96, 64), bool)) == "no artery could be traced"
-    assert added(tmp_path, views, source=tmp_path / "gone.dcm") == "FileNotFoundError while writing"
+    assert added(tmp_path, views, source=tmp_path / "gone.dcm") == "not written: No such file or directory"
     assert added(tmp_path, views, row=ROW | {"score": "inf"}) == "ValueError while writing"
-    assert added(tmp_path, views, digest="0" * 300) == "OSError while writing"
+    assert added(tmp_path, views, digest="0" * 300) == "not written: File name too long"
 
     def explode(*arguments):
         raise KeyError("Doe^Jane")
@@ -233,4 +234,51 @@ def test_a_crash_of_the_writer_leaves_the_rows(tmp_path, batch, model, monkeypat
     counts = score_files([batch / "a.dcm"], tmp_path / "scores.csv", model, dicom=tmp_path / "dicom")
     assert counts == {"scored": 1}
     assert tuple(pd.read_csv(tmp_path / "scores.csv").columns) == scoring.COLUMNS
-    assert index(tmp_path / "dicom")[0]["reason"] == "MemoryError while writing"
+    assert index(tmp_path / "dicom")[0]["reason"] == "not written: MemoryError"
+
+
+def test_results_that_a_full_disk_prevented_are_written_by_the_next_call(tmp_path, batch, model, monkeypatch):
+    words = ["score", batch / "a.dcm", "--output", tmp_path / "scores.csv", "--model", model, "--dicom", tmp_path / "d"]
+    words = [str(word) for word in words]
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "/Doe^Jane")
+
+    monkeypatch.setattr("bac_utils.scoring.dicom_results.write_dicom", full)
+    for _ in range(2):
+        done = CliRunner().invoke(cli.app, words)
+        assert done.exit_code == 1 and "1 DICOM results not written (No space left on device)" in done.output
+        assert files(tmp_path / "d") == ["index.csv"] and "Doe" not in (tmp_path / "d" / "index.csv").read_text()
+    monkeypatch.undo()
+    rows = (tmp_path / "scores.csv").read_text()
+    for _ in range(2):
+        done = CliRunner().invoke(cli.app, words)
+        assert done.exit_code == 0, done.output
+        assert len(files(tmp_path / "d")) == 4 and [row["reason"] for row in index(tmp_path / "d")] == [""]
+    for path in (tmp_path / "d").glob("*.sr.dcm"):
+        path.unlink()
+    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    assert len(files(tmp_path / "d")) == 4 and (tmp_path / "scores.csv").read_text() == rows
+
+
+def test_results_of_a_file_that_was_replaced_are_replaced(tmp_path, batch, model):
+    out, output = tmp_path / "d", tmp_path / "scores.csv"
+    score_files([batch / "a.dcm"], output, model, dicom=out)
+    before = files(out)
+    other = pydicom.dcmread(batch / "a.dcm")
+    other.PixelData = other.pixel_array[::-1].tobytes()
+    other.save_as(batch / "a.dcm")
+    score_files([batch / "a.dcm"], output, model, dicom=out)
+    assert len(files(out)) == len(before) == 4 and set(files(out)) & set(before) == {"index.csv"}
+    assert len(index(out)) == len(pd.read_csv(output)) == 1
+    (batch / "a.dcm").write_bytes(b"no image")
+    score_files([batch / "a.dcm"], output, model, dicom=out)
+    assert files(out) == ["index.csv"] and index(out) == []
+    assert pd.read_csv(output)["reason"].tolist() == ["not_an_image"]
+
+
+@pytest.mark.parametrize("where", ["", "..", "a.dcm/../../in"])
+def test_the_folder_of_the_images_is_refused(tmp_path, batch, model, where):
+    with pytest.raises(ValueError, match="dicom: got .*, must not contain the files to score"):
+        score_files([batch], tmp_path / "scores.csv", model, dicom=batch / where)
+    assert not (tmp_path / "scores.csv").exists() and not (batch / "index.csv").exists()

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from bac_utils.scoring.journal import COLUMNS, finished_files, instance_line, known_instances, name_digest
+from bac_utils.scoring.journal import COLUMNS, FileState, Journal, file_name, instance_line, name_digest
 
 ORIGIN = {"model_sha256": "0" * 64}
 WOMEN = ("00123", "123456789012", "3-5", "7", "A, B", "A, B")
@@ -28,7 +30,8 @@ def table(tmp_path):
                 measures = {"bac_area_mm2": "80.25", "bac_length_mm": "40.5", "bac_width_mm": "2.5"}
                 row |= {"status": "scored", "reason": "", "score": "1.5e-05", "bac": "1"} | measures
                 row |= {"breast_area_mm2": "15012.5", "saturated_share": "0.0075"}
-            lines.append(instance_line(row, f"{number:032x}" if row["status"] == "scored" else ""))
+            image = f"{number:032x}" if row["status"] == "scored" else ""
+            lines.append(instance_line(row, image, FileState.of(Path(row["file"]))))
             writer.writerow(row)
     path.with_name("scores.csv.instances").write_text("".join(lines))
     path.with_name("scores.csv.json").write_text(json.dumps(ORIGIN))
@@ -37,8 +40,8 @@ def table(tmp_path):
 
 def finished(table):
     note, seen = (table.with_name(f"{table.name}{ending}") for ending in (".json", ".instances"))
-    done = finished_files(table, note, ORIGIN, seen)
-    return done, known_instances(seen, done)
+    journal = Journal(seen)
+    return journal.read(table, note, ORIGIN), journal.instances
 
 
 def digests(numbers):
@@ -131,3 +134,108 @@ def test_other_columns_are_other_columns(table):
     table.write_text("file;score\n1.dcm;0.5\n")
     with pytest.raises(ValueError, match=r"has other columns \(file;score\): choose another --output"):
         finished(table)
+
+
+def noted(tmp_path, *files, reason="", image=""):
+    """Return a journal with a row for each file, and the paths of its table and its file of instances."""
+    table, seen = tmp_path / "scores.csv", tmp_path / "scores.csv.instances"
+    journal = Journal(seen)
+    with open(table, "a", newline="", encoding="utf-8") as stream, open(seen, "a") as lines:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for file in files:
+            row = dict.fromkeys(COLUMNS, "") | {"file": journal.name_for(file), "elapsed_s": "1"}
+            row |= {"status": "skipped", "reason": reason} if reason else {"status": "scored", "score": "0.5"}
+            lines.write(journal.add(row, image, FileState.of(file)))
+            writer.writerow(row)
+    return table, seen
+
+
+def read_again(table, seen):
+    journal = Journal(seen)
+    return journal, journal.read(table, table.with_name("none.json"), ORIGIN)
+
+
+def test_a_row_belongs_to_a_file_by_its_resolved_path(tmp_path, monkeypatch):
+    """The same relative path in another working directory is another file, another path to a file is the same one."""
+    for folder in ("one", "two"):
+        (tmp_path / folder / "arch").mkdir(parents=True)
+        (tmp_path / folder / "arch" / "a.dcm").write_text(folder)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    monkeypatch.chdir(tmp_path / "one")
+    table, seen = noted(tmp_path, Path("arch/a.dcm"))
+    journal, _ = read_again(table, seen)
+    assert (
+        journal.of(Path("arch/a.dcm")) == journal.of(tmp_path / "link" / "arch" / "a.dcm") == name_digest("arch/a.dcm")
+    )
+    monkeypatch.chdir(tmp_path / "two")
+    assert journal.of(Path("arch/a.dcm")) is None
+    assert journal.name_for(Path("arch/a.dcm")) == str(tmp_path / "two" / "arch" / "a.dcm")
+    assert journal.outdated(lambda: [Path("arch/a.dcm")]) == set()
+
+
+def test_a_link_that_leads_elsewhere_is_another_file(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    table, seen = noted(tmp_path, tmp_path / "link")
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "two")
+    journal, names = read_again(table, seen)
+    assert journal.of(tmp_path / "link") is None
+    assert journal.outdated(lambda: [tmp_path / "link"]) == names
+
+
+def test_names_are_told_apart(tmp_path):
+    broken, spelled, raw, escaped = "a\nb", "a\\nb", os.fsdecode(b"\xff"), "\\udcff"
+    names = [file_name(Path(name)) for name in (broken, spelled, raw, escaped)]
+    assert names == [r"a\nb", r"a\\nb", r"\udcff", r"\\udcff"]
+
+
+@pytest.mark.parametrize("change", ["content", "time"])
+def test_a_file_that_was_replaced_is_outdated(tmp_path, change):
+    file, other = tmp_path / "a.dcm", tmp_path / "b.dcm"
+    for path in (file, other):
+        path.write_text("one")
+        os.utime(path, (10, 10))
+    table, seen = noted(tmp_path, file, other, image="0" * 32)
+    if change == "content":
+        file.write_text("another")
+    os.utime(file, (10, 10) if change == "content" else (11, 11))
+    journal, names = read_again(table, seen)
+    assert journal.outdated(lambda: [other]) == set()
+    found = journal.outdated(lambda: [other, file])
+    assert found == {name_digest(str(file))} and len(names) == 2
+    journal.forget([table, tmp_path / "missing.csv"], found)
+    assert journal.of(file) is None and journal.of(other) is not None
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert [row["file"] for row in rows] == [str(other)]
+    assert read_again(table, seen)[1] == names - found
+
+
+@pytest.mark.parametrize(("reason", "again"), [("not_read", True), ("not_found", True), ("unreadable", False)])
+def test_reasons_that_may_pass(tmp_path, reason, again):
+    file = tmp_path / "a.dcm"
+    file.touch()
+    journal, names = read_again(*noted(tmp_path, file, reason=reason))
+    assert journal.outdated(lambda: [file]) == (names if again else set())
+
+
+def test_a_copy_counts_again_if_its_image_has_no_row_any_more(tmp_path):
+    original, copy = tmp_path / "a.dcm", tmp_path / "b.dcm"
+    for path in (original, copy):
+        path.touch()
+    table, seen = noted(tmp_path, original, image="7" * 32)
+    (tmp_path / "other").mkdir()
+    rest, _ = noted(tmp_path / "other", copy, reason="duplicate", image="7" * 32)
+    with open(table, "a") as stream, open(seen, "a") as lines:
+        stream.write(rest.read_text().splitlines(keepends=True)[1])
+        lines.write(rest.with_name("scores.csv.instances").read_text())
+    journal, names = read_again(table, seen)
+    assert journal.instances == {bytes.fromhex("7" * 32)}
+    assert journal.outdated(lambda: [original, copy]) == set()
+    original.write_text("another image")
+    found = journal.outdated(lambda: [original, copy])
+    assert found == names
+    journal.forget([table], found)
+    assert journal.instances == set()
