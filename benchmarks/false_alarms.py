@@ -102,8 +102,6 @@ def negatives(folder: Path | None, pixel_mm: float | None, only_folder: bool = F
         yield from _simulated()
     for path in _files(folder):
         found = read_mammogram(path, pixel_spacing_mm=pixel_mm)
-        if found.spacing_mm is None:
-            raise ValueError(f"--pixel-mm: got none, must be the pixel spacing in mm, as {path.name} states none")
         pixels, spacing = reduced(found.pixels, found.spacing_mm[0])
         yield View("views", path.name, pixels, spacing, plain)
 
@@ -225,6 +223,10 @@ def main() -> None:
     own = _files(options.views)
     if not own and (options.views is not None or options.only_views):
         parser.error(f"--views: got {options.views}, must be a folder with PNG, TIFF or DICOM files")
+    if options.pixel_mm is None:
+        for path in own:  # before the first view is scored
+            if read_mammogram(path).spacing_mm is None:
+                parser.error(f"--pixel-mm: got none, must be the pixel spacing in mm, as {path.name} states none")
     scorers = [Scorer(model) for model in options.model]
     views, rows = len(own) + (0 if options.only_views else 3 * FILMS + SIMULATED), []
     total = views + options.draws * len(LOOKALIKES | ARTERIES)
