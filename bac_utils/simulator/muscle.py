@@ -12,7 +12,7 @@ from bac_utils.simulator.anatomy import Outline
 from bac_utils.simulator.texture import TEXTURE_MM, power_law_texture, sample_texture, smoothstep
 
 CRESCENT_SHARE = 0.3
-"""Fraction of the CC views that show the muscle; 30 to 40 % is commonly stated."""
+"""Fraction of the CC views that show the muscle, an assumption."""
 
 
 def pectoral_muscle(
