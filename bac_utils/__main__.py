@@ -82,13 +82,14 @@ def parse_value(text: str) -> Any:
 
 
 def _claim_folder(folder: Path, asked: dict) -> None:
-    """Record in a folder what is simulated into it; reject a folder with any other content."""
-    from bac_utils._files import is_unfinished, read_json, write_json
+    """Record in a folder what is simulated into it; reject a folder with links or any other content."""
+    from bac_utils._files import has_content, is_unfinished, read_json, refuse_links, write_json
 
+    refuse_links(folder, "OUT")
     note = folder / "simulation.json"
-    if note.is_file() and read_json(note) != asked:
+    if has_content(note) and read_json(note) != asked:
         raise FileExistsError(f"{folder} contains another simulation: choose another folder")
-    if not note.is_file() and folder.is_dir() and not all(map(is_unfinished, folder.iterdir())):
+    if not has_content(note) and folder.is_dir() and not all(map(is_unfinished, folder.iterdir())):
         raise FileExistsError(f"{folder} contains something other than a simulation: choose another folder")
     write_json(note, asked)
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -118,8 +119,47 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Return whether a file is one that `written_whole` has not finished, or a lock: neither is a result."""
+    """Return whether a path is no result: a temporary file (`is_temporary`) or an empty one."""
+    return is_temporary(path) or (path.is_file() and not has_content(path))
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file has the name of one that `written_whole` has not finished, or of a lock."""
     return bool(_UNFINISHED.fullmatch(path.name) or _LOCK.fullmatch(path.name))
+
+
+def has_content(path: Path) -> bool:
+    """Return whether a file exists and is not empty; a full disk or a power failure may leave empty files."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def refuse_links(folder: str | os.PathLike, what: str = "output") -> None:
+    """Raise an error if a folder contains links, through which files elsewhere would be written or removed.
+
+    Args:
+        folder: The folder, which may be missing; the path itself may contain links.
+        what: The argument that named it, for the message.
+
+    Raises:
+        ValueError: Something in the folder, at any depth, is neither a folder nor a file with only this name: a
+            symbolic link, a file with hard links, a pipe or a device. The message names it.
+    """
+    folders = [os.fspath(folder)] if os.path.isdir(folder) else []
+    while folders:
+        with os.scandir(folders.pop()) as found:
+            for entry in sorted(found, key=lambda entry: entry.name):
+                try:
+                    about = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # another process has just finished it
+                    continue
+                if stat.S_ISDIR(about.st_mode):
+                    folders.append(entry.path)
+                elif entry.is_symlink():
+                    told = f"a link to {os.readlink(entry.path)}"
+                    raise ValueError(f"{what}: got a folder with {entry.path}, {told}, must not contain links")
+                elif not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+                    told = "a hard link" if stat.S_ISREG(about.st_mode) else "neither a file nor a folder"
+                    raise ValueError(f"{what}: got a folder with {entry.path}, {told}, must contain plain files only")
 
 
 @contextmanager
@@ -150,7 +190,7 @@ def locked(target: str | os.PathLike, wait_s: float = 0) -> Iterator[None]:
         raise OSError(f"{target}: cannot be locked ({error}); choose a folder on a local file system") from None
     try:
         for left in path.rglob("part-*") if folder else path.parent.glob(f"part-????????-{glob.escape(path.name)}*"):
-            if is_unfinished(left) and left.is_file() and time.time() - left.stat().st_mtime > _LEFT_S:
+            if _UNFINISHED.fullmatch(left.name) and left.is_file() and time.time() - left.stat().st_mtime > _LEFT_S:
                 left.unlink(missing_ok=True)
         yield
     finally:
@@ -165,8 +205,10 @@ def write_json(path: Path, values: dict) -> None:
         values: Anything that `plain` can convert to JSON types.
     """
     text = json.dumps(plain(values), indent=2, allow_nan=False, ensure_ascii=False)
-    with written_whole(path) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+    with written_whole(path) as part, part.open("w", encoding="utf-8") as stream:
+        stream.write(text + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())  # or a power failure might leave it empty
 
 
 def read_json(path: Path) -> dict:

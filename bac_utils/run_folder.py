@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils import __version__
-from bac_utils._files import file_digest, read_json, write_json, written_whole
+from bac_utils._files import file_digest, read_json, refuse_links, write_json, written_whole
 from bac_utils.detection import COUNTS, METRIC_NAMES
 from bac_utils.settings import PUBLISHED, Settings, preset
 from bac_utils.statistics import with_interval
@@ -59,12 +59,13 @@ def open_run(
 
     Raises:
         TypeError: A setting has the wrong type.
-        ValueError: A setting is out of range, the folder belongs to a run with another preset or seed, or its files
-            belong to different cohorts, splits or models.
+        ValueError: A setting is out of range, the folder contains links, or belongs to a run with another preset or
+            seed, or its files belong to different cohorts, splits or models.
         FileNotFoundError: An earlier notebook has not been run in this folder.
     """
     settings = preset(preset_name, **changes)
     folder = Path(output).resolve()
+    refuse_links(folder)
     if after is not None:
         check_parts(folder, after)
         begun = load_part(folder, "cohort")

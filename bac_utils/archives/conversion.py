@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bac_utils._files import has_content, written_whole
 from bac_utils.archives.ages import Ages, read_ages
 from bac_utils.archives.labels import check_spelling
 from bac_utils.inclusion.flow import Selection, list_path, rebase
@@ -134,7 +135,7 @@ def check_output(output: str | os.PathLike, overwrite: bool) -> tuple[Path, Path
     output = Path(output)
     paths = output, output.with_suffix(".excluded.csv"), list_path(output)
     for path in paths:
-        if path.exists() and not overwrite:
+        if not overwrite and (has_content(path) or (path.exists() and not path.is_file())):
             raise FileExistsError(f"{path} already exists: choose another file, or overwrite it")
     return paths
 
@@ -156,9 +157,11 @@ def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = F
     views = archive.views.copy()
     views["image"] = rebase(views["image"], archive.images, output.parent)
     views = views.drop(columns=[name for name in ("exam", "study_date") if (views[name] == "").all()])
-    views.to_csv(output, index=False, float_format="%g", lineterminator="\n")
-    archive.flow.counts().to_csv(excluded, index=False, lineterminator="\n")
     archive.flow.write(listed, archive.images)
+    with written_whole(excluded) as part:
+        archive.flow.counts().to_csv(part, index=False, lineterminator="\n")
+    with written_whole(output) as part:
+        views.to_csv(part, index=False, float_format="%g", lineterminator="\n")
 
 
 def closing_words(archive: Archive, output: str | os.PathLike) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bac_utils._files import write_json
+from bac_utils._files import write_json, written_whole
 from bac_utils._workers import run_jobs
 from bac_utils.dataset import untuned
 from bac_utils.pretraining.look_alikes import KINDS
@@ -82,7 +82,8 @@ def pretrain_structures(output: Path, recipe: PretextRecipe = PretextRecipe(), w
     logits = network.predict(np.stack([pixels for pixels, _ in test])[..., None], verbose=0)
     present = np.stack([labels for _, labels in test])
     found = {kind: _auc(present[..., k], logits[..., k]) for k, kind in enumerate(KINDS)}
-    save_weights(backbone, output)
+    with written_whole(output) as part:
+        save_weights(backbone, part)
     write_json(output.with_suffix("").with_suffix(".json"), {"made_with": asdict(recipe), "held_out_auc_roc": found})
     return found
 

@@ -7,6 +7,7 @@ trained on the labels of the views alone.
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from bac_utils._files import file_digest, write_json
+from bac_utils._files import file_digest, has_content, is_unfinished, read_json, refuse_links, write_json, written_whole
 from bac_utils._workers import run_jobs
 from bac_utils.pretraining.compositing import SyntheticLesions, draw_pair
 from bac_utils.pretraining.fitting import auc_roc, batches, fit, held_out_logits, split, with_lesions
@@ -92,7 +93,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels, recipe.view_shape[:1], VIEW_MIMICS, workers)
     found = _train_on_views(fine, with_local_logits(fine), views, lesions, recipe, kept / "detector")
     _calibrate(fine, *found)
-    fine.save(output.with_name("detector.keras"))
+    _save(fine.save, output.with_name("detector.keras"))
 
     half = tuple(n // 2 for n in recipe.view_shape)
     coarse = build_model(replace(settings, input_shape=half))
@@ -101,7 +102,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels // 2, half[:1], VIEW_MIMICS, workers)
     coarse_found = _train_on_views(coarse, with_local_logits(coarse), halved, lesions, recipe, kept / "backbone", 1)
     _calibrate(coarse, *coarse_found)
-    save_weights(coarse, output)
+    _save(partial(save_weights, coarse), output)
 
     measured = {
         "patch_auc_roc": patch_auc,
@@ -122,14 +123,29 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
 
 
 def _checkpoints(folder: Path, recipe: Recipe, structures: Path) -> Path:
-    """Return the folder of the checkpoints; those of another recipe or another start are removed."""
+    """Return the folder of the checkpoints; those of another recipe or another start are removed.
+
+    Raises:
+        FileExistsError: The folder contains something other than checkpoints.
+        ValueError: It contains links.
+    """
+    refuse_links(folder)
     note = folder / "recipe.json"
     ours = json.loads(json.dumps(asdict(recipe) | {"structures_sha256": file_digest(structures)}))
-    if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != ours:
-        shutil.rmtree(folder, ignore_errors=True)
+    if not note.is_file() and folder.exists() and not (folder.is_dir() and all(map(is_unfinished, folder.iterdir()))):
+        raise FileExistsError(f"output: got a folder with {folder}, must not contain this name: choose another folder")
+    if not has_content(note) or read_json(note) != ours:
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True)
         write_json(note, ours)
     return folder
+
+
+def _save(save: Callable[[Path], Any], path: Path) -> None:
+    """Write a file of weights atomically."""
+    with written_whole(path) as part:
+        save(part)
 
 
 def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, workers: int) -> float:
@@ -145,29 +161,29 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     fine = with_local_logits(detector).outputs
     both = keras.Model(backbone.inputs[0], [*fine, *coarse_head(backbone)(deepest)])
     note, last = kept / "patches.json", kept / f"patches-{len(recipe.epochs)}.weights.h5"
-    if note.is_file():
+    if has_content(note):
         both.load_weights(last)
-        return json.loads(note.read_text(encoding="utf-8"))["auc_roc"]
+        return read_json(note)["auc_roc"]
     found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
     lesions = _draw_lesions(recipe.lesions, recipe.patch, recipe.heights, PATCH_MIMICS, workers)
     pixels, labels, ours, held, held_labels, others = split(found, lesions)
     share = (labels == 1).any(axis=(1, 2)).mean()
     print(f"{len(labels)} patches, {share:.0%} with artery; {len(held)} held out", flush=True)
     first = kept / "patches-0.weights.h5"
-    if not first.is_file():
+    if not has_content(first):
         data = batches(pixels, labels, ours, 32, recipe.seed, (0, 1))
         fit(both, data, recipe.first_epochs, 1e-3, kept / "patches-0", anneal=False)
-        both.save_weights(first)
+        _save(both.save_weights, first)
     both.load_weights(first)
     for layer in both.layers:
         if layer.name.startswith("block1"):
             layer.trainable = False
     for cycle, epochs in enumerate(recipe.epochs, 1):
         done = kept / f"patches-{cycle}.weights.h5"
-        if not done.is_file():
+        if not has_content(done):
             data = batches(pixels, labels, ours, 32, recipe.seed + cycle, (0, 1))
             fit(both, data, epochs, 1e-3, kept / f"patches-{cycle}")
-            both.save_weights(done)
+            _save(both.save_weights, done)
         both.load_weights(done)
     logits = held_out_logits(detector, *with_lesions(held, held_labels, others, [recipe.seed, 1]), 64)
     write_json(note, {"auc_roc": auc_roc(*logits)})
@@ -183,12 +199,12 @@ def _train_on_views(
         if layer.name.startswith(("block1", "block2", "block3")):
             layer.trainable = False
     weights = kept.with_suffix(".weights.h5")
-    if not weights.is_file():
+    if not has_content(weights):
         share = (labels == 1).any(axis=(1, 2)).mean()
         print(f"{len(labels)} views, {share:.0%} BAC+; {len(held)} held out", flush=True)
         data = batches(pixels, labels, ours, 4, recipe.seed, (level,))
         fit(both, data, recipe.view_epochs, 3e-4, kept, local_weight=LOCAL_LOSS_WEIGHT)
-        model.save_weights(weights)
+        _save(model.save_weights, weights)
     model.load_weights(weights)
     held, held_labels = with_lesions(held, held_labels, others, [recipe.seed, 1], CALIBRATION_DRAWS)
     found = held_out_logits(model, held, held_labels, 2)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bac_utils._files import file_digest, is_unfinished, locked, read_json, walk_files, write_json
+from bac_utils._files import file_digest, is_temporary, locked, read_json, walk_files, write_json
 from bac_utils._terminal import shown
 from bac_utils.detector import BUNDLED, MEASURES, Detector, find_detector
 from bac_utils.heatmap_choice import length_warning
@@ -137,7 +137,7 @@ def _score(
         return dicom is not None and dicom.resolve() in file.resolve().parents
 
     def files() -> Iterator[Path]:
-        found = (f for f in walk_files(paths) if not (is_unfinished(f) or in_results(f)))
+        found = (f for f in walk_files(paths) if not (is_temporary(f) or in_results(f)))
         return (f for f in found if not (f.name in names and f.resolve() in own))
 
     number = sum(1 for _ in files())

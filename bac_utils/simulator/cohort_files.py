@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from tqdm import tqdm
 
-from bac_utils._files import written_whole
+from bac_utils._files import has_content, written_whole
 from bac_utils._workers import worker_pool
 from bac_utils.simulator.population import FOUR_VIEWS, Woman, draw_women
 from bac_utils.simulator.render import render
@@ -87,11 +87,12 @@ def _write_woman(woman: Woman, folder: Path, spacing: float, truth: bool, views:
             continue
         name = f"{woman.patient_id}_{side}_{view}"
         path, mask_path = folder / "images" / f"{name}.dcm", folder / "truth" / f"{name}.png"
-        if path.exists() and (mask_path.exists() or not truth):
+        if has_content(path) and (has_content(mask_path) or not truth):
             continue
         image, artery = render(woman, side, view, spacing)
         if truth:
-            cv2.imwrite(str(mask_path), artery.astype(np.uint8) * 255)
+            with written_whole(mask_path) as part:  # cv2.imwrite does not say why it fails
+                part.write_bytes(cv2.imencode(".png", artery.astype(np.uint8) * 255)[1].tobytes())
         with written_whole(path) as part:
             dicom_view(woman, side, view, image, spacing).save_as(part, enforce_file_format=True)
 
@@ -123,7 +124,8 @@ def simulate_cohort(
     women = draw_women(number, seed, prevalence)
     write_views(women, folder, pixel_spacing_mm, workers)
     path = Path(folder) / "views.csv"
-    cohort_table(women, pixel_spacing_mm).to_csv(path, index=False)
+    with written_whole(path) as part:
+        cohort_table(women, pixel_spacing_mm).to_csv(part, index=False)
     return path
 
 

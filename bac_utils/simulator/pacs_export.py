@@ -31,6 +31,7 @@ from pydicom.uid import (
 )
 from tqdm import tqdm
 
+from bac_utils._files import written_whole
 from bac_utils._workers import worker_pool
 from bac_utils.simulator.cohort_files import dicom_view
 from bac_utils.simulator.exams import Exam, draw_exams
@@ -106,7 +107,8 @@ def simulate_export(
     write_findings(exams, folder / "befunde.csv")
     truth = pd.DataFrame(rows, columns=list(_GROUND_TRUTH)).convert_dtypes()
     truth = truth.sort_values("file", ignore_index=True)
-    truth.to_csv(folder / "ground_truth.csv", index=False, lineterminator="\n")
+    with written_whole(folder / "ground_truth.csv") as part:
+        truth.to_csv(part, index=False, lineterminator="\n")
     return truth
 
 
@@ -245,9 +247,10 @@ def _write(export: Path, exam: Exam, side: str, view: str, content: str, ds: Dat
         ds.compress(syntax, generate_instance_uid=False)
     else:
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
-    ds.save_as(path, enforce_file_format=True)
-    if content == "truncated":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with written_whole(path) as part:
+        ds.save_as(part, enforce_file_format=True)
+        if content == "truncated":
+            part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     length = exam.length_mm(side, view)
     found = (
         name, content, exam.patient_id, exam.woman.age, f"{exam.day}", exam.accession, side, view,

@@ -6,6 +6,7 @@ resumed at its first unfinished notebook when it is asked for again with the sam
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -16,7 +17,16 @@ from typing import Any
 
 import h5py
 
-from bac_utils._files import file_digest, is_unfinished, locked, read_json, write_json, written_whole
+from bac_utils._files import (
+    file_digest,
+    has_content,
+    is_unfinished,
+    locked,
+    read_json,
+    refuse_links,
+    write_json,
+    written_whole,
+)
 from bac_utils.cohort import check_cohort
 from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.inclusion.study import study_flow
@@ -55,6 +65,9 @@ OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
 """What a run writes into its folder; overwriting removes these, and those of the folds of a cross-validation, and
 nothing else. A reader's notes and saved thresholds stay. With a views table of your own the prepared views stay, too:
 `dataset` knows which of them are still valid."""
+
+KEPT = ("kept_thresholds.json", "reader_notes.csv")
+"""What a reader has saved in it; overwriting keeps these."""
 
 PREPARED = (PIXELS_FILE, INDEX_FILE)
 """The prepared views in the folder `cache`; without the second, the first is not used."""
@@ -124,7 +137,7 @@ def run_notebooks(
 
     Raises:
         TypeError: A parameter has the wrong type.
-        ValueError: A parameter is unknown or out of range, or the views table breaks a rule.
+        ValueError: A parameter is unknown or out of range, the views table breaks a rule, or the folder contains links.
         ConnectionError: The ImageNet weights cannot be downloaded.
         FileExistsError: The folder contains something other than a run, or a run that is finished, in progress or has
             other settings.
@@ -132,7 +145,7 @@ def run_notebooks(
         NotebookError: A cell failed; finished notebooks are kept.
     """
     declared = _declared(notebooks, simulated=not cohort)
-    folder = _claim(output, cohort)
+    folder = _claim(output, cohort, overwrite)
     asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -172,7 +185,7 @@ def run_folds(
         raise ValueError("folds: must have a views table (--cohort); `simulate` writes one of simulated women")
     declared = _declared(notebooks, simulated=False)
     declared = {path: defaults for path, defaults in declared.items() if path.stem[:2] in FOLD_NOTEBOOKS}
-    folder = _claim(output, cohort)
+    folder = _claim(output, cohort, overwrite)
     asked = _asked(preset_name, cohort, parameters or {}, notebooks, folds)
     settings = check_parameters(preset_name, asked["parameters"], notebooks, simulated=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -289,15 +302,29 @@ def _read_manifest(folder: Path) -> dict | None:
         manifest = read_json(folder / "manifest.json")
     except (OSError, ValueError):
         return None
-    return manifest if manifest.get("kit") == "bac-utils" else None
+    parts = {"asked": dict, "versions": dict, "notebooks": dict, "finished": bool}
+    whole = all(isinstance(manifest.get(name), kind) for name, kind in parts.items())
+    return manifest if whole and manifest.get("kit") == "bac-utils" else None
 
 
-def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None) -> Path:
-    """Return the absolute path of a run's folder; reject one with anything other than a run, or with the cohort."""
+def _without_manifest(folder: Path) -> bool:
+    """Return whether a folder has only files of a run whose manifest is empty, as a power failure may leave it."""
+    if not (folder / "manifest.json").is_file() or has_content(folder / "manifest.json"):
+        return False
+    own, fold = {*OWN_FILES, *OWN_FOLDERS, *KEPT}, re.compile(r"fold-\d+(\.csv)?")
+    return all(path.name in own or fold.fullmatch(path.name) or is_unfinished(path) for path in folder.iterdir())
+
+
+def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None, overwrite: bool) -> Path:
+    """Return the absolute path of a run's folder; reject one with anything other than a run, links, or the cohort."""
     folder = Path(output).resolve()
+    refuse_links(folder)
     if folder.is_dir():
         if _read_manifest(folder) is None and not all(map(is_unfinished, folder.iterdir())):
-            raise FileExistsError(f"{folder} contains something other than a run: choose another --output")
+            if not _without_manifest(folder):
+                raise FileExistsError(f"{folder} contains something other than a run: choose another --output")
+            if (folder / "summary.json").exists() and not overwrite:
+                raise FileExistsError(f"{folder} contains a finished run, of which manifest.json is empty: {_OTHER}")
     elif folder.exists():
         raise FileExistsError(f"{folder} is a file: choose another --output")
     if cohort and Path(cohort).resolve().is_relative_to(folder):
@@ -308,8 +335,8 @@ def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None) -> Path:
 def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     """Return the manifest of the run to start or resume, after clearing or rejecting what the folder contains."""
     manifest = _read_manifest(folder)
-    if manifest is not None and overwrite:
-        before = manifest.get("asked", {}).get("folds") or 0
+    if overwrite and (manifest is not None or _without_manifest(folder)):
+        before = (manifest["asked"].get("folds") or 0) if manifest else sum(1 for _ in folder.glob("fold-*/"))
         _clear_run(folder, before, (asked["folds"] or 0) if asked["cohort"] else -1)
         manifest = None
     if manifest is None:

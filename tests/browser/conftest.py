@@ -53,10 +53,7 @@ def root(tmp_path_factory, request):
     given = request.config.getoption("--run-folder")
     if given:
         given = (request.config.invocation_params.dir / given).resolve()
-        large = ("images", "cache")
-        shutil.copytree(given, run, ignore=shutil.ignore_patterns(*large, "kept_thresholds.json", "reader_notes.csv"))
-        for name in large:
-            (run / name).symlink_to(given / name)
+        shutil.copytree(given, run, ignore=shutil.ignore_patterns("kept_thresholds.json", "reader_notes.csv"))
     else:
         make_run(run, women=WOMEN, shape=(384, 192), kinds=30)
     early = make_run(root / "runs" / "early", women=24, shape=(192, 96), subset=False)  # before notebook 04

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -250,3 +251,24 @@ def test_operating_points_have_their_sensitivity_and_specificity():
     assert (scores[labels == 1] >= named["high-sensitivity"]).mean() == pytest.approx(0.95, abs=0.01)
     assert (scores[labels == 0] < named["specificity-95"]).mean() == pytest.approx(0.95, abs=0.01)
     assert point["score_spread"]["views"] == (4000, 4000)
+
+
+def test_checkpoints_go_on_after_a_full_disk_and_other_folders_are_kept(tmp_path):
+    from bac_utils.pretraining.pretrain import Recipe, _checkpoints
+
+    folder, structures, recipe = tmp_path / "pretraining", tmp_path / "structures.weights.h5", Recipe()
+    structures.write_bytes(b"weights")
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=f"output: got a folder with {re.escape(str(folder))}, must not"):
+        _checkpoints(folder, recipe, structures)
+    assert (folder / "mine.txt").read_text() == "mine"
+    (folder / "mine.txt").unlink()
+    for name in ("recipe.json", "part-0123abcd-recipe.json"):
+        (folder / name).touch()
+    assert _checkpoints(folder, recipe, structures) == folder
+    (folder / "patches-0.weights.h5").write_bytes(b"kept")
+    assert (_checkpoints(folder, recipe, structures) / "patches-0.weights.h5").read_bytes() == b"kept"
+    (folder / "link").symlink_to(structures)
+    with pytest.raises(ValueError, match="link, a link to .*, must not contain links"):
+        _checkpoints(folder, recipe, structures)
