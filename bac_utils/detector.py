@@ -15,11 +15,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from bac_utils._files import file_digest, read_json, write_json
+from bac_utils._files import file_digest, has_content, read_json, write_json
+from bac_utils._tables import SHOWN
 from bac_utils._terminal import TENSORFLOW_NOTICES, without_lines
 from bac_utils.arteries.centerlines import Vessels
 from bac_utils.arteries.masks import grow
@@ -78,15 +80,20 @@ class OperatingPoint:
         _check("threshold", self.threshold, 1.0)
         _check("heatmap_threshold", self.heatmap_threshold, np.nextafter(1, 0))
         if self.heatmap not in (None, *HEATMAPS):
-            raise ValueError(f"heatmap: got {self.heatmap!r}, must be one of {', '.join(HEATMAPS)}, or null")
+            raise ValueError(f"heatmap: got {_quoted(self.heatmap)}, must be one of {', '.join(HEATMAPS)}, or null")
         if self.pixel_mm is not None:
             _check("pixel_mm", self.pixel_mm, 10.0, "a positive number of mm, or null")
+        for name in ("chosen_on", "rule", "heatmap_chosen_on"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}: got {_quoted(getattr(self, name))}, must be text")
+        if not isinstance(self.sets_seen, list | tuple) or not all(isinstance(name, str) for name in self.sets_seen):
+            raise ValueError(f"sets_seen: got {_quoted(self.sets_seen)}, must be a list of names of sets")
         object.__setattr__(self, "sets_seen", tuple(self.sets_seen))
         object.__setattr__(self, "lengths_checked", read_check(self.lengths_checked))
         if self.prevalence is not None:
             _check("prevalence", self.prevalence, np.nextafter(1, 0))
         if not isinstance(self.operating_points, dict):
-            raise ValueError(f"operating_points: got {self.operating_points!r}, must be thresholds by name")
+            raise ValueError(f"operating_points: got {_quoted(self.operating_points)}, must be thresholds by name")
         for name, threshold in self.operating_points.items():
             _check(f"operating_points.{name}", threshold, 1.0)
         object.__setattr__(self, "score_spread", read_spread(self.score_spread))
@@ -132,7 +139,7 @@ class OperatingPoint:
             The finding.
 
         Raises:
-            ValueError: The score is not in [0, 1], such as NaN.
+            ValueError: The score is not in [0, 1].
         """
         if not 0 <= score <= 1:
             raise ValueError(f"score: got {score}, must be in [0, 1]")
@@ -272,7 +279,7 @@ def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, Operati
     if found is None:
         names = " or ".join(p.name for p in beside)
         raise FileNotFoundError(f"model: got no operating point beside {path}, must be {names}")
-    return path, _read_point(found, path)
+    return path, check_point(found, path)
 
 
 def load_point(folder: str | os.PathLike) -> OperatingPoint:
@@ -291,7 +298,7 @@ def load_point(folder: str | os.PathLike) -> OperatingPoint:
     path = Path(folder) / POINT_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run notebook 03 first")
-    return _read_point(path, Path(folder) / "model.keras")
+    return check_point(path, Path(folder) / "model.keras")
 
 
 def with_earlier_heatmap(folder: str | os.PathLike, point: OperatingPoint) -> OperatingPoint:
@@ -304,9 +311,9 @@ def with_earlier_heatmap(folder: str | os.PathLike, point: OperatingPoint) -> Op
     """
     folder = Path(folder)
     path, model = folder / POINT_FILE, folder / "model.keras"
-    if point.heatmap_chosen_on or not path.is_file() or read_json(path).get("model_sha256") != file_digest(model):
+    if point.heatmap_chosen_on or not has_content(path) or read_json(path).get("model_sha256") != file_digest(model):
         return point
-    before = _read_point(path)
+    before = check_point(path)
     if not before.heatmap_chosen_on:
         return point
     chosen = {name: getattr(before, name) for name in ("heatmap", "heatmap_threshold", "heatmap_chosen_on")}
@@ -385,7 +392,7 @@ def kept_thresholds(folder: str | os.PathLike, file: str | os.PathLike = "") -> 
         if file:
             raise FileNotFoundError(f"thresholds: got {path}, must be an existing {KEPT_FILE} or empty")
         return None
-    point = _read_point(path)
+    point = check_point(path)
     if point.chosen_on not in CHOOSING_SETS:
         raise ValueError(f"{path}: chosen_on: got {point.chosen_on!r}, must be one of {', '.join(CHOOSING_SETS)}")
     model = Path(folder) / "model.keras"
@@ -414,20 +421,29 @@ def kept_heatmap(
     return form, threshold
 
 
-def _read_point(path: Path, model: Path | None = None) -> OperatingPoint:
-    """Read an operating point; raise an error if it was written for another file than `model`."""
+def check_point(path: Path, model: Path | None = None) -> OperatingPoint:
+    """Read an operating point; the rules are those of `OperatingPoint`, and it must be that of a given `model`."""
     values = read_json(path)
     if model is not None and values.get("model_sha256") not in (None, file_digest(model)):
         raise ValueError(f"{path}: belongs to another model than {model}; run notebook 03 again")
     known = {entry.name for entry in fields(OperatingPoint)}
+    if lacking := [name for name in ("threshold", "heatmap_threshold") if name not in values]:
+        raise ValueError(f"{path}: threshold and heatmap_threshold must be present; missing: {', '.join(lacking)}")
+    shape = values.get("input_shape", [0, 0])
+    if not isinstance(shape, list) or [type(n) for n in shape] != [int, int]:
+        raise ValueError(f"{path}: input_shape: got {_quoted(shape)}, must be two whole numbers, rows and columns")
     try:
         return OperatingPoint(**{name: value for name, value in values.items() if name in known})
-    except (TypeError, ValueError) as error:
-        words = str(error) if isinstance(error, ValueError) else "threshold and heatmap_threshold must be present"
-        raise ValueError(f"{path}: {words}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _check(name: str, value: float, high: float, rule: str = "a number between 0 and 1") -> None:
     """Raise ValueError unless a value is a number above 0 and at most `high`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value <= high:
-        raise ValueError(f"{name}: got {value!r}, must be {rule}")
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value <= float(high):
+        raise ValueError(f"{name}: got {_quoted(value)}, must be {rule}")
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -69,10 +69,10 @@ class LengthCheck:
     def __post_init__(self) -> None:
         """Check the fields."""
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
             rule = "a finite number" if name == "bias" else "a finite number of 0 or more"
             if not number or (value < 0 and name != "bias"):
-                raise ValueError(f"lengths_checked.{name}: got {value!r}, must be {rule}")
+                raise ValueError(f"lengths_checked.{name}: got {str(value)[:40]}, must be {rule}")
         for name, low in (("women", 1), ("off_by_factor_two", 0)):
             if not low <= getattr(self, name) <= self.views:
                 got = getattr(self, name)
@@ -92,7 +92,7 @@ def read_check(values: Any) -> LengthCheck | None:
         return values
     names = [field.name for field in fields(LengthCheck)]
     if not isinstance(values, dict) or set(values) != set(names):
-        raise ValueError(f"lengths_checked: got {values!r}, must be null or have the fields {', '.join(names)}")
+        raise ValueError(f"lengths_checked: got {str(values)[:40]}, must be null or have the fields {', '.join(names)}")
     return LengthCheck(**values)
 
 

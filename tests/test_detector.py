@@ -10,6 +10,7 @@ from finished_run import make_run
 from bac_utils._files import file_digest
 from bac_utils.detector import (
     OperatingPoint,
+    check_point,
     find_detector,
     keep_thresholds,
     kept_heatmap,
@@ -20,7 +21,7 @@ from bac_utils.detector import (
 )
 from bac_utils.heatmap_choice import LengthCheck
 from bac_utils.statistics import read_spread
-from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked
+from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked, _check_saved
 
 POINT = OperatingPoint(0.5, 0.4, "local-logits", 0.5)
 CHECK = LengthCheck(38, 10, 12.5, -0.2, 7, 85.0)
@@ -273,3 +274,39 @@ def test_a_run_takes_saved_thresholds_by_a_relative_path(run, tmp_path, monkeypa
     assert asked["parameters"]["thresholds"] == str(path.resolve())  # since the notebooks run in another folder
     with pytest.raises(FileNotFoundError, match="thresholds: got .*none.json, must be an existing"):
         _asked("demo", None, {"thresholds": "none.json"}, NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", ["operating_point.json", "kept_thresholds.json"])
+@pytest.mark.parametrize("field", ["threshold", "heatmap_threshold", "prevalence", "pixel_mm", "operating_points"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "[0.5]", '"0.5"', "true", "-1", "1" + "0" * 400, "null"])
+def test_a_broken_point_in_the_runs_folder_is_refused_before_work(tmp_path, name, field, value):
+    if value == "null" and field in ("prevalence", "pixel_mm"):
+        value = "[]"  # null is allowed
+    good = {"threshold": 0.5, "heatmap_threshold": 0.4, "chosen_on": "validation"}
+    (tmp_path / name).write_text(json.dumps(good | {field: "VALUE"}).replace('"VALUE"', value))
+    with pytest.raises(ValueError, match=rf"{name}: {field}: got .*, must be ") as caught:
+        _check_saved(tmp_path, overwrite=False)
+    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
+    if name == "operating_point.json":
+        _check_saved(tmp_path, overwrite=True)  # it is going to be replaced
+
+
+@pytest.mark.parametrize("field", ["threshold", "heatmap_threshold"])
+def test_a_missing_threshold_is_named(tmp_path, field):
+    values = {"threshold": 0.5, "heatmap_threshold": 0.4}
+    del values[field]
+    (tmp_path / "operating_point.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=f"operating_point.json: threshold and .* must be present; missing: {field}"):
+        check_point(tmp_path / "operating_point.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("chosen_on", 5), ("rule", None), ("sets_seen", "test"), ("sets_seen", [1]), ("input_shape", [1.5, 2])],
+)
+def test_other_fields_of_a_point_are_checked(tmp_path, field, value):
+    (tmp_path / "operating_point.json").write_text(
+        json.dumps({"threshold": 0.5, "heatmap_threshold": 0.4, field: value})
+    )
+    with pytest.raises(ValueError, match=f"operating_point.json: {field}: got .*, must be "):
+        check_point(tmp_path / "operating_point.json")

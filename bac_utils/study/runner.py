@@ -34,6 +34,7 @@ from bac_utils.run_folder import results_table, versions, write_summary
 from bac_utils.settings import Settings, preset
 from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
+from bac_utils.study.parameters import check_others
 from bac_utils.views_table import read_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -107,10 +108,7 @@ def check_parameters(
     changes = {k: v for k, v in parameters.items() if k in Settings.__dataclass_fields__}
     if changes.get("age_limits") == "population":  # a value that notebook 01 replaces by limits
         del changes["age_limits"]
-    if parameters.get("sweep_trainable_convolutions"):
-        from bac_utils.training.sweep import check_numbers
-
-        check_numbers(parameters["sweep_trainable_convolutions"])
+    check_others(parameters)
     return preset(preset_name, **changes)
 
 
@@ -149,6 +147,7 @@ def run_notebooks(
     asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        _check_saved(folder, overwrite)
         manifest = _begin(folder, asked, overwrite)
         return _run(folder, asked, declared, manifest)
 
@@ -190,6 +189,7 @@ def run_folds(
     settings = check_parameters(preset_name, asked["parameters"], notebooks, simulated=False)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        _check_saved(folder, overwrite)
         manifest = _begin(folder, asked, overwrite)
         tables = write_folds(folder, cohort, settings, folds, asked["parameters"].get("age_limits") == "population")
         for fold, table in enumerate(tables, 1):
@@ -332,6 +332,16 @@ def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None, overwrit
     return folder
 
 
+def _check_saved(folder: Path, overwrite: bool) -> None:
+    """Raise the errors that the notebooks would raise for thresholds in the folder; `overwrite` keeps a reader's."""
+    from bac_utils.detector import KEPT_FILE, POINT_FILE, check_point
+
+    for run in (folder, *folder.glob("fold-*/")):
+        for name in (KEPT_FILE,) if overwrite else (KEPT_FILE, POINT_FILE):
+            if (run / name).exists() and (name == KEPT_FILE or has_content(run / name)):
+                check_point(run / name)
+
+
 def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
     """Return the manifest of the run to start or resume, after clearing or rejecting what the folder contains."""
     manifest = _read_manifest(folder)
@@ -410,7 +420,7 @@ def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: d
         for later in list(declared)[number - 1 :]:
             done.pop(later.stem, None)
         start = time.monotonic()
-        execute(path, {k: v for k, v in given.items() if k in defaults}, folder / "notebooks", label)
+        execute(path, {k: v for k, v in given.items() if k in defaults and v is not None}, folder / "notebooks", label)
         seconds = round(time.monotonic() - start, 1)
         done[path.stem] = {"sha256": digest, "thresholds_sha256": thresholds, "seconds": seconds}
         write_json(folder / "manifest.json", manifest)

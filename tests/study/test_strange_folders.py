@@ -110,3 +110,18 @@ def test_a_simulation_goes_on_after_a_full_disk_and_refuses_links(monkeypatch, t
     done = call("simulate", out, "--women", 3)
     assert done.exit_code == 1 and done.output.startswith(f"error: OUT: got a folder with {out / 'truth'}, a link to ")
     assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("thresholds", 0.5), ("thresholds", 0), ("thresholds", True), ("thresholds", [1]), ("workers", 0),
+        ("workers", float("nan")), ("examples", "many"), ("heatmap_sets", "tset"), ("heatmap_sets", 7),
+        ("subset_splits", "tests"), ("subset_view", "XX"), ("sample_spacing_mm", float("inf")), ("artery_women", 7),
+        ("sweep_trainable_convolutions", 0),
+    ],
+)  # fmt: skip
+def test_parameters_that_only_notebooks_know_are_checked_before_work(name, value):
+    with pytest.raises(ValueError, match=rf"{name}: got .*, must be "):
+        runner.check_parameters("demo", {name: value})
+    assert runner.check_parameters("demo", {name: None})
