@@ -262,10 +262,12 @@ def read_rows(path: str | os.PathLike) -> pd.DataFrame:
         path: A CSV file with one row per view.
 
     Returns:
-        The table; `patient_id` and `exam` are text, and `exam` is empty where it is unknown.
+        The table; `KEYS` are text as written (`NA`, `007`), and `exam` is empty where it is unknown.
     """
-    table = pd.read_csv(path, dtype=dict.fromkeys(EXAM, str))
-    return table.assign(exam=table["exam"].fillna("") if "exam" in table else "")
+    names = pd.read_csv(path, nrows=0).columns
+    unknown = {name: [""] for name in names if name not in KEYS}  # by default, pandas takes an id such as NA for none
+    table = pd.read_csv(path, dtype=dict.fromkeys(KEYS, str), keep_default_na=False, na_values=unknown)
+    return table if "exam" in table else table.assign(exam="")
 
 
 def saved_keys(saved: Mapping[str, np.ndarray]) -> pd.DataFrame:

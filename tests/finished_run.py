@@ -40,8 +40,12 @@ def draw_view(shape, length_mm, seed):
     return np.clip(grey, 0, 4095).astype(np.uint16), artery.astype(bool) & breast
 
 
-def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=True, form=FORM) -> Path:
-    """Fill a folder: `women` with four views each, of which `kinds` differ; the first kinds have BAC."""
+def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=True, form=FORM, names=None) -> Path:
+    """Fill a folder: `women` with four views each, of which `kinds` differ; the first kinds have BAC.
+
+    `names` are the women's identifiers, W0000 and so on by default.
+    """
+    names = names or [f"W{woman:04d}" for woman in range(women)]
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     drawn = {}
@@ -70,7 +74,7 @@ def make_run(folder: Path, women=24, shape=(192, 96), kinds=6, seed=0, subset=Tr
             shutil.copy(folder / original, folder / name)
             score = float(np.clip(rng.normal(0.75 if length else 0.3, 0.15), 0.01, 0.99))
             rows.append(
-                (f"W{woman:04d}", age, side, view, name, float(length > 0), length, SPACING_MM, sets[woman], score)
+                (names[woman], age, side, view, name, float(length > 0), length, SPACING_MM, sets[woman], score)
             )
             heats.append(heat * score)
             pixels.append(prepared.pixels.astype(np.float16))
@@ -119,7 +123,7 @@ def _save_subset(folder, table, heats, pixels, spacing):
     for old, new in zip(part["image"], images, strict=True):
         shutil.copy(folder / old, folder / new)
     rows = part.assign(patient_id="Q" + part["patient_id"], split="quantification", image=images)
-    views = pd.read_csv(folder / "views.csv")
+    views = pd.read_csv(folder / "views.csv", dtype=str, keep_default_na=False)
     pd.concat([views, rows.drop(columns=["score", "order"])]).to_csv(folder / "views.csv", index=False)
     columns = ["patient_id", "laterality", "view", "split", "bac", "bac_length_mm", "score"]
     rows[columns].to_csv(folder / "quantification.csv", index=False)

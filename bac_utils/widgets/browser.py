@@ -359,5 +359,5 @@ def _figure(browser: ViewBrowser) -> Figure:
     if browser.women:
         woman, exam = browser._exams[browser.place]
         title = f"Woman {woman}{_of_exam(exam)}, arteries outlined at Th = {browser._th:.2f}"
-        figure.suptitle(title.replace("$", r"\$"), fontsize=10)
+        figure.suptitle(title, fontsize=10)
     return figure
