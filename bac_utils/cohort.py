@@ -407,14 +407,15 @@ def cohort_summary(women: pd.DataFrame, limits: Sequence[int]) -> dict:
     Returns:
         `women, views, bac_women, bac_views, women_without_age` and, over the women with an age, `age_median, age_iqr`,
         both also with `_bac` and `_no_bac`, `age_range`, `mann_whitney_p`, `prevalence_by_age_class` (None for an empty
-        class), `trend_p`. Statistics of ages are None where no age is known.
+        class), `trend_p`. Statistics of ages are None where no age is known; `mann_whitney_p` is None, too, if all
+        ages are equal.
 
     Raises:
         ValueError: All women are BAC+ or all are BAC-.
     """
     check_classes(women)
     table, ages = prevalence_by_class(women, limits), known_ages(women)
-    compared = len(ages["_bac"]) and len(ages["_no_bac"])
+    compared = len(ages["_bac"]) and len(ages["_no_bac"]) and ages[""].nunique() > 1
     summary = {
         "women": len(women),
         "views": int(women["views"].sum()),

@@ -15,7 +15,7 @@ from skimage.filters import threshold_otsu
 
 from bac_utils.intake.film_frame import fill_blanks, find_film, rim
 from bac_utils.intake.mammogram import Mammogram, Skip
-from bac_utils.intake.saturation import saturated_share
+from bac_utils.intake.saturation import is_blank, saturated_share
 
 # Lengths are shares of the longer side of the image. Design assumptions, tested on film and on simulated views.
 WORKING_SIZE = 512  # maximum length of the longer side, in pixels, of the copy on which the breast is found
@@ -149,8 +149,8 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     values = _resize(pixels[r0:r1, c0:c1], size)
     breast = values[inside].astype(np.float64)
     deviation = breast.std() if breast.size else 0.0
-    if not deviation > 0:
-        raise Skip("no_breast", "all pixels of the breast are equal")
+    if not deviation > 0 or is_blank(pixels, mask):
+        raise Skip("no_breast", "all pixels of the breast are equal, or almost all")
     result = np.zeros(shape, np.float32)
     # Rounded to float16, as stored in a run's cache, so that a view has the same values from its file and from the
     # cache.

@@ -359,3 +359,14 @@ def test_both_exams_of_a_woman_are_in_one_set():
     split = with_split(views, women_table(views), PAPER, PAPER.age_limits)
     assert split.groupby("patient_id")["split"].nunique().max() == 1
     assert split["patient_id"].nunique() == 25
+
+
+def test_without_different_ages_there_is_no_test_but_a_figure(no_display_and_no_trace):
+    from bac_utils import plots
+
+    women = pd.DataFrame({"age": [60.0] * 6, "bac": [1, 0, 1, 0, 0, 0]})
+    women = women.assign(patient_id=list("abcdef"), views=4, bac_views=women["bac"])
+    found = cohort_summary(women, (60, 70, 73))
+    assert (found["mann_whitney_p"], found["trend_p"], found["age_median"]) == (None, None, 60)
+    for figure in (plots.age_distribution(women), plots.prevalence_by_class(prevalence_by_class(women, (60, 70, 73)))):
+        figure.draw_without_rendering()

@@ -647,3 +647,15 @@ def test_an_impossible_size_gives_no_spacing(pixel, crop, doubt):
     assert found.spacing_doubt == doubt and (found.spacing_mm is None) == bool(doubt)
     stated = prepare(Mammogram(image, spacing_rule="spacing_contradicts_detector"), (240, 160))
     assert stated.spacing_doubt == "spacing_contradicts_detector" and stated.spacing_mm is None
+
+
+@pytest.mark.parametrize("value", [1999.0, 2001.0, 60000.0, 0.0, np.nan])
+@pytest.mark.parametrize("pixel_mm", [None, 0.5])
+def test_a_breast_that_shows_nothing_is_refused(value, pixel_mm):
+    rows, columns = np.mgrid[:400, :200]
+    pixels = np.where(np.hypot((rows - 200) / 170, columns / 160) < 1, 2000.0, 0.0)
+    pixels[200, 50] = value
+    with pytest.raises(Skip, match="no_breast"):
+        prepare(Mammogram(pixels.astype(np.float32), spacing_mm=(0.5, 0.5)), (192, 96), pixel_mm)
+    tissue = pixels + np.random.default_rng(1).normal(0, 20, pixels.shape) * (pixels > 0)
+    assert prepare(Mammogram(tissue.astype(np.float32), spacing_mm=(0.5, 0.5)), (192, 96), pixel_mm).mask.sum() > 500
