@@ -6,8 +6,6 @@ Exit codes: 0 for success, 1 for a failure (one line states the reason), 2 for w
 import contextlib
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +14,8 @@ import typer
 from typer.core import TyperCommand
 
 from bac_utils import __version__
+from bac_utils._stopping import ended_on_sigterm
+from bac_utils._terminal import say, say_error, shown
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as Python exceptions anyway
 
@@ -33,19 +33,13 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that r
 
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Report an expected failure in one line on stderr with exit code 1; clean up when the process is terminated."""
-
-    def stop(number: int, frame: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    """Report an expected failure in one line on stderr with exit code 1; end with code 143 on SIGTERM."""
     try:
-        yield
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
+        with ended_on_sigterm():
+            yield
+    except (ValueError, TypeError, OSError, RuntimeError, MemoryError, EOFError) as error:
+        say_error(error if str(error) else type(error)(f"{type(error).__name__}"))
         raise typer.Exit(1) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _PairsCommand(TyperCommand):
@@ -136,10 +130,10 @@ def simulate(
         if as_export:
             truth = simulate_export(out, women, seed, spacing, prevalence, workers)
             counts = f"women: {women}, exams: {truth['accession'].nunique()}, files: {len(truth)}"
-            typer.echo(f"{counts}, written to {out / 'export'}; findings: {out / 'befunde.csv'}")
+            say(f"{counts}, written to {out / 'export'}; findings: {out / 'befunde.csv'}")
             return
         path = simulate_cohort(out, women, seed, spacing, prevalence, workers)
-        typer.echo(f"women: {women}, views: {4 * women}, written to {path}")
+        say(f"women: {women}, views: {4 * women}, written to {path}")
 
 
 @app.command(cls=_PairsCommand)
@@ -180,13 +174,13 @@ def run(
         try:
             check_parameters(preset, parameters, simulated=cohort is None)
         except (ValueError, TypeError) as error:
-            raise typer.BadParameter(str(error)) from None
+            raise typer.BadParameter(shown(error)) from None
         if folds is None:
             summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
-            typer.echo(closing_words(folder, summary))
+            say(*closing_words(folder, summary).split("\n"))
         else:
             summary = run_folds(folder, folds, preset, cohort, parameters, overwrite)
-            typer.echo(cross_validation.closing_words(folder, summary))
+            say(*cross_validation.closing_words(folder, summary).split("\n"))
 
 
 @app.command()
@@ -253,17 +247,17 @@ def score(
         options = (key, dicom, file_seconds, operating_point, alarm_share, negatives, least)
         counts = score_files(paths, output, model, workers, *options)
         parts = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.most_common())
-        typer.echo(f"files: {sum(counts.values())} ({parts or 'none'}), written to {output}")
+        say(f"files: {sum(counts.values())} ({parts or 'none'}), written to {output}")
         if alarm_share is not None or negatives is not None:
             chosen = read_json(output.with_name(f"{output.name}.json"))["operating_point"]["threshold"]
-            typer.echo(f"threshold: {chosen:g}, chosen from the scores of this archive")
+            say(f"threshold: {chosen:g}, chosen from the scores of this archive")
         lines, warning = describe_spread(output, model)
         for line in lines:
-            typer.echo(line)
+            say(line)
         if warning:
-            typer.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
         for line in write_report(output, [*lines, *([f"warning: {warning}"] if warning else [])]):
-            typer.echo(line)
+            say(line)
         if dicom is not None and (missing := missing_results(dicom)):
             raise OSError(f"{dicom}: {len(missing)} DICOM results not written ({missing[0]}): call this again")
 
@@ -285,7 +279,7 @@ def summarise(
         found = write_summaries(scores, output, overwrite)
         tables = {"women": found.women, "exams": found.exams, "breasts": found.breasts, "views": found.views}
         counts = ", ".join(f"{what}: {len(table)}" for what, table in tables.items())
-        typer.echo("\n".join([f"{counts}, written to {output}", *found.notes]))
+        say(f"{counts}, written to {output}", *found.notes)
 
 
 @app.command()
@@ -355,12 +349,12 @@ def views(
 
         reader = {name.upper(): reader for name, reader in ARCHIVES.items()}.get(archive.upper())
         if reader is None:
-            raise typer.BadParameter(f"archive: got '{archive}', must be one of {', '.join(ARCHIVES)}")
+            raise typer.BadParameter(f"archive: got '{shown(archive)}', must be one of {', '.join(ARCHIVES)}")
         if dry_run:
             tables = {name: path for name, path in (("labels", labels), ("ages", ages)) if path}
             if not tables:
                 raise typer.BadParameter("--dry-run: needs --labels or --ages")
-            typer.echo("\n".join(column_words.dry_run(columns, tables, labels_by)))
+            say(*column_words.dry_run(columns, tables, labels_by, images or source))
             return
         if output is None:
             raise typer.BadParameter("--output: needed, except with --dry-run")
@@ -375,7 +369,7 @@ def views(
         check_output(output, overwrite)
         found = reader(source, ages=ages, without_age=without_age, **given)
         write_views(found, output, overwrite)
-        typer.echo(closing_words(found, output))
+        say(*closing_words(found, output))
 
 
 @app.command()

@@ -10,7 +10,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,11 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(part)):
+            error.filename, error.filename2 = os.fspath(path), None  # a full disk is reported without a name
         raise
 
 

@@ -24,6 +24,17 @@ def shown(text: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
+def say(*lines: object, err: bool = False) -> None:
+    """Print lines to stdout or stderr, each as `shown`."""
+    print("\n".join(map(shown, lines)), file=sys.stderr if err else sys.stdout, flush=True)
+
+
+def say_error(error: BaseException) -> None:
+    """Print an error to stderr in one line; one that has `lines`, such as `_tables.Lines`, in these."""
+    first, *others = getattr(error, "lines", [error])
+    say(f"error: {first}", *others, err=True)
+
+
 @contextmanager
 def without_lines(unwanted: re.Pattern[bytes]) -> Iterator[None]:
     """Collect what is written to stderr, and pass it on at the end without unwanted lines.

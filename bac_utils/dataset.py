@@ -18,6 +18,7 @@ from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from bac_utils._files import written_whole
+from bac_utils._tables import Lines
 from bac_utils._workers import worker_pool
 from bac_utils.intake.mammogram import Mammogram, Skip
 from bac_utils.intake.reader import read_mammogram
@@ -116,9 +117,8 @@ def prepare_views(
         bar.close()
         _save_index(folder, pixels, index)
     if failures:
-        more = f"\n... and {len(failures) - LISTED_FAILURES} more" if len(failures) > LISTED_FAILURES else ""
-        listed = "\n".join(failures[:LISTED_FAILURES]) + more
-        raise ValueError(f"views: {len(failures)} of {len(jobs)} cannot be used\n{listed}")
+        more = [f"... and {len(failures) - LISTED_FAILURES} more"] if len(failures) > LISTED_FAILURES else []
+        raise Lines([f"views: {len(failures)} of {len(jobs)} cannot be used", *failures[:LISTED_FAILURES], *more])
     table = views.reset_index(drop=True).copy()
     spacings = [spacing or (np.nan, np.nan) for spacing in index["spacing"]]
     table["spacing_row_mm"], table["spacing_column_mm"] = np.array(spacings, float).reshape(-1, 2).T

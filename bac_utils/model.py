@@ -4,9 +4,12 @@ Input: prepared views (N, H, W, 1), float32, mean 0 and standard deviation 1 ins
 view; the score is its sigmoid.
 """
 
+import json
+import zipfile
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -17,6 +20,9 @@ from tqdm import tqdm
 from bac_utils.backbones import build_backbone, freeze, load_head
 from bac_utils.dataset import batches
 from bac_utils.settings import Settings
+
+LARGEST_SIDE = 16_384
+"""Largest number of rows and of columns of a model's input; detectors have fewer than 6,000."""
 
 
 @keras.saving.register_keras_serializable("bac_utils")
@@ -141,13 +147,57 @@ def load_model(path: str | Path) -> keras.Model:
     if not path.is_file():
         raise FileNotFoundError(f"model: got {path}, must be an existing .keras file")
     try:
+        check_size(path)
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
-        raise ValueError(f"model: got {path}, must be a Keras model: {error}") from error
-    if len(model.input_shape) != 4 or model.input_shape[-1] != 1 or model.output_shape != (None, 1):
-        shapes = f"{model.input_shape} -> {model.output_shape}"
-        raise ValueError(f"model: got {path} with {shapes}, must map (N, H, W, 1) to (N, 1) logits")
+        taken, given = model.input_shape, model.output_shape
+    except Exception as error:  # Keras raises many kinds, also for a damaged file
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        raise ValueError(f"model: got {path}, must be a Keras model ({reason})") from error
+    if len(taken) != 4 or taken[-1] != 1 or given != (None, 1):
+        raise ValueError(f"model: got {path} with {taken} -> {given}, must map (N, H, W, 1) to (N, 1) logits")
+    if not all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in taken[1:3]):
+        raise ValueError(
+            f"model: got {path} for views of {taken[1:3]}, must be at most {LARGEST_SIDE} rows and columns"
+        )
     return model
+
+
+def check_size(path: Path) -> None:
+    """Raise an error if the layers of a saved model need more weights than its file has, before they are allocated.
+
+    Args:
+        path: A `.keras` file.
+
+    Raises:
+        ValueError: The file has too few weights, or no description of the layers.
+        BadZipFile, KeyError: It is not such a file.
+    """
+    with zipfile.ZipFile(path) as parts:
+        stored = sum(part.file_size for part in parts.infolist() if part.filename.endswith(".h5"))
+        needed = max((_least_weights(layer) for layer in _described(json.loads(parts.read("config.json")))), default=0)
+    if needed > stored:  # a weight has at least a byte
+        raise ValueError(f"a layer needs {needed:,} weights or more, the file has {stored:,} bytes of weights")
+
+
+def _described(config: Any) -> Iterator[dict]:
+    """Yield everything in a model's description that may be a layer."""
+    if isinstance(config, dict):
+        yield config
+    for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _described(part)
+
+
+def _least_weights(layer: dict) -> int:
+    """Return the number of weights that a layer has at least."""
+    config, built = layer.get("config"), layer.get("build_config")
+    config, built = (part if isinstance(part, dict) else {} for part in (config, built))
+    sizes = [config.get(name) for name in ("units", "filters", "output_dim", "input_dim")]
+    kernel, shape = config.get("kernel_size"), built.get("input_shape")
+    sizes += kernel if isinstance(kernel, list) and config.get("filters") else []
+    if isinstance(shape, list) and shape and config.get("groups", 1) == 1:
+        sizes += shape[-1:]
+    sizes = [size for size in sizes if type(size) is int and size > 0]
+    return prod(sizes) if any(config.get(name) for name in ("units", "filters", "output_dim")) else 0
 
 
 def predict_scores(model: keras.Model, pixels: Any, batch_size: int) -> np.ndarray:

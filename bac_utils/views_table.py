@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bac_utils._tables import Problems, decimal_points, lost_digits, read_rows, table_format
+from bac_utils._terminal import shown
 from bac_utils.intake.exams import DATE, iso_dates
 from bac_utils.intake.free_text import without_hashes
 from bac_utils.intake.mammogram import read_words
@@ -94,10 +95,10 @@ def _warn_of_names(views: pd.DataFrame, name: str) -> None:
             if (len(sides) == 1 and side not in sides) or (len(positions) == 1 and view not in positions):
                 differing.append(image)
     if differing:
-        shown = ", ".join(differing[:3])
+        first = shown(", ".join(differing[:3]))
         warnings.warn(
-            f"{name}: the names of {len(differing)} images state another side or view than the table, which is used "
-            f"(first: {shown})",
+            f"{shown(name)}: the names of {len(differing)} images state another side or view than the table, which is "
+            f"used (first: {first})",
             stacklevel=3,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bac_utils._tables.problems import SHOWN, Problems, decimal_points, lost_digits
+from bac_utils._tables.problems import SHOWN, Lines, Problems, decimal_points, lost_digits
 from bac_utils._tables.rows import read_rows, table_format
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
@@ -94,21 +94,25 @@ class Table:
         for bad, rule, hint in lost_digits(self.cells[column]):
             self.refuse(bad, column, rule, hint)
 
-    def paths(self, column: str, strip: Sequence[str] = ()) -> pd.Series:
+    def paths(self, column: str, strip: Sequence[str] = (), folder: str | os.PathLike | None = None) -> pd.Series:
         """Return a column of paths in the form of `relative_path`.
 
         Args:
             column: The column.
             strip: Prefixes to remove, such as the folder of the server on which the table was made.
+            folder: The image folder, for a table of the user: paths may then be absolute or contain `..`, if they lead
+                to a file inside it.
 
         Raises:
             ValueError: A path is empty or could lead out of its folder.
         """
-        texts = self.cells[column]
+        texts, rule = self.cells[column], "relative, without '..'"
         for start in strip:
             texts = texts.str.removeprefix(start)
+        if folder is not None:
+            texts, rule = texts.map(lambda text: _inside(folder, text)), "relative to it, or absolute"
         paths = texts.map(relative_path)
-        self.refuse(paths == "", column, "must be a path inside the image folder: relative, without '..'")
+        self.refuse(paths == "", column, f"must be a path inside the image folder: {rule}")
         return paths
 
     def numbers(self, column: str, is_good: Callable[[pd.Series], pd.Series], rule: str) -> pd.Series:
@@ -184,8 +188,20 @@ def _places(name: str, row: int, header: list[str], columns: Sequence[str], opti
             f"columns; found: {found}"
             for column, n in wrong.items()
         ]
-        raise ValueError("\n".join(lines))
+        raise Lines(lines)
     return {column: header.index(column) for column in (*columns, *optional) if column in header}
+
+
+def _inside(folder: str | os.PathLike, text: str) -> str:
+    """Return a path that leads into a folder relative to it; other texts are returned unchanged."""
+    if relative_path(text) or not text.isprintable() or not text:
+        return text
+    root, path = os.path.abspath(folder), os.path.normpath(os.path.join(os.path.abspath(folder), text))
+    try:
+        found = os.path.relpath(path, root)
+    except ValueError:  # another drive
+        return text
+    return text if found.startswith(os.pardir) else found
 
 
 def relative_path(text: str) -> str:

@@ -21,6 +21,19 @@ _ROUNDED_BY = (
 )
 
 
+class Lines(ValueError):
+    """An error with several lines, such as one for each broken cell of a table; `lines` are those that the kit made."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        """Take the lines; a line break inside one is from data."""
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+    def __reduce__(self) -> tuple:
+        """Keep the lines when another process has raised the error."""
+        return type(self), (self.lines,)
+
+
 class Problems:
     """Cells of a table that break rules, collected so that one message can list them."""
 
@@ -87,7 +100,7 @@ class Problems:
         if hidden:
             counts = ", ".join(f"{f'column {c!r}' if c else 'whole rows'}: {n}" for c, n in hidden.items())
             lines.append(f"and {hidden.total()} more ({counts})")
-        raise ValueError("\n".join([*lines, *self.hints]))
+        raise Lines([*lines, *self.hints])
 
 
 def quoted(value: object) -> str:

@@ -329,13 +329,19 @@ def _lists(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def dry_run(columns: str | os.PathLike | None, tables: Mapping[str, Path], labels_by: str | None = None) -> list[str]:
+def dry_run(
+    columns: str | os.PathLike | None,
+    tables: Mapping[str, Path],
+    labels_by: str | None = None,
+    images: str | os.PathLike | None = None,
+) -> list[str]:
     """Describe how tables are understood; write a mapping for them, unless there is one.
 
     Args:
         columns: The mapping; with None, or if there is no such file, one is proposed.
         tables: The tables by section: `labels`, `ages`.
         labels_by: As for `labels.read_labels`.
+        images: As for `labels.read_labels`.
 
     Returns:
         The description, one line per fact, and all problems.
@@ -358,7 +364,7 @@ def dry_run(columns: str | os.PathLike | None, tables: Mapping[str, Path], label
             mapping = replace(mapping, columns={k: title for k, title in mapping.columns.items() if title != OPEN})
         try:
             if section == "labels":
-                lines += _described_labels(read_labels(path, mapping, labels_by))
+                lines += _described_labels(read_labels(path, mapping, labels_by, images))
             else:
                 lines.append(str(read_ages(path, mapping)))
         except ValueError as error:

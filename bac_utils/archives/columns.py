@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from bac_utils._tables import Problems, Table, read_rows, table_format
+from bac_utils._tables import Lines, Problems, Table, read_rows, table_format
 from bac_utils.intake.exams import DATE, parse_date
 
 FIELDS = {
@@ -92,7 +92,7 @@ def read_columns(path: str | os.PathLike) -> dict[str, Columns]:
         raise ValueError(f"{path.name}: must consist of the sections {' and '.join(FIELDS)}")
     read = {section: _section(section, content, errors) for section, content in found.items()}
     if errors:
-        raise ValueError("\n".join(f"{path.name}, {error}" for error in errors))
+        raise Lines(f"{path.name}, {error}" for error in errors)
     return read
 
 
@@ -197,7 +197,7 @@ def _check_header(
     if lines:
         remedy = "; --columns MAPPING reads a table with other names" if strict else ""
         found = ascii(", ".join(header)[:300])
-        raise ValueError("\n".join([*lines[:-1], f"{lines[-1]}; found: {found}{remedy}"]))
+        raise Lines([*lines[:-1], f"{lines[-1]}; found: {found}{remedy}"])
 
 
 def _translated(table: Table, mapping: Columns) -> Table:

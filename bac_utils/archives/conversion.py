@@ -164,7 +164,7 @@ def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = F
         views.to_csv(part, index=False, float_format="%g", lineterminator="\n")
 
 
-def closing_words(archive: Archive, output: str | os.PathLike) -> str:
+def closing_words(archive: Archive, output: str | os.PathLike) -> list[str]:
     """Summarise for the user what was written and what was excluded.
 
     Args:
@@ -172,11 +172,11 @@ def closing_words(archive: Archive, output: str | os.PathLike) -> str:
         output: The views table.
 
     Returns:
-        The summary, several lines.
+        The lines of the summary.
     """
     views = archive.views
     counts = f"{int((views['bac'] == 1).sum())} BAC+, {int((views['bac'] == 0).sum())} BAC-, "
     counts += f"{int(views['bac'].isna().sum())} unknown"
     lines = [f"women: {views['patient_id'].nunique()}, views: {len(views)} ({counts}), written to {output}"]
     lines += [f"excluded, {row.reason}: {row.views}" for row in archive.exclusions.itertuples() if row.views]
-    return "\n".join([*lines, *archive.notes])
+    return [*lines, *archive.notes]

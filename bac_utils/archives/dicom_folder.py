@@ -79,7 +79,7 @@ def read_dicom_folder(
     check_taken(exam)
     source = check_folder("source", source)
     mappings = columns or {}
-    given = read_labels(labels, mappings.get("labels"), labels_by) if labels is not None else None
+    given = read_labels(labels, mappings.get("labels"), labels_by, source) if labels is not None else None
     stated = read_ages(ages, mappings.get("ages")) if ages is not None else None
     tables = {os.path.abspath(path) for path in (labels, ages) if path is not None}
     files = [path for path in walk_files([source]) if os.path.abspath(path) not in tables]

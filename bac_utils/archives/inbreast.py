@@ -56,7 +56,7 @@ def read_inbreast(
     """
     source = check_folder("source", source)
     images = check_folder("images", source if images is None else images)
-    given = read_labels(labels) if labels is not None else None
+    given = read_labels(labels, images=images) if labels is not None else None
     rows = _named_files(images)
     stated, notes = _read_table(source)
     frame = pd.DataFrame(rows, columns=["row", "number", "patient_id", "laterality", "view", "image"])

@@ -221,7 +221,12 @@ def check_spelling(name: str, column: str, given: set[str], there: set[str]) -> 
             raise ValueError(f"{name}, column '{column}': {found}; {remedy}")
 
 
-def read_labels(path: str | os.PathLike, columns: Columns | None = None, by: str | None = None) -> Labels:
+def read_labels(
+    path: str | os.PathLike,
+    columns: Columns | None = None,
+    by: str | None = None,
+    images: str | os.PathLike | None = None,
+) -> Labels:
     """Read a table of labels.
 
     Args:
@@ -231,6 +236,7 @@ def read_labels(path: str | os.PathLike, columns: Columns | None = None, by: str
             one row per woman.
         by: What the labels were given to: `view` (default), `breast`, `exam` or `woman`; the last three need no `view`.
             Lengths and spacings are only read from labels of views.
+        images: The image folder; given it, paths may be absolute, or contain `..`, if they lead into it.
 
     Returns:
         The labels.
@@ -251,7 +257,7 @@ def read_labels(path: str | os.PathLike, columns: Columns | None = None, by: str
     level, keys = _level(table, by)
     table = _each_breast_and_view(table, keys) if "image" not in keys else table
     notes = [_counted(f"rows of {table.name} that the mapping leaves out", [f"row {row}" for row in skipped])]
-    return _read(table, Path(path), level, keys, notes if skipped else [])
+    return _read(table, Path(path), level, keys, notes if skipped else [], images)
 
 
 def _level(table: Table, by: str | None) -> tuple[str, tuple[str, ...]]:
@@ -273,13 +279,20 @@ def _level(table: Table, by: str | None) -> tuple[str, tuple[str, ...]]:
     return level, (*_KEYS[level], *(() if level == "woman" else exam))
 
 
-def _read(table: Table, path: Path, level: str, keys: tuple[str, ...], notes: list[str]) -> Labels:
+def _read(
+    table: Table,
+    path: Path,
+    level: str,
+    keys: tuple[str, ...],
+    notes: list[str],
+    images: str | os.PathLike | None,
+) -> Labels:
     """Check the cells of a table, and return its labels."""
     frame = pd.DataFrame({"row": table.cells.index}, index=table.cells.index)
     frame["level"] = table.cells.get("level", level)
     for key in keys:
         if key == "image":
-            frame[key] = table.paths(key)
+            frame[key] = table.paths(key, folder=images)
         elif key == "laterality":
             frame[key] = table.choices(key, {"L": "L", "R": "R"})
         elif key == "view":

@@ -5,13 +5,18 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from bac_utils._stopping import helpers_end_with
 
 # nbconvert's template without scripts, some of which it would load from other hosts; the policy forbids both, whatever
 # a cell shows. Figures get `alt` from the metadata of their cell as a description.
@@ -37,6 +42,7 @@ c.IPKernelApp.capture_fd_output = False
 _STARTUP = """
 import os
 os.dup2(os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+open(os.path.join({pids!r}, str(os.getpid())), "w").close()
 del os
 """
 
@@ -84,12 +90,13 @@ def execute(path: Path, parameters: dict[str, Any], pages: Path, label: str) -> 
 
     Raises:
         NotebookError: A cell or the kernel failed.
+        OSError: The copy or the page cannot be written, such as on a full disk.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     pages.mkdir(exist_ok=True)
-    executed = pages / path.name
+    executed, failed = pages / path.name, True
     try:
         papermill.execute_notebook(
             path,
@@ -101,22 +108,35 @@ def execute(path: Path, parameters: dict[str, Any], pages: Path, label: str) -> 
             stderr_file=sys.stderr,
             coalesce_streams=True,
         )
+        failed = False
     except PapermillExecutionError as error:
         line = error.source.strip().splitlines()[0]
-        reason = f"{error.ename}: {error.evalue}"
+        reason = " ".join(f"{error.ename}: {error.evalue}".split())
         where = f"{path.name}, cell [{error.exec_count}] ({line})"
         raise NotebookError(f"{where}: {reason}; see {executed}") from None
+    except OSError as error:
+        raise _of_file(error, executed) from None
     except Exception as error:  # the kernel died or did not start
         raise NotebookError(f"{path.name}, {_cell_at_work(executed)}: {error}; see {executed}") from error
     finally:
         if executed.is_file():
-            _write_page(executed)
+            try:
+                _write_page(executed)
+            except (OSError, ValueError) as error:  # ValueError: the copy is only half written
+                if not failed:
+                    raise (_of_file(error, executed) if isinstance(error, OSError) else error) from None
+
+
+def _of_file(error: OSError, path: Path) -> OSError:
+    """Return an error that names the file, as those of `write` do not."""
+    error.filename = error.filename or str(path)
+    return error
 
 
 def _cell_at_work(executed: Path) -> str:
     """Return which cell was started last, according to papermill's saved copy."""
     begun = "before its first cell"
-    if executed.is_file():
+    with contextlib.suppress(OSError, ValueError):  # there is no copy, or half of one
         for number, cell in enumerate(json.loads(executed.read_text(encoding="utf-8"))["cells"], 1):
             source = "".join(cell["source"]).strip()
             started = cell["metadata"].get("papermill", {}).get("start_time")
@@ -173,17 +193,32 @@ def kernel_environment(log: Path) -> Iterator[None]:
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
             "TQDM_MININTERVAL": os.environ.get("TQDM_MININTERVAL", "1"),
         }
+        pids = Path(scratch, "kernels")
+        pids.mkdir()
         profile = Path(changes["IPYTHONDIR"], "profile_default")
         (profile / "startup").mkdir(parents=True)
         (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
-        (profile / "startup" / "00.py").write_text(_STARTUP.format(path=str(log.resolve())), encoding="utf-8")
+        startup = _STARTUP.format(path=str(log.resolve()), pids=str(pids))
+        (profile / "startup" / "00.py").write_text(startup, encoding="utf-8")
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
         try:
-            yield
+            with helpers_end_with(partial(_end_kernels, pids)):
+                yield
         finally:
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _end_kernels(pids: Path, last: bool) -> None:
+    """Kill the kernels of this process; at last, remove their scratch folder, which contains the folder `pids`."""
+    with contextlib.suppress(OSError):
+        for pid in [int(path.name) for path in pids.iterdir()]:
+            with contextlib.suppress(ChildProcessError):  # it has ended, and may be another process by now
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    os.kill(pid, signal.SIGKILL)
+    if last:
+        shutil.rmtree(pids.parent, ignore_errors=True)

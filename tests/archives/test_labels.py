@@ -265,3 +265,18 @@ def test_large_tables(tmp_path):
     women = [f"{k:06d}" for k in range(10_000)]
     bac, _, notes = give(by_view(tmp_path / "l.csv", *women), images(*women))
     assert bac == [1, 1, 0, 0] * 10_000 and notes == []
+
+
+@pytest.mark.parametrize("text", ["a/1.dcm", "{}/a/1.dcm", "a/../a/1.dcm", "../images/a/1.dcm", "./a//1.dcm"])
+def test_a_users_table_may_name_files_in_any_way_inside_the_image_folder(tmp_path, text):
+    images = tmp_path / "images"
+    path = put(tmp_path / "labels.csv", "image,bac", f"{text.format(images)},1")
+    assert read_labels(path, images=images).frame["image"].tolist() == ["a/1.dcm"]
+
+
+@pytest.mark.parametrize("text", ["../a.dcm", "/etc/passwd", "{}/../a.dcm", "C:/a.dcm", "{}2/a.dcm"])
+def test_a_path_that_leads_out_of_the_image_folder_is_refused(tmp_path, text):
+    images = tmp_path / "images"
+    path = put(tmp_path / "labels.csv", "image,bac", f"{text.format(images)},1")
+    with pytest.raises(ValueError, match="must be a path inside the image folder: relative to it, or absolute"):
+        read_labels(path, images=images)
