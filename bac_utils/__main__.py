@@ -270,13 +270,25 @@ def summarise(
     output: Annotated[
         Path, typer.Option(help="Folder for by_view.csv, by_breast.csv, by_exam.csv and by_woman.csv.", file_okay=False)
     ],
+    spreadsheet: Annotated[
+        bool, typer.Option("--spreadsheet", help="Write summaries.xlsx, too: identifiers are text, never formulas.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
 ) -> None:
     """Summarise a table of scores per view, breast, exam and woman (docs/scoring.md)."""
     with _one_line_errors():
+        from bac_utils._files import has_content, written_whole
+        from bac_utils._tables.workbook import write_workbook
         from bac_utils.scoring.summaries import write_summaries
 
+        book = output / "summaries.xlsx"
+        if spreadsheet and has_content(book) and not overwrite:
+            raise FileExistsError(f"{book} already exists: choose another folder, or overwrite it")
         found = write_summaries(scores, output, overwrite)
+        if spreadsheet:
+            levels = {"by_view": found.views, "by_breast": found.breasts, "by_exam": found.exams}
+            with written_whole(book) as part:
+                write_workbook(part, levels | {"by_woman": found.women})
         tables = {"women": found.women, "exams": found.exams, "breasts": found.breasts, "views": found.views}
         counts = ", ".join(f"{what}: {len(table)}" for what, table in tables.items())
         say(f"{counts}, written to {output}", *found.notes)

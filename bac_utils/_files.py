@@ -116,8 +116,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(part)):
-            error.filename, error.filename2 = os.fspath(path), None  # a full disk is reported without a name
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = os.fspath(path)  # a full disk is reported without a name
         raise
 
 

@@ -132,3 +132,12 @@ def test_a_lock_holds_off_another_process_and_removes_what_killed_ones_left(tmp_
 def test_text_on_a_terminal():
     assert shown("a\x1b[31mb\r\nc\u202ed\x9b") == "a?[31mb??c?d?"
     assert shown(Path("Künstlich 1/\udcff.dcm")) == "Künstlich 1/\\udcff.dcm"
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, written_whole(tmp_path / "a.csv"):
+        raise OSError(28, "No space left on device")
+    assert str(caught.value) == f"[Errno 28] No space left on device: '{tmp_path / 'a.csv'}'"
+    with pytest.raises(OSError) as caught, written_whole(tmp_path / "a.csv") as part:
+        (part / "none").write_text("")
+    assert caught.value.filename != str(tmp_path / "a.csv")

@@ -125,3 +125,25 @@ def test_parameters_that_only_notebooks_know_are_checked_before_work(name, value
     with pytest.raises(ValueError, match=rf"{name}: got .*, must be "):
         runner.check_parameters("demo", {name: value})
     assert runner.check_parameters("demo", {name: None})
+
+
+def full(path, *arguments, **options):
+    """Stand for papermill on a full disk: half a notebook, and an error without a name."""
+    arguments[0].write_text('{"cells": [')
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_reported_as_such_and_the_next_call_goes_on(tmp_path, notebooks, monkeypatch):
+    import papermill
+
+    from bac_utils.study import execution
+
+    quick = runner.execute
+    monkeypatch.setattr(runner, "execute", execution.execute)
+    monkeypatch.setattr(papermill, "execute_notebook", full)
+    page = tmp_path / "run" / "notebooks" / "01_first.ipynb"
+    with pytest.raises(OSError, match=re.escape(f"[Errno 28] No space left on device: '{page}'")):
+        runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    monkeypatch.setattr(runner, "execute", quick)
+    runner.run_notebooks(tmp_path / "run", notebooks=notebooks)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["finished"]
