@@ -36,5 +36,7 @@ print("went on", flush=True)
             assert process.wait(30) == 143 and process.stdout.read() == ""
         finally:
             process.kill()
-    state = Path(f"/proc/{helper}/stat")
-    assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    state, end = Path(f"/proc/{helper}/stat"), time.monotonic() + 20  # a killed process needs a moment
+    while state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.05)
