@@ -44,10 +44,10 @@ test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headl
 	$(PY) -m pytest -q tests/browser $(ARGS)
 
 lab: $(READY) ## Open the notebooks in JupyterLab
-	$(PY) -m bac_utils.serve lab $(ARGS)
+	$(PY) -m bac_utils.widgets.serve lab $(ARGS)
 
 app: $(READY) ## Open the view browser as an app (NOTEBOOK=05_threshold_tuning: the tuner; RUN=folder: the run)
-	$(if $(RUN),BAC_UTILS_RUN="$(abspath $(RUN))") $(PY) -m bac_utils.serve app notebooks/$(NOTEBOOK).ipynb $(ARGS)
+	$(if $(RUN),BAC_UTILS_RUN="$(abspath $(RUN))") $(PY) -m bac_utils.widgets.serve app notebooks/$(NOTEBOOK).ipynb $(ARGS)
 
 # All but the one with real films in it: nothing fetched goes into the repository.
 figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)

@@ -122,17 +122,20 @@ def simulate(
 ) -> None:
     """Write a cohort of simulated mammograms (DICOM) with its views table and ground truth."""
     with _one_line_errors():
+        from bac_utils._files import locked
         from bac_utils.simulator.cohort_files import simulate_cohort
         from bac_utils.simulator.pacs_export import simulate_export
 
         asked = {"women": women, "seed": seed, "spacing_mm": spacing, "prevalence": prevalence}
-        _claim_folder(out, asked | ({"as_export": True} if as_export else {}))
-        if as_export:
-            truth = simulate_export(out, women, seed, spacing, prevalence, workers)
-            counts = f"women: {women}, exams: {truth['accession'].nunique()}, files: {len(truth)}"
-            say(f"{counts}, written to {out / 'export'}; findings: {out / 'befunde.csv'}")
-            return
-        path = simulate_cohort(out, women, seed, spacing, prevalence, workers)
+        out.mkdir(parents=True, exist_ok=True)
+        with locked(out):
+            _claim_folder(out, asked | ({"as_export": True} if as_export else {}))
+            if as_export:
+                truth = simulate_export(out, women, seed, spacing, prevalence, workers)
+                counts = f"women: {women}, exams: {truth['accession'].nunique()}, files: {len(truth)}"
+                say(f"{counts}, written to {out / 'export'}; findings: {out / 'befunde.csv'}")
+                return
+            path = simulate_cohort(out, women, seed, spacing, prevalence, workers)
         say(f"women: {women}, views: {4 * women}, written to {path}")
 
 
@@ -399,14 +402,16 @@ def pretrain(
     with _one_line_errors():
         if structures_only and detector_only:
             raise typer.BadParameter("--structures-only, --detector-only: got both, must be at most one of them")
+        from bac_utils._files import locked
         from bac_utils.pretraining.patches import Recipe
         from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
         from bac_utils.pretraining.pretrain import pretrain as make
 
-        if not detector_only:
-            pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
-        if not structures_only:
-            make(output, Recipe(seed=seed))
+        with locked(output):
+            if not detector_only:
+                pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
+            if not structures_only:
+                make(output, Recipe(seed=seed))
 
 
 if __name__ == "__main__":

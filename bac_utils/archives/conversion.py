@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bac_utils._files import has_content, written_whole
+from bac_utils._files import has_content, locked, written_whole
 from bac_utils.archives.ages import Ages, read_ages
 from bac_utils.archives.labels import check_spelling
 from bac_utils.inclusion.flow import Selection, list_path, rebase
@@ -150,18 +150,18 @@ def write_views(archive: Archive, output: str | os.PathLike, overwrite: bool = F
         overwrite: Replace existing files.
 
     Raises:
-        FileExistsError: One of the files exists and `overwrite` is False.
+        FileExistsError: One of the files exists and `overwrite` is False, or another process writes them.
     """
-    output, excluded, listed = check_output(output, overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    views = archive.views.copy()
-    views["image"] = rebase(views["image"], archive.images, output.parent)
-    views = views.drop(columns=[name for name in ("exam", "study_date") if (views[name] == "").all()])
-    archive.flow.write(listed, archive.images)
-    with written_whole(excluded) as part:
-        archive.flow.counts().to_csv(part, index=False, lineterminator="\n")
-    with written_whole(output) as part:
-        views.to_csv(part, index=False, float_format="%g", lineterminator="\n")
+    with locked(output):
+        output, excluded, listed = check_output(output, overwrite)
+        views = archive.views.copy()
+        views["image"] = rebase(views["image"], archive.images, output.parent)
+        views = views.drop(columns=[name for name in ("exam", "study_date") if (views[name] == "").all()])
+        archive.flow.write(listed, archive.images)
+        with written_whole(excluded) as part:
+            archive.flow.counts().to_csv(part, index=False, lineterminator="\n")
+        with written_whole(output) as part:
+            views.to_csv(part, index=False, float_format="%g", lineterminator="\n")
 
 
 def closing_words(archive: Archive, output: str | os.PathLike) -> list[str]:

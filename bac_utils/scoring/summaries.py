@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bac_utils._files import has_content, locked, written_whole
 from bac_utils._tables import Table, read_table
 from bac_utils.burden import LEVELS, aggregate_views, relative_length, severity_class
 from bac_utils.intake.exams import DATE, iso_dates, separate_exams
@@ -121,18 +122,26 @@ def write_summaries(scores_csv: str | os.PathLike, folder: str | os.PathLike, ov
         The tables.
 
     Raises:
-        FileExistsError: One of the tables exists and `overwrite` is False.
+        FileExistsError: One of the tables exists and `overwrite` is False, or another process writes the folder.
         FileNotFoundError, ValueError: As for `summarise_scores`; nothing is written.
     """
     paths = [Path(folder) / f"by_{what}.csv" for what in ("view", "breast", "exam", "woman")]
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} already exists: choose another folder, or overwrite it")
+    _refuse_tables(paths, overwrite)
     found = summarise_scores(scores_csv)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for path, table in zip(paths, (found.views, found.breasts, found.exams, found.women), strict=True):
-        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    with locked(folder):
+        _refuse_tables(paths, overwrite)
+        for path, table in zip(paths, (found.views, found.breasts, found.exams, found.women), strict=True):
+            with written_whole(path) as part:
+                table.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
     return found
+
+
+def _refuse_tables(paths: list[Path], overwrite: bool) -> None:
+    """Raise FileExistsError if one of the tables exists and may not be replaced."""
+    for path in paths:
+        if has_content(path) and not overwrite:
+            raise FileExistsError(f"{path} already exists: choose another folder, or overwrite it")
 
 
 def _checked(table: Table) -> pd.DataFrame:

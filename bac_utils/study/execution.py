@@ -16,6 +16,7 @@ from typing import Any
 
 import nbformat
 
+from bac_utils._files import written_whole
 from bac_utils._stopping import helpers_end_with
 
 # nbconvert's template without scripts, some of which it would load from other hosts; the policy forbids both, whatever
@@ -158,9 +159,11 @@ def _write_page(executed: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _without_progress(output))]
-    nbformat.write(notebook, executed)
+    with written_whole(executed) as part:
+        nbformat.write(notebook, part)
     html, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(notebook)
-    executed.with_suffix(".html").write_text(html, encoding="utf-8")
+    with written_whole(executed.with_suffix(".html")) as part:
+        part.write_text(html, encoding="utf-8")
 
 
 def _without_progress(output: Any) -> Any:

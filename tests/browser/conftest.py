@@ -111,7 +111,7 @@ def homes(tmp_path_factory):
 def lab(root, homes):
     """Return the address of a JupyterLab over `root`, and its token."""
     token = secrets.token_hex(16)
-    command = [sys.executable, "-m", "bac_utils.serve", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command = [sys.executable, "-m", "bac_utils.widgets.serve", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += ["--port=0"]
     command += [
         f"--IdentityProvider.token={token}",
@@ -137,7 +137,14 @@ def voila(root, homes, tmp_path):
 
         def serve(name, *arguments, **environment):
             log = tmp_path / f"{name}.log"
-            command = [sys.executable, "-m", "bac_utils.serve", "app", str(root / "notebooks" / name), "--no-browser"]
+            command = [
+                sys.executable,
+                "-m",
+                "bac_utils.widgets.serve",
+                "app",
+                str(root / "notebooks" / name),
+                "--no-browser",
+            ]
             process = stack.enter_context(_served([*command, *arguments], homes | environment, log))
             end = time.monotonic() + 60
             while time.monotonic() < end and process.poll() is None:

@@ -1,9 +1,9 @@
 """Servers for the notebooks: `app` shows one without its code (Voila), `lab` opens them all (JupyterLab).
 
-Run as `python -m bac_utils.serve app NOTEBOOK` or `python -m bac_utils.serve lab`; further arguments go to Voila or
-JupyterLab. Their pages show patients. So a page is given only to who has the token, which is new at each start, and
-only under a name of this machine: a page from elsewhere whose host name leads here is refused. The browser is told to
-load nothing from other hosts.
+Run as `python -m bac_utils.widgets.serve app NOTEBOOK` or `... lab`; further arguments go to Voila or JupyterLab. Their
+pages show patients. So a page is given only to who has the token, which is new at each start, and only under a name of
+this machine: a page from elsewhere whose host name leads here is refused. The browser is told to load nothing from
+other hosts.
 """
 
 import contextlib
