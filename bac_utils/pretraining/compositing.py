@@ -9,10 +9,13 @@ from bac_utils.pretraining.lines import between
 from bac_utils.pretraining.patches import SCALE_SPREAD, STRIDE, local_labels
 from bac_utils.pretraining.synthetic_lesions import add_lesion, draw_lesion, turned
 
-ARTERY_SHARE = 0.35
+ARTERY_SHARE = 0.45
 """Fraction of the images that receive a synthetic artery, whether or not they show one of the simulator's."""
 SOFT_SHARE, SOFT_PIXELS = 0.3, (0.4, 1.5)
 """Fraction of the images that are blurred first, and the range of the standard deviation of the blur in pixels."""
+NOISE_SHARE, NOISE_PIXELS, NOISE_AMOUNT = 0.5, (0.3, 2.0), (0.03, 0.35)
+"""Fraction of the images with additional noise, such as film grain or that of a low dose, and the ranges of its blur in
+pixels and of its standard deviation in standard deviations of the breast."""
 SHARP_SHARE, SHARP_PIXELS, SHARP_AMOUNT = 0.3, (0.8, 8.0), (0.3, 2.0)
 """Fraction of the images with edge enhancement, and the ranges of its blur in pixels and of its amount."""
 WINDOW_SHARE, WINDOW_TAILS = 0.3, (0.02, 0.015)
@@ -68,7 +71,7 @@ def draw_pair(number: int, side: int, pixels_mm: tuple[float, ...]) -> tuple[np.
 def add_lesions(
     pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blur an image or not, add a random number of mimics, add an artery or not, and display it (`displayed`).
+    """Blur an image or not, add noise, mimics and an artery or not, and display it (`displayed`).
 
     Args:
         pixels: A prepared view or a patch of one, (H, W), 0 outside the breast.
@@ -83,6 +86,9 @@ def add_lesions(
     pixels, labels = pixels.astype(np.float32), labels.copy()
     if rng.random() < SOFT_SHARE:
         pixels = np.where(pixels != 0, cv2.GaussianBlur(pixels, (0, 0), np.exp(rng.uniform(*np.log(SOFT_PIXELS)))), 0)
+    if rng.random() < NOISE_SHARE:
+        grain = cv2.GaussianBlur(rng.standard_normal(pixels.shape, np.float32), (0, 0), between(rng, *NOISE_PIXELS))
+        pixels = np.where(pixels != 0, pixels + between(rng, *NOISE_AMOUNT) / grain.std() * grain, 0)
     for _ in range(rng.poisson(lesions.mean_mimics)):
         intensity = turned(lesions.mimics[rng.integers(len(lesions.mimics))], rng.integers(8))
         _add_anywhere(pixels, intensity, rng)

@@ -1,7 +1,7 @@
 """The network of the bundled detector: the convolutions of VGG16 / 8 and a decoder with local logits at stride 8.
 
-The last block of VGG16 sees much of the surroundings at stride 16, the block before it is finer. The decoder adds both
-at the finer stride, as in a feature pyramid (Lin et al., CVPR 2017), and looks along the vessels with dilated
+The last block of VGG16 sees much of the surroundings at stride 16, the two blocks before it are finer. The decoder adds
+all three at stride 8, as in a feature pyramid (Lin et al., CVPR 2017), and looks along the vessels with dilated
 convolutions (Yu & Koltun, ICLR 2016). Widths and numbers of layers are choices of this kit.
 """
 
@@ -13,7 +13,7 @@ from keras import layers
 from bac_utils.heatmaps import LOGITS_LAYER
 from bac_utils.model import LogSumExpPooling
 
-WIDTH, DILATIONS, SHARPNESS = 64, (1, 2, 4), 4.0
+WIDTH, DILATIONS, SHARPNESS = 96, (1, 2, 4), 4.0
 """Channels of the decoder, dilations of its convolutions, and sharpness of the soft maximum over its local logits."""
 SMOOTHED = 3
 """Side of the mean filter of the local logits before the soft maximum: a single high one is not yet an artery."""
@@ -29,10 +29,11 @@ def add_decoder(backbone: keras.Model) -> keras.Model:
         An uncompiled model, (N, H, W, 1) -> (N, 1) float32 logits. Its layer `cells` has the local logits,
         (N, H // 8, W // 8, 1) for H and W that are multiples of 16.
     """
-    fine, deep = (backbone.get_layer(f"block{n}_conv3").output for n in (4, 5))
+    finest, fine, deep = (backbone.get_layer(f"block{n}_conv3").output for n in (3, 4, 5))
+    finest = layers.AveragePooling2D(2, name="decoder_down")(layers.Conv2D(WIDTH, 1, name="decoder_finest")(finest))
     deep = layers.Conv2D(WIDTH, 1, name="decoder_deep")(deep)
     deep = layers.UpSampling2D(interpolation="bilinear", name="decoder_up")(deep)
-    x = layers.Add(name="decoder_sum")([layers.Conv2D(WIDTH, 1, name="decoder_fine")(fine), deep])
+    x = layers.Add(name="decoder_sum")([finest, layers.Conv2D(WIDTH, 1, name="decoder_fine")(fine), deep])
     for k in DILATIONS:
         x = layers.Conv2D(WIDTH, 3, padding="same", dilation_rate=k, activation="relu", name=f"decoder_{k}")(x)
     local = layers.Dense(1, dtype="float32", name=LOGITS_LAYER)(x)

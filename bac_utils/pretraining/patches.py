@@ -41,20 +41,20 @@ class Recipe:
         seed: Seed of weights, order and augmentation.
     """
 
-    women: int = 280
+    women: int = 400
     heights: tuple[int, ...] = (1536, 768)
-    bac_share: float = 0.6
+    bac_share: float = 0.4
     film_share: float = 0.4
     patch: int = 112
     patches: int = 5
     lesions: int = 8000
     first_epochs: int = 2
-    epochs: tuple[int, ...] = (14, 10)
-    view_women: int = 120
+    epochs: tuple[int, ...] = (26,)
+    view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500
     view_lesion_pixels: int = 384
-    view_epochs: int = 4
+    view_epochs: int = 6
     seed: int = 1
 
 

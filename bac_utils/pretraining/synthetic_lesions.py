@@ -26,6 +26,8 @@ WHOLE_SHARE, UNEVEN_SHARE = 0.5, 0.5
 """Fraction of the arteries that are calcified in all of the drawn vessel, and of lesions with uneven brightness."""
 CALCIUM_UNEVENNESS, MIMIC_UNEVENNESS = (0.2, 0.8), (0.1, 0.35)
 """Ranges of the relative standard deviation of their brightness. Soft tissue is less uneven than calcium."""
+CALCIUM_GRAIN_MM, MIMIC_GRAIN_MM = (0.1, 1.0), (0.5, 2.0)
+"""Ranges of the size of the unevenness, mm. A vessel that is uneven in finer steps would look calcified."""
 NEAR_MM = 1.0
 """Parts of a vessel within this distance of calcium are part of the artery mask."""
 
@@ -53,7 +55,7 @@ def draw_lesion(number: int, artery: bool, side: int, pixel_mm: float) -> tuple[
             canvas = Canvas(intensity.shape, pixel_mm)
             kinds[k](canvas, rng, side * pixel_mm)
             intensity += _normalised(canvas) * between(rng, 0.3, 1)
-        intensity *= _unevenness(rng, intensity.shape, pixel_mm, MIMIC_UNEVENNESS)
+        intensity *= _unevenness(rng, intensity.shape, pixel_mm, MIMIC_UNEVENNESS, MIMIC_GRAIN_MM)
     soft_mm = rng.uniform(0.0, 0.12) if rng.random() < 0.7 else rng.uniform(0.12, 0.3)
     intensity = blur(intensity, max(soft_mm / pixel_mm, 0.35))
     return (intensity / brightness(intensity)).astype(np.float16), mask > 0
@@ -113,7 +115,7 @@ def _draw_artery(mask: np.ndarray, rng: np.random.Generator, pixel_mm: float) ->
             canvas = Canvas(mask.shape, pixel_mm)
             ARTERY_STYLES[k](canvas, rng, line[part], radius[part])
             calcium += _normalised(canvas) * rng.uniform(0.4, 1)
-    calcium *= _unevenness(rng, mask.shape, pixel_mm, CALCIUM_UNEVENNESS)
+    calcium *= _unevenness(rng, mask.shape, pixel_mm, CALCIUM_UNEVENNESS, CALCIUM_GRAIN_MM)
     vessel = np.zeros_like(mask)
     mark_line(vessel, line, 2 * float(radius.mean()) + 0.4, pixel_mm)
     reach = max(int(round(NEAR_MM / pixel_mm)), 1)
@@ -130,12 +132,16 @@ def _draw_artery(mask: np.ndarray, rng: np.random.Generator, pixel_mm: float) ->
 
 
 def _unevenness(
-    rng: np.random.Generator, shape: tuple[int, int], pixel_mm: float, deviation: tuple[float, float]
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    pixel_mm: float,
+    deviation: tuple[float, float],
+    grain_mm: tuple[float, float],
 ) -> np.ndarray:
     """Return factors of at least 0 by which the brightness varies, float32 of `shape`; 1 for an even lesion."""
     if rng.random() >= UNEVEN_SHARE:
         return np.ones(shape, np.float32)
-    noise = blur(rng.standard_normal(shape).astype(np.float32), between(rng, 0.1, 1.0) / pixel_mm)
+    noise = blur(rng.standard_normal(shape).astype(np.float32), between(rng, *grain_mm) / pixel_mm)
     return np.maximum(1 + rng.uniform(*deviation) * noise / max(float(noise.std()), 1e-6), 0)
 
 
@@ -209,4 +215,4 @@ def _plates(canvas: Canvas, rng: np.random.Generator, line: np.ndarray, radius: 
     canvas.deposit(middle + (rim - middle) * np.cos(angle)[:, None], volume, float(rng.choice([0.06, 0.12])))
 
 
-ARTERY_STYLES, ARTERY_STYLE_SHARES = (_grains, _two_rows, _walls, _plates), (0.3, 0.2, 0.25, 0.25)
+ARTERY_STYLES, ARTERY_STYLE_SHARES = (_grains, _two_rows, _walls, _plates), (0.1, 0.25, 0.35, 0.3)

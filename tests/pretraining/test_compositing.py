@@ -10,7 +10,7 @@ from bac_utils.pretraining.compositing import SyntheticLesions, add_lesions, dis
 from bac_utils.pretraining.patches import local_labels
 from bac_utils.pretraining.synthetic_lesions import draw_lesion
 
-SHARES = ("SOFT_SHARE", "SHARP_SHARE", "WINDOW_SHARE", "GAMMA_SHARE", "BYTE_SHARE", "RIM_SHARE")
+SHARES = ("SOFT_SHARE", "NOISE_SHARE", "SHARP_SHARE", "WINDOW_SHARE", "GAMMA_SHARE", "BYTE_SHARE", "RIM_SHARE")
 
 
 @pytest.fixture
@@ -191,3 +191,17 @@ def test_without_an_edge_in_sight_nothing_is_drawn(monkeypatch):
     only(monkeypatch, "RIM_SHARE")
     for plain in (np.zeros((8, 8), np.float32), np.ones((8, 8), np.float32)):
         assert compositing._with_rim(plain, np.random.default_rng(0)) is plain
+
+
+def test_noise_lies_in_the_breast_and_has_the_stated_deviation(one, always, monkeypatch):
+    monkeypatch.setattr(compositing, "ARTERY_SHARE", 0.0)
+    monkeypatch.setattr(compositing, "NOISE_SHARE", 1.0)
+    pixels = np.zeros((96, 96), np.float32)
+    pixels[:, :64] = np.random.default_rng(0).normal(0, 1, (96, 64))
+    low, high = compositing.NOISE_AMOUNT
+    deviations = []
+    for seed in range(40):
+        result, _ = add_lesions(pixels, np.zeros((12, 12), np.int8), one, np.random.default_rng(seed))
+        assert not result[:, 64:].any()
+        deviations.append(float((result - pixels)[:, :64].std()))
+    assert 0.8 * low < min(deviations) < 2 * low and 0.5 * high < max(deviations) < 1.2 * high

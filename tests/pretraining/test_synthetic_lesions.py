@@ -41,17 +41,22 @@ def test_lesions_have_their_own_stream_of_seeds():
 
 
 def test_only_arteries_have_a_mask_and_it_covers_them():
-    """The mask ends 0.2 mm beyond the walls, blur and jitter extend further; the bright parts lie within 1 mm of it."""
+    """The mask ends 0.2 mm beyond the walls, blur and jitter extend further; the bright parts lie within 1 mm of it.
+
+    Except for some of a bare vessel that is itself almost as bright.
+    """
+    covered = []
     for number in range(40):
         intensity, mask = lesions.draw_lesion(number, True, 160, PIXEL)
         assert mask.any()
         near = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
         bright = intensity > 0.7
-        assert (bright & near).sum() > 0.9 * bright.sum()
+        covered.append((bright & near).sum() / bright.sum())
         other, none = lesions.draw_lesion(number, False, 160, PIXEL)
         assert not none.any()
         assert np.isfinite(other).all()
         assert other.min() >= 0
+    assert min(covered) > 0.8 and np.mean(covered) > 0.97
 
 
 def test_bright_parts_are_about_one():
