@@ -180,7 +180,7 @@ def recalibrated(labels: Sequence[int], scores: Sequence[float]) -> Recalibratio
         raise ValueError(f"labels: got {int(labels.sum())} BAC+ of {labels.size} views, must have both classes")
     if not has_slope(labels, x):
         raise ValueError(
-            f"scores: got {scores_span(x)}, must be neither all equal nor separate the classes, which has no finite slope"
+            f"scores: got {_span(x)}, must be neither all equal nor separate the classes, which has no finite slope"
         )
     intercept, slope = fit(labels, x)
     return Recalibration(float(intercept), float(slope))
@@ -202,7 +202,7 @@ def apply_recalibration(scores: Sequence[float], recalibration: Recalibration) -
     return expit(recalibration.intercept + recalibration.slope * x)
 
 
-def scores_span(x: np.ndarray) -> str:
+def _span(x: np.ndarray) -> str:
     """Return the range of scores as text, given their logits."""
     return f"scores from {expit(x.min()):.3g} to {expit(x.max()):.3g}"
 

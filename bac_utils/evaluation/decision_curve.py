@@ -27,9 +27,9 @@ def decision_curve(
     """Compute the net benefit of a model over threshold probabilities.
 
     The net benefit is TP / n - FP / n * pt / (1 - pt). The threshold probability pt states that one missed case is as
-    bad as (1 - pt) / pt needless actions. A score of at least pt is a call, so scores must be probabilities: check their
-    calibration first. With a stated prevalence, it is sensitivity * prevalence - (1 - specificity) * (1 - prevalence) *
-    pt / (1 - pt), for a sample in which the share of BAC+ views is not that of the women concerned.
+    bad as (1 - pt) / pt needless actions. A score of at least pt is a call, so scores must be probabilities: check
+    their calibration first. With a stated prevalence, it is sensitivity * prevalence - (1 - specificity) * (1 -
+    prevalence) * pt / (1 - pt), for a sample in which the share of BAC+ views is not that of the women concerned.
 
     Args:
         labels: 0 or 1, one per view (or per woman, which is the usual unit of an action).

@@ -69,6 +69,11 @@ def check_columns(table: pd.DataFrame, columns: Sequence[str], name: str) -> Non
         raise ValueError(f"{name}: got no rows, must have at least one")
 
 
+def shown(value: object) -> str:
+    """Return a value as error messages show it, without NumPy's type."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def women_by_label(labels: np.ndarray, frame: pd.DataFrame) -> tuple[int, int]:
     """Return the numbers of BAC+ women (at least one BAC+ view) and of the other women."""
     positive = pd.Series(labels).groupby(frame["patient_id"].to_numpy()).max() == 1

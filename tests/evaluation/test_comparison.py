@@ -65,6 +65,20 @@ def test_delong_against_brute_force(digits):
             assert by_row[side][model] == pytest.approx(components[model][side])
 
 
+def test_auc_and_its_standard_error_published_example():
+    # Ratings 1 to 5 of 58 normal and 51 abnormal CT images (Hanley & McNeil, Radiology 143:29, 1982). Stata's roctab,
+    # whose manual has this example, gives 0.8932, DeLong's standard error 0.0307 and the limits 0.83295 and 0.95339.
+    normal, abnormal = (np.repeat(range(1, 6), n) for n in ((33, 6, 6, 11, 2), (3, 2, 2, 11, 33)))
+    labels = np.repeat([0, 1], [58, 51])
+    scores = np.concatenate([normal, abnormal]).astype(float)
+    of_positives, of_negatives = structural_components(labels, scores[None])
+    area = of_positives.mean()
+    assert area == pytest.approx(0.8932, abs=5e-5)
+    variance = of_positives.var(ddof=1) / 51 + of_negatives.var(ddof=1) / 58
+    assert np.sqrt(variance) == pytest.approx(0.0307, abs=5e-5)
+    assert area + 1.959964 * np.sqrt(variance) == pytest.approx(0.95339, abs=5e-6)
+
+
 def test_delong_by_hand():
     # First: all pairs right. Second: 2 beats 1 and 3 but not 4 of the BAC- rows; 5 beats all: V10 = 1/3, 1.
     labels = [1, 1, 0, 0, 0]
@@ -151,11 +165,12 @@ def calls(both, only_first, only_second, neither):
 
 @pytest.mark.parametrize("level", ["view", "woman"])
 def test_mcnemar_published_example(level):
-    # Agresti, Categorical Data Analysis (1990), p. 350, as in R's mcnemar.test: chi2 = 34.71, p = 3.822e-09.
+    # Approval of the president in two surveys (Agresti, Categorical Data Analysis, 1990, p. 350), the example of R's
+    # mcnemar.test, which gives chi2 = 16.818 and p = 4.115e-05 with continuity correction.
     table = compare_calls(calls(794, 150, 86, 570), "a", "b", (0.5, 0.5), level).set_index("part")
     row = table.loc["sensitivity"]
-    # (|86 - 150| - 1)^2 / (86 + 150) = 16.8 for these cells
-    assert row["chi2"] == pytest.approx((abs(86 - 150) - 1) ** 2 / (86 + 150))
+    assert row["chi2"] == pytest.approx(16.818, abs=5e-4)
+    assert row["p_chi2"] == pytest.approx(4.115e-5, rel=2e-4)
     assert (row["n"], row["only_first"], row["only_second"]) == (1600, 150, 86)
     assert (row["first"], row["second"]) == (pytest.approx(944 / 1600), pytest.approx(880 / 1600))
 

@@ -1,0 +1,111 @@
+"""Figures of an evaluation, in the style of `bac_utils.plots`: each function returns a Matplotlib figure."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bac_utils.evaluation.subgroups import METRICS
+from bac_utils.plots import GROUP_COLOURS, PALETTE, styled
+from bac_utils.statistics import TOO_FEW, with_interval
+
+
+@styled
+def reliability(curve: pd.DataFrame, labels: Sequence[int], scores: Sequence[float]) -> Figure:
+    """Draw a reliability curve with 95 % intervals, and below it the distribution of the scores by label.
+
+    Args:
+        curve: From `calibration.reliability_curve`.
+        labels: 0 or 1, one per view.
+        scores: In [0, 1].
+
+    Returns:
+        The figure.
+    """
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(5.5, 6.2), height_ratios=(3, 1), sharex=True, layout="constrained"
+    )
+    top.plot([0, 1], [0, 1], ":", color="grey", lw=1, label="ideal")
+    limits = curve[["ci_low", "ci_high"]].to_numpy(float).T
+    top.errorbar(curve["mean_score"], curve["observed"], np.abs(limits - curve["observed"].to_numpy()), fmt="o-",
+                 color=PALETTE[0], capsize=3, ms=5, label="observed [95 % interval]")  # fmt: skip
+    top.set(ylabel="Share of BAC+ views", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    top.legend(frameon=False, loc="upper left")
+    labels, edges = np.asarray(labels), np.linspace(0, 1, 21)
+    for label, (name, colour) in enumerate(GROUP_COLOURS.items()):
+        chosen = np.asarray(scores, float)[labels == label]
+        hatch = "//" if label else None
+        bottom.hist(chosen, edges, color=colour, alpha=0.5, hatch=hatch, ec=colour, label=f"{name} (n = {chosen.size})")
+    bottom.set(xlabel="Score (mean of the bin)", ylabel="Views")
+    bottom.legend(frameon=False, fontsize=9)
+    sns.despine(figure)
+    return figure
+
+
+@styled
+def decision(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw the net benefit of one or more models, of treating all and of treating none.
+
+    Args:
+        curves: From `decision_curve.decision_curve` by the model's name, with the same thresholds and views.
+
+    Returns:
+        The figure. The axis ends just below 0 and above the largest net benefit, so that treat-all leaves it.
+
+    Raises:
+        ValueError: There is no curve.
+    """
+    if not curves:
+        raise ValueError("curves: got none, must be one or more")
+    figure, axes = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
+    styles = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1)))
+    for number, (name, table) in enumerate(curves.items()):
+        colour, style = PALETTE[number % len(PALETTE)], styles[number % len(styles)]
+        axes.plot(table["threshold"], table["net_benefit"], color=colour, linestyle=style, label=name)
+        axes.fill_between(table["threshold"], table["ci_low"], table["ci_high"], color=colour, alpha=0.15, lw=0)
+    axes.plot(table["threshold"], table["treat_all"], color="black", lw=1, label="treat all")
+    axes.plot(table["threshold"], table["treat_none"], color="grey", lw=1, linestyle=":", label="treat none")
+    highest = max(float(t[["net_benefit", "treat_all", "ci_high"]].max().max()) for t in curves.values())
+    top = max(highest, 0.01)
+    axes.set(xlabel="Threshold probability", ylabel="Net benefit", ylim=(-0.2 * top, 1.05 * top))
+    axes.legend(frameon=False, fontsize=9)
+    sns.despine(figure)
+    return figure
+
+
+@styled
+def forest(metrics: pd.DataFrame, metric: str) -> Figure:
+    """Draw a metric with its interval for each subgroup, with a line at its value for all views.
+
+    Args:
+        metrics: From `subgroups.subgroup_metrics`.
+        metric: A key of `subgroups.METRICS`.
+
+    Returns:
+        The figure, with numbers on the right, `too few` where there are not enough women.
+
+    Raises:
+        ValueError: The metric is unknown.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric: got {metric!r}, must be one of {', '.join(METRICS)}")
+    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.34 * len(metrics)), layout="constrained")
+    place = np.arange(len(metrics))
+    values = metrics[metric].to_numpy(float)
+    limits = metrics[[f"{metric}_low", f"{metric}_high"]].to_numpy(float)
+    axes.errorbar(values, place, xerr=np.abs(limits.T - values), fmt="s", color=PALETTE[0], capsize=3, ms=5)
+    if np.isfinite(values[0]):
+        axes.axvline(values[0], color="grey", linestyle=":", lw=1)
+    for y, value, pair in zip(place, values, limits, strict=True):
+        text = with_interval(value, pair) if np.isfinite(value) else TOO_FEW
+        axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    names = [f"{c}: {v}" if c else str(v) for c, v in zip(metrics["column"], metrics["value"], strict=True)]
+    counts = zip(names, metrics["bac_women"], metrics["women"], strict=True)
+    axes.set_yticks(place, [f"{name} ({bac} of {women})" for name, bac, women in counts], fontsize=9)
+    axes.set(xlabel=f"{METRICS[metric]} [95 % interval]", ylim=(len(metrics) - 0.5, -0.5))
+    axes.set_ylabel("Subgroup (BAC+ of all women)", fontsize=10)
+    sns.despine(figure)
+    return figure
