@@ -211,6 +211,9 @@ def compare_calls(
     if level not in ("view", "woman"):
         raise ValueError(f"level: got {level!r}, must be view or woman")
     labels = check_labels(views["bac"], "bac")
+    check_women(views["patient_id"], labels.size, "patient_id")
+    if "exam" in views:
+        views = views.assign(exam=views["exam"].fillna(""))  # `by_woman` would drop rows without an exam
     right = []
     for column, threshold in zip((first, second), thresholds, strict=True):
         scores = check_scores(views[column], labels.size, column, False)

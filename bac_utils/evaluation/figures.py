@@ -8,9 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bac_utils.evaluation.subgroups import METRICS
+from bac_utils.evaluation.subgroups import METRICS, metric_texts
 from bac_utils.plots import GROUP_COLOURS, PALETTE, styled
-from bac_utils.statistics import TOO_FEW, with_interval
 
 
 @styled
@@ -99,8 +98,7 @@ def forest(metrics: pd.DataFrame, metric: str) -> Figure:
     axes.errorbar(values, place, xerr=np.abs(limits.T - values), fmt="s", color=PALETTE[0], capsize=3, ms=5)
     if np.isfinite(values[0]):
         axes.axvline(values[0], color="grey", linestyle=":", lw=1)
-    for y, value, pair in zip(place, values, limits, strict=True):
-        text = with_interval(value, pair) if np.isfinite(value) else TOO_FEW
+    for y, text in zip(place, metric_texts(metrics, metric), strict=True):
         axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     names = [f"{c}: {v}" if c else str(v) for c, v in zip(metrics["column"], metrics["value"], strict=True)]
     counts = zip(names, metrics["bac_women"], metrics["women"], strict=True)

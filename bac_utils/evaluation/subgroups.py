@@ -59,19 +59,25 @@ def subgroup_metrics(
 
 
 def subgroup_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Format the result of `subgroup_metrics` as text: `0.95 [0.91, 0.98]`, or `too few`.
+    """Format the result of `subgroup_metrics` as text, one column per metric (`metric_texts`)."""
+    table = metrics[["column", "value", "views", "women", "bac_views", "bac_women"]].astype(str)
+    return table.assign(**{title: metric_texts(metrics, name) for name, title in METRICS.items()})
+
+
+def metric_texts(metrics: pd.DataFrame, name: str) -> list[str]:
+    """Format a metric of each subgroup as `0.95 [0.91, 0.98]`, or `too few`.
 
     A metric that is undefined although there are enough women, such as the PPV if no view is called, is `-`.
+
+    Args:
+        metrics: From `subgroup_metrics`.
+        name: A key of `METRICS`.
     """
-    table = metrics[["column", "value", "views", "women", "bac_views", "bac_women"]].astype(str)
-    for name, title in METRICS.items():
-        cells = []
-        for row in metrics.to_dict("records"):
-            limits = [row[f"{name}_low"], row[f"{name}_high"]]
-            undefined = _enough(name, row["women"], row["bac_women"]) and np.isnan(row[name])
-            cells.append("-" if undefined else with_interval(row[name], limits))
-        table[title] = cells
-    return table
+    texts = []
+    for row in metrics.to_dict("records"):
+        undefined = np.isnan(row[name]) and _enough(name, row["women"], row["bac_women"])
+        texts.append("-" if undefined else with_interval(row[name], [row[f"{name}_low"], row[f"{name}_high"]]))
+    return texts
 
 
 def class_of(values: Sequence[float], limits: Sequence[float], unit: str = "") -> pd.Series:

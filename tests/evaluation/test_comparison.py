@@ -197,6 +197,11 @@ def test_calls_by_woman_use_her_highest_score():
     assert by_view["n"].to_dict() == {"sensitivity": 1, "specificity": 3, "accuracy": 4}
 
 
+def test_a_woman_without_an_exam_counts():
+    views = calls(3, 1, 5, 2).assign(exam=[np.nan] * 5 + ["2"] * 6)
+    assert compare_calls(views, "a", "b", (0.5, 0.5)).set_index("part").loc["accuracy", "n"] == 11
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="second: got nan at position 1, must be finite"):
         delong_test([0, 1], [1, 2], [1, np.nan])
@@ -207,5 +212,7 @@ def test_bad_input_is_named():
         compare_calls(views, "a", "b", (0.5, 0.5), "breast")
     with pytest.raises(ValueError, match="views: got columns .* must also have c"):
         compare_calls(views, "a", "c", (0.5, 0.5))
+    with pytest.raises(ValueError, match="patient_id: got a missing value at position 0"):
+        compare_calls(views.assign(patient_id=None), "a", "b", (0.5, 0.5))
     with pytest.raises(ValueError, match="bac: got nan at position 0, must be 0 or 1"):
         compare_calls(views.assign(bac=np.nan), "a", "b", (0.5, 0.5))

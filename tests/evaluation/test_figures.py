@@ -55,5 +55,8 @@ def test_forest(views):
     assert "vendor: A (12 of 34)" in texts(figure) and "too few" in texts(figure)
     assert f"{metrics['recall'][0]:.2f} [{metrics['recall_low'][0]:.2f}, " in texts(figure)
     assert figure.axes[0].get_xlabel() == "sensitivity [95 % interval]"
+    uncalled = figures.forest(subgroup_metrics(views, ["vendor"], 1.1, samples=30), "precision")
+    shown = [text.get_text() for text in uncalled.axes[0].texts]
+    assert shown == ["-", "-", "too few"]
     with pytest.raises(ValueError, match="metric: got 'f1', must be one of prevalence"):
         figures.forest(metrics, "f1")
