@@ -15,7 +15,7 @@ from sklearn.metrics import brier_score_loss
 from bac_utils.evaluation.inputs import check_labels, check_scores, check_women, enough_women, women_by_label
 from bac_utils.evaluation.logistic import EDGE, clipped_logit, fit, fit_weighted, has_slope
 from bac_utils.evaluation.shares import shares
-from bac_utils.statistics import percentile_interval, weights_of_women
+from bac_utils.statistics import ALPHA, percentile_interval, weights_of_women
 
 BINS = 10
 MEASURES = ("difference", "intercept", "slope", "ece", "brier", "scaled_brier")
@@ -102,7 +102,8 @@ def calibration_summary(
         score), the measures above, `MEASURE_ci` ([low, high]) for each, and `undefined_resamples`, the number of
         resamples without a slope. With one class, intercept, slope and scaled Brier score are None; so is the slope if
         a threshold separates the classes or all scores are equal. Intervals are [None, None] with fewer than
-        `LEAST_WOMEN` BAC+ or BAC- women.
+        `LEAST_WOMEN` BAC+ or BAC- women; so is that of the slope if more than 2.5 % of the resamples have none, since
+        it grows without limit in these.
 
     Raises:
         ValueError: As `reliability_curve`.
@@ -133,7 +134,7 @@ def calibration_summary(
         draws = np.concatenate(parts)
         undefined = int(np.isnan(draws[:, MEASURES.index("slope")]).sum())
         for name, drawn in zip(MEASURES, draws.T, strict=True):
-            if found[name] is not None:
+            if found[name] is not None and (name != "slope" or undefined <= ALPHA / 2 * samples):
                 intervals[f"{name}_ci"] = percentile_interval(drawn)
     return found | intervals | {"undefined_resamples": undefined}
 

@@ -107,6 +107,35 @@ def test_weighted_fits_against_statsmodels():
         assert line == pytest.approx(expected, abs=1e-8)
 
 
+def test_separated_classes_have_no_slope():
+    # 0.5 separates the classes but for ties: the likelihood still grows with the slope.
+    assert calibration_summary([0, 0, 1, 1], [0.2, 0.5, 0.5, 0.8], list("abcd"))["slope"] is None
+    assert calibration_summary([0, 0, 1, 1], [0.8, 0.5, 0.5, 0.2], list("abcd"))["slope"] is None
+    assert calibration_summary([0, 1, 0, 1], [0.2, 0.4, 0.5, 0.8], list("abcd"))["slope"] > 0
+
+
+def test_an_interval_of_the_slope_needs_resamples_that_overlap():
+    # Only the two women with scores of 0.6 (BAC-) and 0.4 (BAC+) make the classes overlap.
+    labels = np.array([0] * 8 + [1] * 8)
+    scores = np.array([0.1, 0.15, 0.2, 0.2, 0.25, 0.3, 0.3, 0.6, 0.4, 0.7, 0.7, 0.75, 0.8, 0.8, 0.85, 0.9])
+    found = calibration_summary(labels, scores, range(16), samples=80, seed=1)
+    frame = check_women(range(16), 16).assign(bac=labels, score=scores)
+    parts = [part.groupby("bac")["score"].agg(["min", "max"]) for part in naive_resamples(frame, 80, 1)]
+    separated = sum(len(part) < 2 or part.loc[1, "min"] >= part.loc[0, "max"] for part in parts)
+    assert found["undefined_resamples"] == separated > 20
+    assert found["slope"] > 0 and found["slope_ci"] == [None, None]
+    assert found["intercept_ci"][0] < found["intercept"] < found["intercept_ci"][1]
+
+
+def test_bins_allow_for_equal_views_of_a_woman():
+    labels, scores, women = simulate(100, 1, seed=9)
+    once = reliability_curve(labels, scores, women, bins=2, samples=300)
+    four = reliability_curve(np.repeat(labels, 4), np.repeat(scores, 4), np.repeat(women, 4), bins=2, samples=300)
+    assert four["observed"].tolist() == pytest.approx(once["observed"].tolist())
+    widths = [(table["ci_high"] - table["ci_low"]).to_numpy() for table in (once, four)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)  # half as wide if views were independent
+
+
 def test_curve_against_scikit_learn():
     labels, scores, women = simulate(100, seed=2)
     table = reliability_curve(labels, scores, women, bins=10, samples=100)

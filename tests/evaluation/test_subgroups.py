@@ -47,6 +47,13 @@ def test_too_few_instead_of_a_number(views):
     assert text.loc["unknown", "specificity"] == text.loc["unknown", "prevalence"] == "too few"  # 4 women
 
 
+def test_many_women_but_too_few_without_bac(views):
+    part = views[(views["bac"] == 1) | (views["patient_id"] < 6)]  # 15 BAC+ and 4 BAC- women
+    row = subgroup_metrics(part, [], 0.5, samples=30).iloc[0]
+    assert (row["women"], row["bac_women"]) == (19, 15)
+    assert np.isnan(row["specificity"]) and np.isnan(row["npv"]) and row["recall_low"] > 0
+
+
 def test_nothing_called_has_no_ppv(views):
     text = subgroup_table(subgroup_metrics(views, ["view"], 1.1, samples=30))
     assert text["PPV"].tolist() == ["-"] * 3
