@@ -350,7 +350,9 @@ class ScoreSpread:
         rules = {name: "101 non-decreasing numbers in [0, 1]" for name in ("negative", "positive")}
         for name, rule in (rules | {"views": "two numbers of views, 1 or more"}).items():
             values = getattr(self, name)
-            numbers = isinstance(values, list | tuple) and all(type(v) in (int, float) for v in values)
+            numbers = isinstance(values, list | tuple) and all(
+                isinstance(v, int | float) and not isinstance(v, bool) for v in values
+            )
             if not numbers or not (_is_spread(values) if name in rules else _are_counts(values)):
                 raise ValueError(f"score_spread.{name}: got {str(values)[:40]}, must be {rule}")
             object.__setattr__(self, name, tuple(values))

@@ -6,7 +6,6 @@ Those that are settings are checked by `settings.preset`.
 from collections.abc import Callable
 from typing import Any
 
-from bac_utils.training.sweep import check_numbers
 from bac_utils.views_table import SETS, VIEWS
 
 _Rule = tuple[Callable[[Any], bool], str]
@@ -56,4 +55,6 @@ def check_others(parameters: dict[str, Any]) -> None:
         if fits is not None and value is not None and not fits(value):
             raise ValueError(f"{name}: got {value!r}, must be {rule}")
     if parameters.get("sweep_trainable_convolutions") is not None:
+        from bac_utils.training.sweep import check_numbers  # it imports TensorFlow
+
         check_numbers(parameters["sweep_trainable_convolutions"])

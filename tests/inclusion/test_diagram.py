@@ -39,7 +39,7 @@ def full():
     """Return a flow that excludes at each stage, from 60 women with four views; all reasons of skipped files occur."""
     flow = cohort(60)
     for number, code in enumerate(REASONS):
-        drop(flow, code, "read", 2 if number < 2 else 1)
+        drop(flow, code, "read", 2 if number < 1 else 1)
     for stage, reason, views in (
         ("one_per_view", RAW_TWIN, 11),
         ("one_per_view", REPEATED, 1),
@@ -94,8 +94,8 @@ def test_every_stage_is_drawn_with_its_counts():
         ["test", "2 women, 8 views", "3 BAC+ views"],
     ]
     side = [lines for lines in drawn if lines[0].startswith("Excluded")]
-    assert side[0][:3] == ["Excluded: 24 images", "not found: 2 images", "not an image: 2 images"]
-    assert side[0][-1] == "14 other reasons: 14 images" and len(side[0]) == 10
+    assert side[0][:3] == ["Excluded: 24 images", "not found: 2 images", "not read: 1 image"]
+    assert side[0][-1] == "15 other reasons: 15 images" and len(side[0]) == 10
     assert side[1][0] == "Excluded: 12 views" and side[1][-1] == f"{REPEATED}: 1 view"  # some women have others left
     assert side[3][0] == "Excluded: 3 women, 12 views"
     assert side[4] == ["Excluded, younger than 45 years: 1 woman, 4 views"]

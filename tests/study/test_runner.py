@@ -28,6 +28,9 @@ from bac_utils.study.execution import NotebookError, declared_parameters
 ROOT = Path(__file__).resolve().parents[2]
 
 
+KEPT = json.dumps({"threshold": 0.5, "heatmap_threshold": 0.4, "chosen_on": "validation"})
+
+
 def test_declared_parameters_are_read_without_running(tmp_path):
     path = write_notebook(tmp_path / "01_x.ipynb", parameters="a = 1  # one\nb = [1, 2]\nc = None\nd = -2.5")
     assert declared_parameters(path) == {"a": 1, "b": [1, 2], "c": None, "d": -2.5}
@@ -159,7 +162,8 @@ def test_the_cohort_may_not_lie_in_the_runs_folder(tmp_path, notebooks):
     run.mkdir()
     (run / "a.dcm").write_bytes(b"")
     (run / "views.csv").write_text("patient_id,age,laterality,view,image,bac\n1,50,L,CC,a.dcm,1\n")
-    (run / "manifest.json").write_text('{"kit": "bac-utils"}')
+    manifest = {"kit": "bac-utils", "asked": {}, "versions": {}, "notebooks": {}, "finished": False}
+    (run / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="cohort: got .*, must not lie in the run's folder"):
         runner.run_notebooks(run, cohort=run / "views.csv", overwrite=True, notebooks=notebooks)
     assert (run / "views.csv").exists()
@@ -196,7 +200,7 @@ def test_notebooks_run_again_when_the_saved_thresholds_change(tmp_path, notebook
             raise NotebookError("stop")
 
     monkeypatch.setattr(runner, "execute", stop_in_the_third)
-    for thresholds in (None, "{}", "{}"):
+    for thresholds in (None, KEPT, KEPT):
         if thresholds:
             (tmp_path / "run" / "kept_thresholds.json").write_text(thresholds)
         with pytest.raises(NotebookError):
@@ -226,7 +230,7 @@ def test_fail_resume_finish_refuse_overwrite(tmp_path, notebooks):
     (run / "my_notes.txt").write_text("mine")
     (run / "figures").mkdir()
     (run / "figures" / "old.png").write_text("")
-    (run / "kept_thresholds.json").write_text("{}")
+    (run / "kept_thresholds.json").write_text(KEPT)
     runner.run_notebooks(run, overwrite=True, notebooks=notebooks)
     assert (run / "kept_thresholds.json").exists()
     assert (run / "my_notes.txt").read_text() == "mine"
