@@ -8,6 +8,7 @@ are calcified: dotted, or with smooth walls. The true length is that of the stre
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,22 +94,27 @@ def views(number: int, seed: int) -> list[tuple[Mammogram, float, str]]:
 
 
 def measure(drawn: list[tuple[Mammogram, float, str]], model: str | None) -> pd.DataFrame:
-    """Return one row per view: `style`, `true` and `measured` length in mm (NaN where none was measured), `score`."""
+    """Return one row per view: `style`, `true` and `measured` length in mm (NaN where none was traced), `score`, `bac`.
+
+    All views are measured, also those below the detection threshold: this is about lengths.
+    """
     detector, rows = Detector(model), []
+    threshold = detector.point.threshold
+    detector.point = replace(detector.point, threshold=np.nextafter(0, 1))
     for mammogram, length, style in tqdm(drawn, "measuring", unit="view"):
         found = detector.look(prepare(mammogram, detector.shape, detector.pixel_mm))
-        measured = found.length_mm if found.bac else None
-        rows.append({"style": style, "true": length, "measured": measured, "score": found.score})
+        row = {"style": style, "true": length, "measured": found.length_mm, "score": found.score}
+        rows.append(row | {"bac": found.score >= threshold})
     return pd.DataFrame(rows).astype({"measured": float})
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per style and for all: views, those found, bias and rank correlation of those found."""
-    groups, table = [*rows.groupby("style"), ("all", rows)], {}
+    """Return one row per style, for all and for BAC+ views: views, those traced, their bias and rank correlation."""
+    groups, table = [*rows.groupby("style"), ("all", rows), ("BAC+", rows[rows["bac"]])], {}
     for name, part in groups:
         found = part.dropna(subset="measured")
         ratio = found["measured"] / found["true"]
-        table[name] = {"views": len(part), "found": len(found), "true mm": part["true"].mean(),
+        table[name] = {"views": len(part), "traced": len(found), "true mm": part["true"].mean(),
                        "bias": found["measured"].sum() / max(found["true"].sum(), 1e-9) - 1,
                        "median ratio": ratio.median(),
                        "rho": spearmanr(found["measured"], found["true"])[0]}  # fmt: skip

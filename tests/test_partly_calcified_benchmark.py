@@ -48,13 +48,19 @@ def test_the_true_length_is_that_of_the_calcified_stretches(monkeypatch):
     assert styles == {"dotted", "walls"}
 
 
-def test_the_table_counts_the_views_found():
-    """20 of 20, 33 of 30, and one of 40 mm not found: bias 53 / 50 - 1 = 6 %, median ratio of 1 and 1.1."""
+def test_the_table_counts_the_views_traced():
+    """20 of 20, 33 of 30, and one of 40 mm not traced: bias 53 / 50 - 1 = 6 %, median ratio of 1 and 1.1."""
     rows = pd.DataFrame(
-        {"style": ["dotted", "walls", "walls"], "true": [20.0, 30.0, 40.0], "measured": [20.0, 33.0, np.nan]}
+        {
+            "style": ["dotted", "walls", "walls"],
+            "true": [20.0, 30.0, 40.0],
+            "measured": [20.0, 33.0, np.nan],
+            "bac": [False, True, True],
+        }
     )
     table = summarise(rows)
-    assert table.loc["all", ["views", "found"]].tolist() == [3, 2]
+    assert table.loc["all", ["views", "traced"]].tolist() == [3, 2]
+    assert table.loc["BAC+", ["views", "traced"]].tolist() == [2, 1]
     assert table.loc["all", "bias"] == pytest.approx(0.06)
     assert table.loc["all", "median ratio"] == pytest.approx(1.05)
     assert table.loc["walls", "bias"] == pytest.approx(0.1)
