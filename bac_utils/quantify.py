@@ -14,7 +14,7 @@ from skimage.filters import threshold_otsu
 
 from bac_utils.arteries.centerlines import Vessels, trace_vessels
 from bac_utils.arteries.masks import check_spacing
-from bac_utils.arteries.segmentation import Lines, refine_mask
+from bac_utils.arteries.segmentation import FINE_LEVEL, FINE_MM, LEVEL, Lines, refine_mask
 from bac_utils.settings import HEATMAPS
 
 PER_IMAGE = HEATMAPS[-1]
@@ -205,7 +205,9 @@ def measure_arteries(
     if mask.shape != pixels.shape:
         raise ValueError(f"mask: got shape {mask.shape}, must be {pixels.shape}")
     heat = np.clip(upsample_map(map01, pixels.shape), 0, 1)
-    artery = refine_mask(np.where(mask, pixels, 0), heat, threshold, spacing, lines)
+    apart = max(mm * n / cells for mm, n, cells in zip(spacing, pixels.shape, np.shape(map01), strict=True))
+    level = FINE_LEVEL if apart < FINE_MM else LEVEL
+    artery = refine_mask(np.where(mask, pixels, 0), heat, threshold, spacing, lines, level)
     return artery, trace_vessels(artery, spacing)
 
 

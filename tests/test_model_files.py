@@ -12,7 +12,7 @@ from bac_utils.detector import BUNDLED
 from bac_utils.model import check_size, load_model
 
 
-def changed(folder: Path, change=lambda layer: None, name="dense_1", without=()) -> Path:
+def changed(folder: Path, change=lambda layer: None, name="cells", without=()) -> Path:
     """Return a copy of the bundled detector with another description of a layer."""
     path = folder / "changed.keras"
     with zipfile.ZipFile(BUNDLED) as given, zipfile.ZipFile(path, "w") as made:
@@ -44,12 +44,12 @@ def a_lambda(layer):
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"change": wide(10**12)}, "a layer needs 64,000,000,000,000 weights or more, the file has"),
-        ({"change": wide(10**6)}, "a layer needs 64,000,000 weights or more"),
+        ({"change": wide(10**12)}, "a layer needs 96,000,000,000,000 weights or more, the file has"),
+        ({"change": wide(10**6)}, "a layer needs 96,000,000 weights or more"),
         ({"change": unbuilt}, "a layer needs 1,000,000,000,000 weights or more"),
         ({"change": wide("many")}, "TypeError"),
-        ({"change": a_lambda, "name": "leaky_1"}, "Lambda"),
-        ({"change": lambda layer: layer.update(module="os", class_name="system"), "name": "leaky_1"}, "TypeError"),
+        ({"change": a_lambda, "name": "decoder_up"}, "Lambda"),
+        ({"change": lambda layer: layer.update(module="os", class_name="system"), "name": "decoder_up"}, "TypeError"),
         ({"without": ["model.weights.h5"]}, "the file has 0 bytes of weights"),
         ({"without": ["config.json"]}, "config.json"),
     ],

@@ -5,11 +5,11 @@ one map, and the artery is where this map is close to its local maximum: at the 
 half its height, whatever the width of the blur and the heat of the line. A global threshold would prolong hot arteries
 and miss faint ones.
 
-All sizes are in mm. The constants are this kit's own. `SURROUNDINGS_MM` and `LEAST_LINE` were chosen on 27 simulated
-MLO views (women of `population.draw_measured`, seeds 900 to 929). Their ground truth served as the heatmap: blurred by
-2.5 and 5 mm, on a grid of 16 pixels, and on that grid with noise and false spots. `LINE_SHARE` and `LEVEL` were chosen
-with the local logits of the bundled detector on 48 other views and on 24 vessels calcified in part
-(`benchmarks/heatmap_threshold.py`, seed 921), as a compromise: of the vessels in part, lengths are rather too short.
+All sizes are in mm. The constants are this kit's own. `LINE_SHARE`, `LEVEL`, `SURROUNDINGS_MM` and `LEAST_LINE` were
+chosen on 27 simulated MLO views (women of `population.draw_measured`, seeds 900 to 929). Their ground truth served as
+the heatmap: blurred by 2.5 and 5 mm, on a grid of 16 pixels, and on that grid with noise and false spots. `LEVEL` was
+then adjusted to the local logits of an earlier bundled detector on 48 views (`draw_measured(24, 901)`), `FINE_LEVEL` to
+those of the present one on 48 others and on 24 vessels calcified in part (`benchmarks/heatmap_threshold.py`).
 """
 
 from dataclasses import dataclass
@@ -34,10 +34,11 @@ LINE_MM, CORE_MM, SIDE_MM = 3.0, 0.8, 2.0
 negatively."""
 DIRECTIONS = 12
 """Number of directions of the line filter, over 180 degrees."""
-LINE_SHARE = 0.45
+LINE_SHARE = 1 / 3
 """Weight of the line filter in the geometric mean; the heatmap has the rest."""
-LEVEL = 0.71
-"""The artery is above this share of the local maximum."""
+LEVEL, FINE_LEVEL, FINE_MM = 0.65, 0.76, 2.0
+"""The artery is above this share of the local maximum; the second number holds for heatmaps with positions closer than
+the third one, in mm."""
 SURROUNDINGS_MM = 4.0
 """Half the side of the square in which the local maximum is taken."""
 REACH = 1 / 3
@@ -90,11 +91,12 @@ def refine_mask(
     threshold: float,
     spacing_mm: tuple[float, float],
     lines: Lines | None = None,
+    level: float = LEVEL,
 ) -> np.ndarray:
     """Segment the calcified artery in the hot region of a heatmap.
 
     Let R be the response of a line filter to small bright structures, and H the heatmap. The artery is where
-    E = R^0.45 H^0.55 exceeds `LEVEL` times the largest E within `SURROUNDINGS_MM`. A connected piece is kept if it
+    E = R^(1/3) H^(2/3) exceeds `level` times the largest E within `SURROUNDINGS_MM`. A connected piece is kept if it
     touches the region H > threshold, contains a clear line, and is not a compact spot.
 
     Args:
@@ -103,6 +105,7 @@ def refine_mask(
         threshold: Th in (0, 1).
         spacing_mm: (row, column) of the prepared view.
         lines: `find_lines` of the view, where the same view is segmented several times.
+        level: Share of the local maximum, in (0, 1).
 
     Returns:
         bool (H, W), about as wide as the artery and only inside the breast. All False if no pixel is above the
@@ -126,7 +129,7 @@ def refine_mask(
     found = find_lines(pixels, spacing) if lines is None else lines
     hot = _resize(np.where(breast, heat, 0), found.largest.shape)
     joint = found.largest**LINE_SHARE * hot ** (1 - LINE_SHARE)
-    near = (joint > LEVEL * _top(joint, found.side_mm)) & (hot > REACH * threshold)
+    near = (joint > level * _top(joint, found.side_mm)) & (hot > REACH * threshold)
     number, label = cv2.connectedComponents(near.astype(np.uint8))
     inside = label > 0
     flat, strength = label[inside], found.largest[inside]

@@ -27,7 +27,7 @@ from bac_utils.statistics import ScoreSpread
 
 CHECKPOINTS = "pretraining"
 """Folder of the checkpoints, beside the output, kept until all is done; a stopped call resumes from them."""
-HEATMAP_THRESHOLD = 0.55
+HEATMAP_THRESHOLD = 0.5
 """Th of the detector's heatmap, chosen with `benchmarks/heatmap_threshold.py` on its 48 simulated views (MLO, 24 women,
 seed 921) and 24 vessels calcified in part."""
 PATCH_MIMICS, VIEW_MIMICS = 1.2, 4.0

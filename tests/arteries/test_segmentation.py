@@ -20,14 +20,14 @@ def test_the_artery_is_found_at_every_spacing(spacing):
     heat = view.heat()
     found = refine_mask(view.pixels, heat, 0.3, spacing)
     assert (found.dtype, found.shape) == (bool, view.pixels.shape)
-    assert overlap(found, view.artery) > 0.65
+    assert overlap(found, view.artery) > 0.7
     assert overlap(found, view.artery) > overlap(heat > 0.3, view.artery) + 0.15
     assert not found[~view.breast].any()
 
 
 def test_the_area_does_not_depend_on_the_grid():
     areas = [refine_mask(v.pixels, v.heat(), 0.3, s).sum() * s[0] * s[1] for s in SPACINGS for v in [draw_artery(s)]]
-    assert np.ptp(areas) / np.mean(areas) < 0.2
+    assert np.ptp(areas) / np.mean(areas) < 0.12
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
