@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bac_utils._files import file_digest, has_content, is_unfinished, read_json, refuse_links, write_json, written_whole
 from bac_utils._workers import run_jobs
+from bac_utils.detection import ScoreCurve, threshold_by_rule
 from bac_utils.pretraining.compositing import SyntheticLesions, draw_pair
 from bac_utils.pretraining.fitting import auc_roc, batches, fit, held_out_logits, split, with_lesions
 from bac_utils.pretraining.patches import Recipe, coarser, pixel_mm, woman_patches, woman_views
@@ -50,8 +51,8 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     Both share their convolutions, start from `structures.weights.h5` in the same folder, and are trained together on
     patches. Then each is trained on whole views: the backbone at half the rows and columns (768 x 384, as in the demo),
     the detector at full size. Their logits are calibrated on held-out women (Platt scaling) for a prevalence of
-    `PREVALENCE`: a score of 0.5 means even odds at that prevalence. A stopped call resumes after the last finished
-    epoch, with different random numbers.
+    `PREVALENCE`: a score of 0.5 means even odds at that prevalence; the detection threshold has the best F1 there. A
+    stopped call resumes after the last finished epoch, with different random numbers.
 
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`.
@@ -257,12 +258,21 @@ def _operating_point(logits: np.ndarray, labels: np.ndarray) -> dict:
         "high-sensitivity": float(np.quantile(scores[labels == 1], 1 - SENSITIVITY)),
         "specificity-95": float(np.quantile(scores[labels == 0], SPECIFICITY)),
     }
+    spread = ScoreSpread.of(labels, scores)
     return {
-        "threshold": 0.5,
-        "chosen_on": f"fixed: even odds at a prevalence of {PREVALENCE:.0%}, calibrated on simulated women held back",
+        "threshold": best_threshold(spread),
+        "chosen_on": f"best F1 at a prevalence of {PREVALENCE:.0%}, on simulated women held back",
         "heatmap": "local-logits",
         "heatmap_threshold": HEATMAP_THRESHOLD,
         "prevalence": PREVALENCE,
         "operating_points": named,
-        "score_spread": asdict(ScoreSpread.of(labels, scores)),
+        "score_spread": asdict(spread),
     }
+
+
+def best_threshold(spread: ScoreSpread) -> float:
+    """Return the threshold with the best F1, the paper's rule, where `PREVALENCE` of the views have BAC."""
+    negative, positive = len(spread.negative), len(spread.positive)
+    curve = ScoreCurve([0] * negative + [1] * positive, [*spread.negative, *spread.positive])
+    weights = np.repeat([(1 - PREVALENCE) / negative, PREVALENCE / positive], [negative, positive])
+    return threshold_by_rule(curve, "best_f1", weights)
