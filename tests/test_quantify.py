@@ -82,6 +82,18 @@ def test_local_logits_of_16_pixels_are_enough(seed):
     assert vessels.length_mm == pytest.approx(view.length_mm, rel=0.1)
 
 
+def test_a_fine_heatmap_is_cut_at_a_larger_share():
+    """The same heat on cells of 1.25 mm and, shown on those of 2.5 mm, on the side of `LEVEL`."""
+    view = draw_artery()
+    fine = view.cells(cell_mm=1.25)
+    coarse = np.repeat(np.repeat(fine[::2, ::2], 2, axis=0), 2, axis=1)[: fine.shape[0], : fine.shape[1]]
+    areas = []
+    for heat in (coarse, coarse[::2, ::2]):
+        _, vessels = measure_arteries(heat, view.pixels, 0.3, view.spacing_mm, view.breast)
+        areas.append(vessels.area_mm2)
+    assert 0 < areas[0] < 0.9 * areas[1]
+
+
 def test_nothing_is_measured_if_the_heatmap_is_below_the_threshold():
     view = draw_artery()
     for heat, breast in ((view.cells(0.29), view.breast), (view.cells(), np.zeros_like(view.breast))):

@@ -132,7 +132,7 @@ class Journal:
             ValueError: The table has other columns or another origin, or is no longer as `score` wrote it.
         """
         names: set[bytes] = set()
-        for number, _, row in _read_table(table, note, origin):
+        for number, row in _read_table(table, note, origin):
             name = name_digest(row["file"])
             image, identity, path, state = self._lines.get(name, ("-", _identity(row), None, None))
             if identity != _identity(row):
@@ -237,8 +237,8 @@ def drop_cut_line(stream: BinaryIO) -> None:
     stream.truncate(0)
 
 
-def _read_table(table: Path, note: Path, origin: dict) -> Iterator[tuple[int, bytes, dict]]:
-    """Yield the number, the line and the cells of each row; see `Journal.read`."""
+def _read_table(table: Path, note: Path, origin: dict) -> Iterator[tuple[int, dict]]:
+    """Yield the number and the cells of each row; see `Journal.read`."""
     if not table.exists() or not table.stat().st_size:
         return
     with open(table, "rb+") as stream:
@@ -256,7 +256,7 @@ def _read_table(table: Path, note: Path, origin: dict) -> Iterator[tuple[int, by
             row = _read_row(line)
             if row is None:
                 raise ValueError(f"{table} row {number}: is not as score writes it; {_CAUSE}")
-            yield number, line, row
+            yield number, row
 
 
 def _identity(row: Mapping) -> bytes:

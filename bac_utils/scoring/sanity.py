@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import logit
 
 from bac_utils._files import read_json, written_whole
+from bac_utils._terminal import shown
 
 ENDING = ".report.txt"  # added to the name of the table
 USED = ("file", "patient_id", "exam", "laterality", "view", "status", "reason", "score", "bac")
@@ -83,8 +84,8 @@ def find_oddities(rows: pd.DataFrame, share_was_chosen: bool = False) -> list[Fi
     for name in ("score", "bac", *MEASURED):
         scored[name + "_"] = pd.to_numeric(scored[name], errors="coerce")
     found = [*_sizes(scored), *_scores(scored, share_was_chosen), *_files(rows, scored), *_women(scored)]
-    shown = ((kind, len(names), tuple(map(_clean, names[:SHOWN])), words) for kind, names, words in found)
-    return [Finding(*finding) for finding in shown if finding[1]]
+    parts = ((kind, len(names), tuple(map(shown, names[:SHOWN])), words) for kind, names, words in found)
+    return [Finding(*finding) for finding in parts if finding[1]]
 
 
 def write_report(scores_csv: str | os.PathLike, spread: Iterable[str] = ()) -> list[str]:
@@ -103,9 +104,9 @@ def write_report(scores_csv: str | os.PathLike, spread: Iterable[str] = ()) -> l
     head = f"{Path(scores_csv).name}: {len(rows)} files, {(rows['status'] == 'scored').sum()} scored"
     lines = [f"- {finding}" for finding in found]
     with written_whole(path) as part:
-        text = "\n".join([_clean(head), *spread, "looks odd:" if found else "nothing looks odd", *lines])
+        text = "\n".join([shown(head), *spread, "looks odd:" if found else "nothing looks odd", *lines])
         part.write_text(text + "\n", encoding="utf-8")
-    return [f"looks odd (also in {_clean(str(path))}, see docs/scoring.md):", *lines] if found else []
+    return [f"looks odd (also in {shown(path)}, see docs/scoring.md):", *lines] if found else []
 
 
 def _read(table: Path) -> pd.DataFrame:
@@ -203,8 +204,3 @@ def _women(scored: pd.DataFrame) -> Iterator[tuple]:
 
 def _many(number: int, of: int) -> bool:
     return number >= LEAST_LOST and number > LOST_SHARE * of
-
-
-def _clean(text: str) -> str:
-    """Return text without control characters, on which a terminal would act."""
-    return "".join(c if c.isprintable() else "?" for c in text)
