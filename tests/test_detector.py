@@ -21,7 +21,8 @@ from bac_utils.detector import (
 )
 from bac_utils.heatmap_choice import LengthCheck
 from bac_utils.statistics import read_spread
-from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, _asked, _check_saved
+from bac_utils.study.folder import OWN_FILES, check_saved
+from bac_utils.study.runner import NOTEBOOKS, _asked
 
 POINT = OperatingPoint(0.5, 0.4, "local-logits", 0.5)
 CHECK = LengthCheck(38, 10, 12.5, -0.2, 7, 85.0)
@@ -285,10 +286,10 @@ def test_a_broken_point_in_the_runs_folder_is_refused_before_work(tmp_path, name
     good = {"threshold": 0.5, "heatmap_threshold": 0.4, "chosen_on": "validation"}
     (tmp_path / name).write_text(json.dumps(good | {field: "VALUE"}).replace('"VALUE"', value))
     with pytest.raises(ValueError, match=rf"{name}: {field}: got .*, must be ") as caught:
-        _check_saved(tmp_path, overwrite=False)
+        check_saved(tmp_path, overwrite=False)
     assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
     if name == "operating_point.json":
-        _check_saved(tmp_path, overwrite=True)  # it is going to be replaced
+        check_saved(tmp_path, overwrite=True)  # it is going to be replaced
 
 
 @pytest.mark.parametrize("field", ["threshold", "heatmap_threshold"])

@@ -26,7 +26,8 @@ from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, LOWEST_SCORE
 from bac_utils.simulator.cohort_files import cohort_table, write_views
 from bac_utils.simulator.population import draw_women
 from bac_utils.study.execution import declared_parameters
-from bac_utils.study.runner import NOTEBOOKS, OWN_FILES, OWN_FOLDERS, run_notebooks
+from bac_utils.study.folder import OWN_FILES, OWN_FOLDERS
+from bac_utils.study.runner import NOTEBOOKS, run_notebooks
 from bac_utils.views_table import SETS, is_compared, read_views
 from bac_utils.widgets import ViewStore, open_browser, open_tuner
 

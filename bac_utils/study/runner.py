@@ -6,12 +6,10 @@ resumed at its first unfinished notebook when it is asked for again with the sam
 
 import json
 import os
-import re
 import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +17,19 @@ import h5py
 
 from bac_utils._files import (
     file_digest,
-    has_content,
-    is_unfinished,
     locked,
     read_json,
-    refuse_links,
     write_json,
     written_whole,
 )
 from bac_utils.cohort import check_cohort
-from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
+from bac_utils.dataset import INDEX_FILE
 from bac_utils.inclusion.study import study_flow
-from bac_utils.run_folder import results_table, versions, write_summary
+from bac_utils.run_folder import results_table, write_summary
 from bac_utils.settings import Settings, preset
 from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
+from bac_utils.study.folder import PREPARED, begin, check_saved, claim, read_manifest
 from bac_utils.study.parameters import check_others
 from bac_utils.views_table import read_views
 
@@ -43,40 +39,9 @@ SIMULATOR = "00_simulator"
 FOLD_NOTEBOOKS = ("01", "02", "03", "04")
 """Numbers of the notebooks that are run for each fold; the others are interactive."""
 
-OWN_FILES = (
-    "views.csv",
-    "exclusions.csv",
-    "inclusion.csv",
-    "table_one.csv",
-    "model.keras",
-    "history.csv",
-    "sweep.csv",
-    "predictions.csv",
-    "detection.csv",
-    "quantification.csv",
-    "quantification_by_breast.csv",
-    "quantification_by_woman.csv",
-    "operating_point.json",
-    "heatmaps.npz",
-    "heatmaps_quantification.npz",
-    "summary.json",
-    "manifest.json",
-)
-OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
-"""What a run writes into its folder; overwriting removes these, and those of the folds of a cross-validation, and
-nothing else. A reader's notes and saved thresholds stay. With a views table of your own the prepared views stay, too:
-`dataset` knows which of them are still valid."""
-
-KEPT = ("kept_thresholds.json", "reader_notes.csv")
-"""What a reader has saved in it; overwriting keeps these."""
-
-PREPARED = (PIXELS_FILE, INDEX_FILE)
-"""The prepared views in the folder `cache`; without the second, the first is not used."""
-
 WEIGHTS = ("imagenet", "structures", "bundled", "detector", "none")
 """Values of `Settings.weights` that are not paths."""
 
-_OTHER = "choose another --output, or start again with --overwrite"
 _BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort"}
 
 
@@ -143,12 +108,12 @@ def run_notebooks(
         NotebookError: A cell failed; finished notebooks are kept.
     """
     declared = _declared(notebooks, simulated=not cohort)
-    folder = _claim(output, cohort, overwrite)
+    folder = claim(output, cohort, overwrite)
     asked = _asked(preset_name, cohort, parameters or {}, notebooks)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        _check_saved(folder, overwrite)
-        manifest = _begin(folder, asked, overwrite)
+        check_saved(folder, overwrite)
+        manifest = begin(folder, asked, overwrite)
         return _run(folder, asked, declared, manifest)
 
 
@@ -184,13 +149,13 @@ def run_folds(
         raise ValueError("folds: must have a views table (--cohort); `simulate` writes one of simulated women")
     declared = _declared(notebooks, simulated=False)
     declared = {path: defaults for path, defaults in declared.items() if path.stem[:2] in FOLD_NOTEBOOKS}
-    folder = _claim(output, cohort, overwrite)
+    folder = claim(output, cohort, overwrite)
     asked = _asked(preset_name, cohort, parameters or {}, notebooks, folds)
     settings = check_parameters(preset_name, asked["parameters"], notebooks, simulated=False)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        _check_saved(folder, overwrite)
-        manifest = _begin(folder, asked, overwrite)
+        check_saved(folder, overwrite)
+        manifest = begin(folder, asked, overwrite)
         tables = write_folds(folder, cohort, settings, folds, asked["parameters"].get("age_limits") == "population")
         for fold, table in enumerate(tables, 1):
             of_fold = asked | {"cohort": str(table), "cohort_sha256": file_digest(table), "folds": None}
@@ -203,13 +168,13 @@ def run_folds(
 
 def _run_fold(folder: Path, asked: dict, declared: dict[Path, dict], prepared: Path) -> None:
     """Run or resume a fold unless it is finished, with the prepared views of the fold before."""
-    before = _read_manifest(folder)
+    before = read_manifest(folder)
     if before is not None and before["finished"] and before["asked"] == json.loads(json.dumps(asked)):
         print("done before", file=sys.stderr)
         return
     folder.mkdir(exist_ok=True)
     with locked(folder):
-        manifest = _begin(folder, asked, overwrite=False)
+        manifest = begin(folder, asked, overwrite=False)
         if (prepared / INDEX_FILE).is_file() and not (folder / "cache" / INDEX_FILE).exists():
             for name in PREPARED:
                 with written_whole(folder / "cache" / name) as unfinished:
@@ -294,116 +259,6 @@ def _check_views(cohort: str | os.PathLike, settings: Settings, population_limit
         check_cohort(views, settings, population_limits)
     else:
         fold_views(views, settings, folds, population_limits)
-
-
-def _read_manifest(folder: Path) -> dict | None:
-    """Return a run's manifest, or None if the folder has none of this package."""
-    try:
-        manifest = read_json(folder / "manifest.json")
-    except (OSError, ValueError):
-        return None
-    parts = {"asked": dict, "versions": dict, "notebooks": dict, "finished": bool}
-    whole = all(isinstance(manifest.get(name), kind) for name, kind in parts.items())
-    return manifest if whole and manifest.get("kit") == "bac-utils" else None
-
-
-def _without_manifest(folder: Path) -> bool:
-    """Return whether a folder has only files of a run whose manifest is empty, as a power failure may leave it."""
-    if not (folder / "manifest.json").is_file() or has_content(folder / "manifest.json"):
-        return False
-    own, fold = {*OWN_FILES, *OWN_FOLDERS, *KEPT}, re.compile(r"fold-\d+(\.csv)?")
-    return all(path.name in own or fold.fullmatch(path.name) or is_unfinished(path) for path in folder.iterdir())
-
-
-def _claim(output: str | os.PathLike, cohort: str | os.PathLike | None, overwrite: bool) -> Path:
-    """Return the absolute path of a run's folder; reject one with anything other than a run, links, or the cohort."""
-    folder = Path(output).resolve()
-    refuse_links(folder)
-    if folder.is_dir():
-        if _read_manifest(folder) is None and not all(map(is_unfinished, folder.iterdir())):
-            if not _without_manifest(folder):
-                raise FileExistsError(f"{folder} contains something other than a run: choose another --output")
-            if (folder / "summary.json").exists() and not overwrite:
-                raise FileExistsError(f"{folder} contains a finished run, of which manifest.json is empty: {_OTHER}")
-    elif folder.exists():
-        raise FileExistsError(f"{folder} is a file: choose another --output")
-    if cohort and Path(cohort).resolve().is_relative_to(folder):
-        raise ValueError(f"cohort: got {cohort}, must not lie in the run's folder {folder}: choose another --output")
-    return folder
-
-
-def _check_saved(folder: Path, overwrite: bool) -> None:
-    """Raise the errors that the notebooks would raise for thresholds in the folder; `overwrite` keeps a reader's."""
-    from bac_utils.detector import KEPT_FILE, POINT_FILE, check_point
-
-    for run in (folder, *folder.glob("fold-*/")):
-        for name in (KEPT_FILE,) if overwrite else (KEPT_FILE, POINT_FILE):
-            if (run / name).exists() and (name == KEPT_FILE or has_content(run / name)):
-                check_point(run / name)
-
-
-def _begin(folder: Path, asked: dict, overwrite: bool) -> dict:
-    """Return the manifest of the run to start or resume, after clearing or rejecting what the folder contains."""
-    manifest = _read_manifest(folder)
-    if overwrite and (manifest is not None or _without_manifest(folder)):
-        before = (manifest["asked"].get("folds") or 0) if manifest else sum(1 for _ in folder.glob("fold-*/"))
-        _clear_run(folder, before, (asked["folds"] or 0) if asked["cohort"] else -1)
-        manifest = None
-    if manifest is None:
-        manifest = {
-            "kit": "bac-utils",
-            "asked": asked,
-            "versions": versions(),
-            "finished": False,
-            "notebooks": {},
-        }
-        write_json(folder / "manifest.json", manifest)
-        return manifest
-    for key, value in json.loads(json.dumps(asked)).items():
-        before = manifest["asked"].get(key)
-        if before != value and key == "cohort_sha256":
-            raise FileExistsError(f"{folder}: {asked['cohort']} has changed since the run was started: {_OTHER}")
-        if before != value:
-            raise FileExistsError(f"{folder} contains a run with {key} {before!r}, not {value!r}: {_OTHER}")
-    if manifest["finished"]:
-        raise FileExistsError(f"{folder} contains a finished run: {_OTHER}")
-    if manifest["versions"] != versions():
-        raise FileExistsError(f"{folder}: the run was started with other library versions: {_OTHER}")
-    return manifest
-
-
-def _clear_run(folder: Path, folds: int, keep_prepared: int) -> None:
-    """Remove the files of a run and of its folds.
-
-    Args:
-        folder: The run's folder.
-        folds: Number of its folds.
-        keep_prepared: Prepared views stay in the folder and its first `keep_prepared` folds; -1: they are removed.
-    """
-    for number in range(1, folds + 1):
-        fold = fold_folder(folder, number)
-        fold.with_suffix(".csv").unlink(missing_ok=True)
-        if fold.is_dir() and not fold.is_symlink():
-            _clear_run(fold, 0, 0 if number <= keep_prepared else -1)
-            (fold / ".lock").unlink(missing_ok=True)
-            if not any(fold.iterdir()):
-                fold.rmdir()
-    for name in OWN_FOLDERS:
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            _clear(folder / name, keep=PREPARED if name == "cache" and keep_prepared >= 0 else ())
-    for name in OWN_FILES:  # the manifest last, so that a partly cleared folder is still recognised as a run
-        (folder / name).unlink(missing_ok=True)
-
-
-def _clear(folder: Path, keep: Collection[str]) -> None:
-    """Empty a folder except for the named files, and remove it if nothing remains."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name not in keep:
-            path.unlink()
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: dict) -> None:

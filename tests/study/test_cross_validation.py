@@ -25,6 +25,7 @@ from bac_utils.study.cross_validation import (
     split_folds,
 )
 from bac_utils.study.execution import NotebookError
+from bac_utils.study.folder import PREPARED
 from bac_utils.views_table import check_views, read_views
 
 # the folds
@@ -298,7 +299,7 @@ def test_run_resume_pool_refuse_overwrite(tmp_path, study, capsys):
         runner.run_folds(output, 3, **given)
     (output / "fold-1" / "reader_notes.csv").write_text("mine")
     (output / "fold-1" / "cache").mkdir()
-    for name in runner.PREPARED:
+    for name in PREPARED:
         (output / "fold-1" / "cache" / name).write_text("prepared")
     runner.run_folds(output, 2, overwrite=True, **given)
     assert (output / "ran.txt").read_text().split()[3:] == ["fold-1", "fold-2"]
