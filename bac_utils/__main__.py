@@ -265,6 +265,44 @@ def score(
             raise OSError(f"{dicom}: {len(missing)} DICOM results not written ({missing[0]}): call this again")
 
 
+@app.command(cls=_PairsCommand)
+def evaluate(
+    cohort: Annotated[
+        Path, typer.Option(help="A views table with labels, of other women.", exists=True, dir_okay=False)
+    ],
+    output: Annotated[Path, typer.Option(help="The folder of the evaluation.", file_okay=False)],
+    model: Annotated[
+        Path | None, typer.Option(help="A .keras file or a run's folder; default: the bundled model.")
+    ] = None,
+    second_model: Annotated[
+        Path | None, typer.Option(help="Another model to compare on the same views; detector: the bundled one.")
+    ] = None,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Also show what a recalibration on half of the women changes.")
+    ] = False,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--parameter", metavar="NAME VALUE", help="A parameter of notebook 08, such as -p split test."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing evaluation.")] = False,
+) -> None:
+    """Evaluate a frozen model on another cohort; nothing is refitted (docs/evaluation.md)."""
+    pairs = [pair.partition("=") for pair in parameter or []]
+    parameters = {name: parse_value(value) for name, _, value in pairs}
+    parameters |= {"recalibrate": True} if recalibrate else {}
+    with _one_line_errors():
+        from bac_utils.study.external import check_evaluation, closing_words, run_evaluation
+
+        try:
+            check_evaluation(parameters)
+        except (ValueError, TypeError) as error:
+            raise typer.BadParameter(shown(error)) from None
+        summary = run_evaluation(output, model, cohort, second_model, parameters, overwrite)
+        say(*closing_words(output, summary).split("\n"))
+
+
 @app.command()
 def summarise(
     scores: Annotated[

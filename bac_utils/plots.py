@@ -198,20 +198,20 @@ def sweep_curve(table: pd.DataFrame) -> Figure:
 
 @styled
 def roc_pr_curves(predictions: pd.DataFrame, detection: dict[str, dict], threshold: float) -> Figure:
-    """Draw the ROC and precision-recall curves of the three sets, as in the paper's figure 3.
+    """Draw the ROC and precision-recall curves of sets, as in the paper's figure 3.
 
     Args:
-        predictions: One row per view: `split`, `bac` 0 or 1, `score` in [0, 1].
-        detection: By set: `auc_roc`, `auc_pr`, `auc_roc_ci`, `auc_pr_ci`.
+        predictions: One row per view: `split`, `bac` 0 or 1 (both occur in each set), `score` in [0, 1].
+        detection: By set, in the order of the legend: `auc_roc`, `auc_pr`, `auc_roc_ci`, `auc_pr_ci`.
         threshold: Operating threshold; a dot marks it on every curve.
 
     Returns:
         The figure.
     """
     figure, (roc, pr) = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained")
-    for name in SETS:
-        rows, colour = predictions[predictions["split"] == name], SET_COLOURS[name]
-        labels, scores, metrics = rows["bac"].to_numpy(), rows["score"].to_numpy(), detection[name]
+    for number, (name, metrics) in enumerate(detection.items()):
+        rows, colour = predictions[predictions["split"] == name], SET_COLOURS.get(name, PALETTE[number])
+        labels, scores = rows["bac"].to_numpy(), rows["score"].to_numpy()
         positive = scores >= threshold
         recall = positive[labels == 1].mean()
         false_alarm = positive[labels == 0].mean()

@@ -50,6 +50,33 @@ def study_flow(
     return flow, notes
 
 
+def evaluation_flow(
+    views: pd.DataFrame, table: str | os.PathLike, split: str, skipped: pd.Series
+) -> tuple[Selection, list[str]]:
+    """Follow the views of a cohort to those on which a frozen model is evaluated.
+
+    Args:
+        views: A checked views table.
+        table: Its file.
+        split: The split that is evaluated; empty for all views.
+        skipped: The reasons of the views that cannot be read, with the index of `views`.
+
+    Returns:
+        The flow, whose paths are relative to the folder of the table, and notes for the user.
+
+    Raises:
+        ValueError: The list beside the table is broken.
+    """
+    flow, notes = _until_table(views, Path(table))
+    if split:
+        flow.exclude(f"not of the split {split}", _are_in(flow.frame, views[views["split"] != split]), "cohort")
+    flow.exclude("BAC label unknown", _are_in(flow.frame, views[views["bac"].isna()]), "labelled")
+    for reason in sorted(set(skipped)):
+        unread = views.loc[skipped.index[skipped == reason]]
+        flow.exclude(f"image: {reason}", _are_in(flow.frame, unread), "included")
+    return flow, notes
+
+
 def _until_table(views: pd.DataFrame, table: Path) -> tuple[Selection, list[str]]:
     """Return the flow up to a views table, from its list if that has all of its views; and notes."""
     path = list_path(table)

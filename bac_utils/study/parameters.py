@@ -6,7 +6,7 @@ Those that are settings are checked by `settings.preset`.
 from collections.abc import Callable
 from typing import Any
 
-from bac_utils.views_table import SETS, VIEWS
+from bac_utils.views_table import SETS, SPLITS, VIEWS
 
 _Rule = tuple[Callable[[Any], bool], str]
 
@@ -26,6 +26,9 @@ def _names(*known: str) -> _Rule:
     return fits, f"names from {', '.join(known)}, separated by commas, or empty"
 
 
+_YES_OR_NO: _Rule = (lambda value: isinstance(value, bool), "True or False")
+_SPLIT: _Rule = (lambda value: value in ("", *SPLITS), f"one of {', '.join(SPLITS)}, or empty")
+
 RULES: dict[str, _Rule] = {
     "workers": _whole(1, 1024),
     "examples": _whole(1, 20),
@@ -37,6 +40,9 @@ RULES: dict[str, _Rule] = {
     "sample_spacing_mm": _number(0.05, 0.35),
     "texture_women": _whole(1, 1000),
     "artery_women": _whole(8, 10_000),
+    "split": _SPLIT,
+    "other_women": _YES_OR_NO,
+    "recalibrate": _YES_OR_NO,
 }
 """By parameter: a test, and the rule in words."""
 

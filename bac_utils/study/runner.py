@@ -34,6 +34,8 @@ from bac_utils.study.parameters import check_others
 from bac_utils.views_table import read_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+STUDY_NOTEBOOKS = "0[0-6]_*.ipynb"
+"""The notebooks of a run; those with higher numbers are run on their own."""
 SIMULATOR = "00_simulator"
 """The notebook on the simulator; it is not run for a cohort of your own."""
 FOLD_NOTEBOOKS = ("01", "02", "03", "04")
@@ -187,7 +189,7 @@ def _run(folder: Path, asked: dict, declared: dict[Path, dict], manifest: dict) 
     given = asked["parameters"] | {"preset": asked["preset"], "output": str(folder), "cohort": asked["cohort"]}
     (folder / "notebooks").mkdir(exist_ok=True)
     with kernel_environment(folder / "notebooks" / "kernels.log"):
-        _run_each(declared, given, folder, manifest)
+        run_each(declared, given, folder, manifest)
     summary = write_summary(folder)
     write_json(folder / "manifest.json", manifest | {"finished": True})
     return summary
@@ -208,7 +210,7 @@ def closing_words(folder: Path, summary: dict) -> str:
 
 def _declared(notebooks: Path, simulated: bool) -> dict[Path, dict]:
     """Return the notebooks in order, each with its parameters; `simulated` includes the one on the simulator."""
-    paths = sorted(path for path in notebooks.glob("[0-9][0-9]_*.ipynb") if simulated or path.stem != SIMULATOR)
+    paths = sorted(path for path in notebooks.glob(STUDY_NOTEBOOKS) if simulated or path.stem != SIMULATOR)
     if not paths:
         raise FileNotFoundError(f"{notebooks} contains no notebooks: run this from a copy of the repository")
     return {path: declared_parameters(path) for path in paths}
@@ -261,7 +263,7 @@ def _check_views(cohort: str | os.PathLike, settings: Settings, population_limit
         fold_views(views, settings, folds, population_limits)
 
 
-def _run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: dict) -> None:
+def run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: dict) -> None:
     """Run the notebooks that are not finished; once one runs, all later ones run too."""
     done, resuming = manifest["notebooks"], True
     for number, (path, defaults) in enumerate(declared.items(), 1):
