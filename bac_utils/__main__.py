@@ -293,12 +293,14 @@ def evaluate(
     parameters = {name: parse_value(value) for name, _, value in pairs}
     parameters |= {"recalibrate": True} if recalibrate else {}
     with _one_line_errors():
+        from bac_utils.evaluation.external import check_before
         from bac_utils.study.external import check_evaluation, closing_words, run_evaluation
 
         try:
             check_evaluation(parameters)
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(shown(error)) from None
+        check_before(model, cohort, parameters.get("split", ""), parameters.get("other_women", False))
         summary = run_evaluation(output, model, cohort, second_model, parameters, overwrite)
         say(*closing_words(output, summary).split("\n"))
 

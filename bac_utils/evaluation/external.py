@@ -18,6 +18,7 @@ from bac_utils.evaluation.reference import spread_as_views, women_seen
 from bac_utils.evaluation.shift import SIDES, categorical_shift, numeric_shift
 from bac_utils.evaluation.subgroups import class_of
 from bac_utils.statistics import describe
+from bac_utils.views_table import read_views
 from bac_utils.women import women_table
 
 SHIFT_NUMBERS = ("age", "spacing_mm", *GREY_LEVELS, "score")
@@ -73,6 +74,14 @@ def check_unseen(model: str | os.PathLike | None, women: pd.Series, other_women:
             "identifiers for other women"
         )
     return both
+
+
+def check_before(
+    model: str | os.PathLike | None, cohort: str | os.PathLike, split: str = "", other_women: bool = False
+) -> None:
+    """Raise the errors of `labelled_views` and `check_unseen` for a views table, before any view is scored."""
+    views = labelled_views(read_views(cohort, check_images=False), split or "")
+    check_unseen(model, views["patient_id"], bool(other_women))
 
 
 def describe_model(model: str | os.PathLike | None, operating_point: str = "") -> tuple[dict, OperatingPoint]:

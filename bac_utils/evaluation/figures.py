@@ -110,22 +110,25 @@ def forest(metrics: pd.DataFrame, metric: str) -> Figure:
 
 
 @styled
-def score_shift(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> Figure:
+def score_shift(
+    first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray], name_of_first: str = "training"
+) -> Figure:
     """Draw the cumulative distributions of the scores in two cohorts, by label.
 
     Args:
         first: Scores of the first cohort by label, 0 and 1; empty arrays are not drawn.
         second: The same for the second cohort.
+        name_of_first: What the legend calls the first cohort.
 
     Returns:
         The figure: the first cohort is dashed.
     """
-    figure, axes = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
-    for scores, style, cohort in ((first, "--", "training"), (second, "-", "this cohort")):
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    for scores, style, cohort in ((first, "--", name_of_first), (second, "-", "this cohort")):
         for label, (name, colour) in enumerate(GROUP_COLOURS.items()):
             if len(scores[label]):
                 axes.ecdf(scores[label], color=colour, linestyle=style, label=f"{name}, {cohort}")
     axes.set(xlabel="Score", ylabel="Share of views with at most this score", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(frameon=False, fontsize=9, loc="outside right upper")
     sns.despine(figure)
     return figure

@@ -65,8 +65,7 @@ def run_evaluation(
         The summary, as in `summary.json`.
 
     Raises:
-        ValueError: A parameter, the views table or an operating point breaks a rule, women of the cohort were in the
-            model's training or validation set, or the folder contains links.
+        ValueError: A parameter, the views table or an operating point breaks a rule, or the folder contains links.
         FileExistsError: The folder contains something other than an evaluation, or one that is finished, in progress or
             of other models, views or parameters.
         FileNotFoundError: A model, its operating point, or the cohort does not exist.
