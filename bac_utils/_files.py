@@ -116,8 +116,12 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = os.fspath(path)  # a full disk is reported without a name
+        if isinstance(error, OSError):
+            cause = error.__cause__ or error.__context__
+            if error.errno is None and isinstance(cause, OSError) and cause.errno:  # pydicom quotes its traceback
+                raise OSError(cause.errno, os.strerror(cause.errno), os.fspath(path)) from error
+            if error.errno and error.filename is None:
+                error.filename = os.fspath(path)  # a full disk is reported without a name
         raise
 
 

@@ -1,5 +1,6 @@
 """All files below folders, atomic writes, locks, conversion to JSON types, and text on a terminal."""
 
+import errno
 import math
 import os
 import subprocess
@@ -132,6 +133,15 @@ def test_a_lock_holds_off_another_process_and_removes_what_killed_ones_left(tmp_
 def test_text_on_a_terminal():
     assert shown("a\x1b[31mb\r\nc\u202ed\x9b") == "a?[31mb??c?d?"
     assert shown(Path("Künstlich 1/\udcff.dcm")) == "Künstlich 1/\\udcff.dcm"
+
+
+def test_an_error_that_pydicom_wraps_is_reported_in_one_line(tmp_path):
+    with pytest.raises(OSError, match="No space left on device") as caught, written_whole(tmp_path / "a.dcm"):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise OSError(f"With tag (7FE0,0010) got exception: {error}\nTraceback ...") from error
+    assert str(caught.value) == f"[Errno 28] No space left on device: '{tmp_path / 'a.dcm'}'"
 
 
 def test_a_full_disk_is_reported_with_the_file(tmp_path):

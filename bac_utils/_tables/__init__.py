@@ -89,9 +89,9 @@ class Table:
         self.refuse(bad, column, "must be an identifier of letters, digits, '.', '_' and '-'")
         return self.cells[column].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
 
-    def refuse_lost_digits(self, column: str) -> None:
+    def refuse_lost_digits(self, column: str, ours: bool = False) -> None:
         """Refuse the identifiers of a column that a spreadsheet program has changed: see `lost_digits`."""
-        for bad, rule, hint in lost_digits(self.cells[column]):
+        for bad, rule, hint in lost_digits(self.cells[column], ours):
             self.refuse(bad, column, rule, hint)
 
     def paths(self, column: str, strip: Sequence[str] = (), folder: str | os.PathLike | None = None) -> pd.Series:

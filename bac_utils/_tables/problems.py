@@ -113,7 +113,7 @@ def quoted(value: object) -> str:
     return text if text.isprintable() and len(text) <= SHOWN else ascii(text[:SHOWN])
 
 
-def lost_digits(ids: pd.Series) -> list[tuple[np.ndarray, str, str]]:
+def lost_digits(ids: pd.Series, ours: bool = False) -> list[tuple[np.ndarray, str, str]]:
     """Find identifiers that a spreadsheet program has changed, so that different women may have become one.
 
     An identifier of 16 digits ends in a zero by chance once in ten. Zeros in the place of all digits after the 15th
@@ -122,6 +122,7 @@ def lost_digits(ids: pd.Series) -> list[tuple[np.ndarray, str, str]]:
 
     Args:
         ids: Identifiers, text.
+        ours: The kit wrote the table, so that `=1+1` is an identifier from an image file.
 
     Returns:
         For each rule: which identifiers break it (bool), the rule, and the likely cause with a remedy.
@@ -133,10 +134,11 @@ def lost_digits(ids: pd.Series) -> list[tuple[np.ndarray, str, str]]:
         if sum(len(name) - EXACT_DIGITS for name in counts.index) >= 2 or counts.max() > 4:
             cut = ids.isin(counts.index).to_numpy()
     broken = "These cells are errors or formulas of a spreadsheet: get the table again from its source"
+    lost = ids.str.fullmatch(_NOT_A_VALUE) & ~(ids.str.startswith("=") & ours)
     return [
         (ids.str.fullmatch(_ROUNDED).to_numpy(bool), "must be written with all its digits", _ROUNDED_BY),
         (cut, f"must not, like all long numbers here, end in zeros after {EXACT_DIGITS} digits", _ROUNDED_BY),
-        (ids.str.fullmatch(_NOT_A_VALUE).to_numpy(bool), "must be an identifier", broken),
+        (lost.to_numpy(bool), "must be an identifier", broken),
     ]
 
 

@@ -147,7 +147,7 @@ def _refuse_tables(paths: list[Path], overwrite: bool) -> None:
 def _checked(table: Table) -> pd.DataFrame:
     """Return the columns `READ` and `OPTIONAL`, checked and converted; unknown measures are NaN."""
     for name in ("patient_id", *({"exam"} & set(table.cells))):
-        table.refuse_lost_digits(name)
+        table.refuse_lost_digits(name, ours=True)
     rows = table.cells[[name for name in ("patient_id", "exam", "study_date", "reason") if name in table.cells]].copy()
     if "study_date" in rows:
         rows["study_date"], bad = iso_dates(rows["study_date"])

@@ -66,6 +66,9 @@ def test_options(tmp_path):
     done = call(*words, "--keep-ids", "--overwrite")
     assert done.exit_code == 0
     assert read_views(tmp_path / "views.csv").loc[0, "patient_id"] == "Roe 7"
+    for name in ("views.csv", "views.excluded.csv", "views.inclusion.csv"):  # as a power failure may leave them
+        (tmp_path / name).write_bytes(b"")
+    assert call(*words).exit_code == 0 and len(read_views(tmp_path / "views.csv")) == len(views)
     disk = rsna(tmp_path / "disk", ("1", "1", "L", "CC", "61", "0"))
     (tmp_path / "csv").mkdir()
     (disk / "train.csv").rename(tmp_path / "csv/train.csv")

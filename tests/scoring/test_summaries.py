@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -425,3 +426,16 @@ def test_command(tmp_path):
     again = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert again.exit_code == 1 and "already exists" in again.output
     assert CliRunner().invoke(cli.app, [str(word) for word in [*words, "--overwrite"]]).exit_code == 0
+
+
+def test_a_workbook_for_spreadsheets_on_request(tmp_path):
+    woman = [("=1+1", *row[1:]) for row in WOMAN]
+    words = ["summarise", write(tmp_path / "scores.csv", woman), "--output", tmp_path / "out"]
+    result = CliRunner().invoke(cli.app, [*map(str, words), "--spreadsheet"])
+    assert result.exit_code == 0, result.output
+    book = openpyxl.load_workbook(tmp_path / "out" / "summaries.xlsx")
+    assert book.sheetnames == ["by_view", "by_breast", "by_exam", "by_woman"]
+    cell = book["by_woman"]["A2"]
+    assert (cell.value, cell.data_type) == ("=1+1", "s")
+    again = CliRunner().invoke(cli.app, [*map(str, words), "--spreadsheet"])
+    assert again.exit_code == 1 and "already exists" in again.output
