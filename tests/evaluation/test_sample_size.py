@@ -1,6 +1,7 @@
 """Numbers of women by hand, against published values, and in the interval that they are planned for."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +82,11 @@ def test_table():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_table_in_the_documentation():
+    found = sample_size_table(0.12, (0.8, 0.9, 0.95), (0.05, 0.1))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for value, rows in found.groupby("value"):
+        cells = " | ".join(f"{row.women:,} ({row.bac_women})" for row in rows.itertuples())
+        assert f"| {value:.2f} | {cells} |" in page
