@@ -1,9 +1,10 @@
 """Look up the values of a report in the files of a folder, by references that the page states beside each value.
 
-A reference is `FILE:KEY.KEY...`. Keys of a CSV file are the number of the row, from 0, and the column. Two further names
-stand for no file of the folder: `settings`, the settings of the run (the preset with the parameters of
-`manifest.json`), and `paper`, the published results (`settings.PUBLISHED`). `kit/NAME` is a file of this wing. In a key,
-`~1` stands for a point and `~0` for a tilde, as in JSON Pointer (RFC 6901); `escaped_key` writes them.
+A reference is `FILE:KEY.KEY...`. Keys of a CSV file are the number of the row, from 0, and the column. Some names stand
+for no file of the folder: `paper` for the published results (`settings.PUBLISHED`), `preset` for the settings of the
+preset that `summary.json` names, and `kit/NAME` for a file of this wing. Of `model.keras`, `rows` and `columns` of the
+input are known. In a key, `~1` stands for a point and `~0` for a tilde, as in JSON Pointer (RFC 6901); `escaped_key`
+writes them.
 
 An expression is one reference, or a sum of quotients: `a ÷ b − c ÷ d`. It is computed from left to right, the quotients
 first, and is unknown if a value is unknown or a divisor 0.
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bac_utils._files import read_json
-from bac_utils.settings import PRESETS, PUBLISHED, Settings, preset
+from bac_utils.settings import PRESETS, PUBLISHED
 
 MINUS, OVER = " − ", " ÷ "
 DEFAULT = "summary.json"
@@ -38,7 +39,8 @@ def reference(file: str, *keys: object) -> str:
     return f"{file}:{'.'.join(map(escaped_key, keys))}"
 
 
-def _unescaped(key: str) -> str:
+def meant_key(key: str) -> str:
+    """Return the key that `escaped_key` has written."""
     for written, meant in (("~4", ":"), ("~3", "÷"), ("~2", "−"), ("~1", "."), ("~0", "~")):
         key = key.replace(written, meant)
     return key
@@ -84,7 +86,7 @@ class Sources:
         """Return the value of a reference; see `value`."""
         file, path = self.split(name)
         found = self._read(file)
-        for key in map(_unescaped, path.split(".")) if path else ():
+        for key in map(meant_key, path.split(".")) if path else ():
             if isinstance(found, dict):
                 found = found.get(key)
             elif isinstance(found, list | tuple) and key.isdecimal() and int(key) < len(found):
@@ -109,11 +111,9 @@ class Sources:
     def _load(self, file: str) -> Any:
         if file == "paper":
             return dict(PUBLISHED)
-        if file == "settings":
-            return _plain_settings(self.run_settings())
         if file == "preset":
             name = self.get("preset")
-            return _plain_settings(PRESETS[name]) if name in PRESETS else None
+            return asdict(PRESETS[name]) if name in PRESETS else None
         if file == "model.keras":
             return _model_config(self.folder / file)
         path = HERE / file.removeprefix("kit/") if file.startswith("kit/") else self.folder / file
@@ -123,16 +123,6 @@ class Sources:
             return read_json(path)
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return list(csv.DictReader(stream))
-
-    def run_settings(self) -> Settings | None:
-        """Return the settings of a run by its manifest; None without one."""
-        asked = self.get("manifest.json:asked")
-        if not asked or asked.get("preset") not in PRESETS:
-            return None
-        given = {k: v for k, v in (asked.get("parameters") or {}).items() if k in Settings.__dataclass_fields__}
-        if given.get("age_limits") == "population":
-            del given["age_limits"]
-        return preset(asked["preset"], **given)
 
 
 def as_number(value: Any) -> float | int | None:
@@ -146,14 +136,6 @@ def as_number(value: Any) -> float | int | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _plain_settings(settings: Settings | None) -> dict | None:
-    """Return settings with the augmentation's ranges among them."""
-    if settings is None:
-        return None
-    values = asdict(settings)
-    return values | values.pop("augmentation")
 
 
 def _model_config(path: Path) -> dict | None:

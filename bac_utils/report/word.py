@@ -1,0 +1,66 @@
+"""A page of a report as a Word file (.docx)."""
+
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+from docx import Document
+from docx.enum.table import WD_TABLE_ALIGNMENT
+from docx.oxml import OxmlElement
+from docx.shared import Cm, Pt
+from html4docx import HtmlToDocx
+
+WIDEST, HIGHEST = Cm(16), Cm(20)
+"""Largest width and height of a figure: A4 with margins of 2.5 cm, with room for the caption."""
+_TABLE_STYLE = "Table Grid"
+_SMALL = Pt(8.5)
+
+
+def write_word(page: str, path: Path) -> None:
+    """Convert a page to a Word file: headings, tables with a repeated header row, figures with alternative texts.
+
+    Args:
+        page: The HTML page; its figures are data URIs.
+        path: The .docx file.
+    """
+    soup = BeautifulSoup(page, "lxml")
+    title, main = soup.title.get_text(), soup.main
+    for part in main.find_all("nav"):
+        part.decompose()
+    for caption in main.find_all(["caption", "figcaption"]):
+        caption.name, caption["class"] = "p", "caption"
+        if caption.find_parent("table") is not None:
+            caption.find_parent("table").insert_before(caption.extract())
+    for part in main.find_all(["figure", "blockquote", "span"]):
+        part.unwrap()
+    texts = [image["alt"] for image in main.find_all("img")]
+    for image in main.find_all("img"):
+        del image["width"], image["height"]
+        paragraph = soup.new_tag("p")
+        image.wrap(paragraph)
+    document = Document()
+    for section in document.sections:
+        section.page_width, section.page_height = Cm(21), Cm(29.7)
+        section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = Cm(2.5)
+    converter = HtmlToDocx(style_map={"caption": "Caption", "note": "Normal"})
+    converter.table_style = _TABLE_STYLE
+    converter.add_html_to_document("".join(map(str, main.contents)), document)
+    for picture, text in zip(document.inline_shapes, texts, strict=True):
+        scale = min(1, WIDEST / picture.width, HIGHEST / picture.height)
+        picture.width, picture.height = int(picture.width * scale), int(picture.height * scale)
+        picture._inline.docPr.set("descr", text)
+    for table in document.tables:
+        table.alignment = WD_TABLE_ALIGNMENT.CENTER
+        properties = table.rows[0]._tr.get_or_add_trPr()
+        properties.append(OxmlElement("w:tblHeader"))
+        for row in table.rows:
+            row._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
+        for paragraph in (p for cell in table._cells for p in cell.paragraphs):
+            paragraph.paragraph_format.space_after = Pt(0)
+            for run in paragraph.runs:
+                run.font.size = _SMALL
+    for paragraph in document.paragraphs:
+        if paragraph.style.name == "Caption":
+            paragraph.paragraph_format.keep_with_next = paragraph.text.startswith("Table")
+    document.core_properties.title, document.core_properties.author = title, ""
+    document.core_properties.comments = ""
+    document.save(str(path))
