@@ -180,10 +180,44 @@ def run(
             raise typer.BadParameter(shown(error)) from None
         if folds is None:
             summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
-            say(*closing_words(folder, summary).split("\n"))
+            with _report_after(folder):
+                say(*closing_words(folder, summary).split("\n"))
         else:
             summary = run_folds(folder, folds, preset, cohort, parameters, overwrite)
-            say(*cross_validation.closing_words(folder, summary).split("\n"))
+            with _report_after(folder):
+                say(*cross_validation.closing_words(folder, summary).split("\n"))
+
+
+@contextlib.contextmanager
+def _report_after(folder: Path) -> Iterator[None]:
+    """Write the report of what is finished, let the closing words be said, and then report a failure of the report."""
+    from bac_utils.report import write_report
+
+    failure = None
+    try:
+        write_report(folder)
+    except Exception as error:  # whatever it is, the results must not be lost
+        failure = " ".join(str(error).split()) or type(error).__name__
+    yield
+    if failure:
+        raise RuntimeError(f"results are complete, but not their report ({failure}): `report {folder}` writes it again")
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder of a finished run, cross-validation or evaluation.", exists=True,
+            file_okay=False,
+        ),
+    ],
+) -> None:
+    """Write the report of a finished run or evaluation again (docs/results.md)."""
+    with _one_line_errors():
+        from bac_utils.report import write_report
+
+        say(*(f"written: {folder / path.name}" for path in write_report(folder)))
 
 
 @app.command()

@@ -32,7 +32,7 @@ from bac_utils.dataset import INDEX_FILE, PIXELS_FILE
 from bac_utils.inclusion.study import study_flow
 from bac_utils.run_folder import results_table, versions, write_summary
 from bac_utils.settings import Settings, preset
-from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
+from bac_utils.study.cross_validation import REPORT, fold_folder, fold_views, pool_folds, write_folds
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
 from bac_utils.study.parameters import check_others
 from bac_utils.views_table import read_views
@@ -60,6 +60,11 @@ OWN_FILES = (
     "heatmaps.npz",
     "heatmaps_quantification.npz",
     "summary.json",
+    "report.html",
+    "report.docx",
+    "checklists.html",
+    "checklists.docx",
+    "model_card.md",
     "manifest.json",
 )
 OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
@@ -236,7 +241,8 @@ def closing_words(folder: Path, summary: dict) -> str:
         note += " Simulated views are far simpler than a real archive."
     places = "\n".join(
         f"{label:<8} {folder / name}"
-        for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"))
+        for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"), REPORT)
+        if (label, name) != REPORT or (folder / name).is_file()
     )
     return f"{table}\n{note}\n\n{places}"
 
