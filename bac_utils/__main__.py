@@ -440,12 +440,14 @@ def pretrain(
         from bac_utils.pretraining.patches import Recipe
         from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
         from bac_utils.pretraining.pretrain import pretrain as make
+        from bac_utils.report.cards import NAME, bundled_card, write_card
 
         with locked(output):
             if not detector_only:
                 pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
             if not structures_only:
                 make(output, Recipe(seed=seed))
+                write_card(output.with_name(NAME), bundled_card(output.parent))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def shown(value: Any, form: str = "") -> str | None:
 
     Args:
         value: A number, text, a truth value, a list or None.
-        form: A format of Python, in which a percentage gets a space before its sign; `p`; or empty.
+        form: A format of Python, in which a percentage gets a space before its sign, and `pp` instead of the type is
+            that of percentage points; `p`; or empty.
 
     Returns:
         The text, with a true minus sign in formatted numbers; None if the value is unknown, or no number although the
@@ -48,6 +49,8 @@ def shown(value: Any, form: str = "") -> str | None:
         return None
     if form == "p":
         return "< 0.001" if number < 0.001 else f"{number:.3f}"
+    if form.endswith("pp"):
+        return format(100 * number, f"{form[:-2]}f").replace("-", "−") + "\u00a0pp"
     text = format(number, form).replace("-", "−")
     return f"{text[:-1]}\u00a0%" if text.endswith("%") else text
 
@@ -98,8 +101,8 @@ class Page:
         return Markup("{} to {}").format(self.number(f"{expression}.0", form), self.number(f"{expression}.1", form))
 
     def key(self, parent: str, key: str) -> Markup:
-        """Return a key of an object as text, with spaces for underscores; it is given as `keys` returns it."""
-        text = sources.meant_key(key).replace("_", " ")
+        """Return a key of an object as text; it is given as `keys` returns it."""
+        text = sources.meant_key(key)
         if self.plain:
             return Markup(_MARKS.sub(r"\\\1", str(escape(text))))
         full = ":".join(self.sources.split(parent))

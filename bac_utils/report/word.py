@@ -13,6 +13,8 @@ WIDEST, HIGHEST = Cm(16), Cm(20)
 """Largest width and height of a figure: A4 with margins of 2.5 cm, with room for the caption."""
 _TABLE_STYLE = "Table Grid"
 _SMALL = Pt(8.5)
+_LETTERS = (6, 45)
+"""A column is as wide as its longest cell, counted in letters, within these limits."""
 
 
 def write_word(page: str, path: Path) -> None:
@@ -49,7 +51,12 @@ def write_word(page: str, path: Path) -> None:
         picture.width, picture.height = int(picture.width * scale), int(picture.height * scale)
         picture._inline.docPr.set("descr", text)
     for table in document.tables:
-        table.alignment = WD_TABLE_ALIGNMENT.CENTER
+        table.alignment, table.autofit = WD_TABLE_ALIGNMENT.CENTER, False
+        cells = [[len(cell.text) for cell in column.cells] for column in table.columns]
+        letters = [min(max(*_LETTERS[:1], *lengths), _LETTERS[1]) for lengths in cells]
+        for column, number in zip(table.columns, letters, strict=True):
+            for cell in column.cells:
+                cell.width = int(WIDEST * number / sum(letters))
         properties = table.rows[0]._tr.get_or_add_trPr()
         properties.append(OxmlElement("w:tblHeader"))
         for row in table.rows:
