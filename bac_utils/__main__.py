@@ -171,6 +171,7 @@ def run(
     pairs = [pair.partition("=") for pair in parameter or []]
     parameters = {name: parse_value(value) for name, _, value in pairs}
     with _one_line_errors():
+        from bac_utils.report import report_after
         from bac_utils.study import cross_validation
         from bac_utils.study.runner import check_parameters, closing_words, run_folds, run_notebooks
 
@@ -180,38 +181,17 @@ def run(
             raise typer.BadParameter(shown(error)) from None
         if folds is None:
             summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
-            with _report_after(folder):
+            with report_after(folder):
                 say(*closing_words(folder, summary).split("\n"))
         else:
             summary = run_folds(folder, folds, preset, cohort, parameters, overwrite)
-            with _report_after(folder):
+            with report_after(folder):
                 say(*cross_validation.closing_words(folder, summary).split("\n"))
-
-
-@contextlib.contextmanager
-def _report_after(folder: Path) -> Iterator[None]:
-    """Write the report of what is finished, let the closing words be said, and then report a failure of the report."""
-    from bac_utils.report import write_report
-
-    failure = None
-    try:
-        write_report(folder)
-    except Exception as error:  # whatever it is, the results must not be lost
-        failure = " ".join(str(error).split()) or type(error).__name__
-    yield
-    if failure:
-        raise RuntimeError(f"results are complete, but not their report ({failure}): `report {folder}` writes it again")
 
 
 @app.command()
 def report(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FOLDER", help="Folder of a finished run, cross-validation or evaluation.", exists=True,
-            file_okay=False,
-        ),
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A finished run.", exists=True, file_okay=False)],
 ) -> None:
     """Write the report of a finished run or evaluation again (docs/results.md)."""
     with _one_line_errors():

@@ -4,6 +4,6 @@
 (`sources`), and the page states from which one.
 """
 
-from bac_utils.report.folder import NAMES, write_report
+from bac_utils.report.folder import NAMES, report_after, write_report
 
-__all__ = ["NAMES", "write_report"]
+__all__ = ["NAMES", "report_after", "write_report"]

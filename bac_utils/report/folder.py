@@ -1,7 +1,8 @@
 """Write the report of a finished run, cross-validation or evaluation into its folder."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,29 @@ def write_report(folder: str | os.PathLike) -> list[Path]:
         for name, page in pages.items():
             written += _write_page(folder / name, page)
         return written + [write_card(folder / name, text) for name, text in cards.items()]
+
+
+@contextlib.contextmanager
+def report_after(folder: str | os.PathLike) -> Iterator[None]:
+    """Write the report of a folder whose results are complete, before the block that tells of them.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        RuntimeError: After the block: the report could not be written, for whatever reason.
+    """
+    failure = None
+    try:
+        write_report(folder)
+    except Exception as error:  # the results must not be lost
+        failure = " ".join(str(error).split()) or type(error).__name__
+    yield
+    if failure:
+        raise RuntimeError(f"results are complete, but not their report ({failure}): `report {folder}` writes it again")
 
 
 def _write_page(stem: Path, page: str) -> list[Path]:

@@ -7,9 +7,9 @@ shown as `not available`, never as a number.
 """
 
 import base64
+import functools
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -154,7 +154,18 @@ def render(found: Sources, template: str, plain: bool = False, **values: Any) ->
         The page.
     """
     page = Page(found, plain)
-    environment = Environment(
+    values |= {
+        "n": page.number, "t": page.text, "count": page.count, "ci": page.interval, "span": page.range,
+        "has": page.has, "keys": page.keys, "key": page.key, "setting": page.setting, "figure": page.figure,
+        "raw": found.value, "ref": sources.reference, "rows": found.rows, "there": found.has,
+    }  # fmt: skip
+    return _environment().get_template(template).render(**values)
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Return the environment of the templates; it is kept, so that each is compiled once."""
+    return Environment(
         loader=PackageLoader("bac_utils.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -162,11 +173,3 @@ def render(found: Sources, template: str, plain: bool = False, **values: Any) ->
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {
-        "n": page.number, "t": page.text, "count": page.count, "ci": page.interval, "span": page.range,
-        "has": page.has, "keys": page.keys, "key": page.key, "setting": page.setting, "figure": page.figure, "raw": found.value, "ref": sources.reference,
-        "rows": found.rows, "there": found.has,
-    }  # fmt: skip
-    return environment.get_template(template).render(**values)
-
-

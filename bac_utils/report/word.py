@@ -6,14 +6,14 @@ from bs4 import BeautifulSoup
 from docx import Document
 from docx.enum.table import WD_TABLE_ALIGNMENT
 from docx.oxml import OxmlElement
-from docx.shared import Cm, Pt
+from docx.shared import Cm, Pt, RGBColor
 from html4docx import HtmlToDocx
 
 WIDEST, HIGHEST = Cm(16), Cm(20)
 """Largest width and height of a figure: A4 with margins of 2.5 cm, with room for the caption."""
 _TABLE_STYLE = "Table Grid"
 _SMALL = Pt(8.5)
-_LETTERS = (6, 45)
+_LETTERS = (10, 45)
 """A column is as wide as its longest cell, counted in letters, within these limits."""
 
 
@@ -34,6 +34,10 @@ def write_word(page: str, path: Path) -> None:
             caption.find_parent("table").insert_before(caption.extract())
     for part in main.find_all(["figure", "blockquote", "span"]):
         part.unwrap()
+    for cell in main.select("tbody th"):
+        cell.name = "td"
+    for cell in main.select(".number"):
+        cell["style"] = "text-align: right"
     texts = [image["alt"] for image in main.find_all("img")]
     for image in main.find_all("img"):
         del image["width"], image["height"]
@@ -52,19 +56,23 @@ def write_word(page: str, path: Path) -> None:
         picture._inline.docPr.set("descr", text)
     for table in document.tables:
         table.alignment, table.autofit = WD_TABLE_ALIGNMENT.CENTER, False
-        cells = [[len(cell.text) for cell in column.cells] for column in table.columns]
-        letters = [min(max(*_LETTERS[:1], *lengths), _LETTERS[1]) for lengths in cells]
-        for column, number in zip(table.columns, letters, strict=True):
-            for cell in column.cells:
-                cell.width = int(WIDEST * number / sum(letters))
-        properties = table.rows[0]._tr.get_or_add_trPr()
-        properties.append(OxmlElement("w:tblHeader"))
-        for row in table.rows:
+        rows = [row.cells for row in table.rows]
+        longest = [max(len(cell.text) for cell in column) for column in zip(*rows, strict=True)]
+        letters = [min(max(_LETTERS[0], number), _LETTERS[1]) for number in longest]
+        table.rows[0]._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
+        widths = [int(WIDEST * number / sum(letters)) for number in letters]
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = width
+        for row, cells in zip(table.rows, rows, strict=True):
             row._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
-        for paragraph in (p for cell in table._cells for p in cell.paragraphs):
-            paragraph.paragraph_format.space_after = Pt(0)
-            for run in paragraph.runs:
-                run.font.size = _SMALL
+            for cell, width in zip(cells, widths, strict=True):
+                cell.width = width
+                for paragraph in cell.paragraphs:
+                    paragraph.paragraph_format.space_after = Pt(0)
+                    for run in paragraph.runs:
+                        run.font.size = _SMALL
+    for style in (document.styles[name] for name in ("Caption", "Heading 1", "Heading 2", "Heading 3")):
+        style.font.color.rgb = RGBColor(0, 0, 0)
     for paragraph in document.paragraphs:
         if paragraph.style.name == "Caption":
             paragraph.paragraph_format.keep_with_next = paragraph.text.startswith("Table")
