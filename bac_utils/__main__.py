@@ -78,9 +78,10 @@ def parse_value(text: str) -> Any:
 def _claim_folder(folder: Path, asked: dict) -> None:
     """Record in a folder what is simulated into it; reject a folder with links or any other content."""
     from bac_utils._files import has_content, is_unfinished, read_json, refuse_links, write_json
+    from bac_utils.views_table import SIMULATION_NOTE
 
     refuse_links(folder, "OUT")
-    note = folder / "simulation.json"
+    note = folder / SIMULATION_NOTE
     if has_content(note) and read_json(note) != asked:
         raise FileExistsError(f"{folder} contains another simulation: choose another folder")
     if not has_content(note) and folder.is_dir() and not all(map(is_unfinished, folder.iterdir())):

@@ -42,6 +42,7 @@ def report_run(folder: Path, cohort: str = "", **settings) -> Path:
     source = cohort or "24 simulated women"
     save_part(
         folder, "cohort", chosen, preset="demo", seed=0, source=source, simulated=not cohort, given_split=False,
+        age_limits=chosen.age_limits,
         cohort=cohort_summary(women_table(of_cohort), chosen.age_limits), splits=split_counts(of_cohort),
         inclusion=flow.stages(),
     )  # fmt: skip

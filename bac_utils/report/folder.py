@@ -173,6 +173,8 @@ def _settings_rows(found: Sources, of: str, own: bool) -> list[tuple[str, str, s
         if not own and name in _OF_SIMULATION or found.value(f"{part}:settings") is None:
             continue
         ours, theirs = f"{part}:settings.{name}", f"preset:{name}"
+        if name == "age_limits":  # those used, also where the quartiles of the population were asked for
+            ours = f"{part}:{name}"
         values = [list(v) if isinstance(v, tuple) else v for v in map(found.value, (ours, theirs))]
         rows.append((name, ours, theirs, values[0] != values[1]))
     return rows

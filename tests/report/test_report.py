@@ -17,7 +17,7 @@ import bac_utils.report.folder
 from bac_utils import __main__ as cli
 from bac_utils.report import NAMES, sources, write_report
 from bac_utils.report.rendering import render, shown
-from bac_utils.settings import PRESETS, PUBLISHED
+from bac_utils.settings import PRESETS, PUBLISHED, preset
 from bac_utils.study import cross_validation, runner
 
 STATIC = (
@@ -142,6 +142,22 @@ def test_numbers_of_a_run(run, name, least):
 @pytest.mark.parametrize(("name", "least"), [("report.html", 300), ("checklists.html", 300)])
 def test_numbers_of_an_evaluation(evaluation, name, least):
     assert check_page(evaluation[0], name) > least
+
+
+def test_numbers_of_a_cross_validation(tmp_path, no_word):
+    for fold in (1, 2):
+        report_run(tmp_path / f"fold-{fold}", cohort="views.csv")
+    inclusion = json.loads((tmp_path / "fold-1" / "summary.json").read_text())["inclusion"]
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "inclusion.json").write_text(json.dumps({"inclusion": inclusion}))
+    asked = {"preset": "demo", "seed": 0, "cohort": "views.csv", "cohort_sha256": "12ab", "parameters": {}, "folds": 2}
+    (tmp_path / "manifest.json").write_text(json.dumps({"asked": asked, "notebooks": {}}))
+    cross_validation.pool_folds(tmp_path, 2, preset("demo", bootstrap_samples=20))
+    assert [path.name for path in write_report(tmp_path)] == list(NAMES[:4])
+    assert check_page(tmp_path, "report.html") > 200 and check_page(tmp_path, "checklists.html") > 200
+    text = " ".join(page_of(tmp_path).get_text().split())
+    assert "with 2 folds, each woman was in the test set of one fold" in text and "Table 2b. The folds" in text
+    assert "from 20 bootstrap resamples" in text
 
 
 def test_the_check_finds_a_wrong_number(run):
