@@ -212,6 +212,24 @@ def test_word_file(run, evaluation):
                 ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(weights="imagenet", head="flatten", width_divisor=1), "It started from ImageNet weights."),
+        (dict(weights="none", head="average", mixed_precision=True), "global average pooling, two dense layers"),
+        (dict(weights="/runs/first/model.keras"), "The training of an earlier detector (the weights structures)"),
+    ],
+)
+def test_methods_in_words(tmp_path, no_word, settings, words):
+    folder = report_run(tmp_path / "run", cohort="archive/views.csv", **settings)
+    write_report(folder)
+    assert check_page(folder, "report.html") > 300 and check_page(folder, "checklists.html") > 200
+    methods = " ".join(page_of(folder).blockquote.get_text().split())
+    assert words in methods and "simulated" not in methods
+    changed = {row.th.get_text() for row in page_of(folder).select("tr.changed")}
+    assert {"epochs", "bootstrap_samples", "seed"} <= changed and "dropout" not in changed
+
+
 def test_missing_results_are_not_numbers(tmp_path, no_word):
     folder = report_run(tmp_path / "run")
     for file in ("quantification.json", "detection.json"):
