@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from page_requests import asked_elsewhere
 
 from bac_utils import heatmap_choice
@@ -20,6 +21,7 @@ from bac_utils.heatmaps import NAMES, Explainer, make_heatmaps
 from bac_utils.intake.reader import read_mammogram
 from bac_utils.model import load_model, predict_scores
 from bac_utils.preprocess import prepare
+from bac_utils.report import write_report
 from bac_utils.run_folder import load_part, prepared_sets, save_heatmaps, save_part
 from bac_utils.scoring.batch import score_files
 from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, LOWEST_SCORE
@@ -158,6 +160,16 @@ def test_folder(finished):
     assert max(p.stat().st_size for p in figures) <= 300_000
     for page in (folder / "notebooks").glob("*.html"):
         assert "No description has been provided" not in page.read_text(encoding="utf-8")
+
+
+def test_the_report_finds_all_values(finished):
+    folder, _ = finished
+    write_report(folder)
+    page = BeautifulSoup((folder / "report.html").read_text(encoding="utf-8"), "lxml")
+    assert len(page.select("[data-from]")) > 500
+    missing = {span["data-from"] for span in page.select(".missing")}  # too few lengths for a correlation
+    assert {name for name in missing if not name.endswith("spearman_rho")} == set()
+    assert "All mammograms are simulated" in page.get_text()
 
 
 def test_tables_agree_with_the_summary(finished):

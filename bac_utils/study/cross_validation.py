@@ -45,6 +45,8 @@ from bac_utils.statistics import (
 from bac_utils.views_table import COLUMNS, SETS, read_views
 
 AREAS = ("auc_roc", "auc_pr")
+REPORT = ("report", "report.html")
+"""Label and name of the report in closing words, where it has been written."""
 MEASURES = {"spearman_rho": "heatmap_area", "paper_recipe_rho": "paper_area"}
 """Columns of `quantification.csv`, without their unit, by the key of their correlation with the reference length."""
 
@@ -379,4 +381,5 @@ def closing_words(folder: Path, summary: dict) -> str:
     )
     last = fold_folder(folder, len(summary["folds"])).name
     places = f"folds    {fold_folder(folder, 1)} to {last}\nnumbers  {folder / 'summary.json'}"
+    places += f"\nreport   {folder / REPORT[1]}" if (folder / REPORT[1]).is_file() else ""
     return f"{results_table(summary).to_string()}\n{note}\n\n{folds_table(summary).to_string()}\n\n{places}"

@@ -18,6 +18,7 @@ from bac_utils.study.cross_validation import fold_folder
 KINDS = {"run": "a run", "evaluation": "an evaluation"}
 """What a folder can hold, as in `manifest.json`, and in words."""
 
+REPORT_FILES = ("report.html", "report.docx", "checklists.html", "checklists.docx")
 OWN_FILES = (
     "views.csv",
     "exclusions.csv",
@@ -35,6 +36,8 @@ OWN_FILES = (
     "heatmaps.npz",
     "heatmaps_quantification.npz",
     "summary.json",
+    *REPORT_FILES,
+    "model_card.md",
     "manifest.json",
 )
 OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
@@ -53,6 +56,7 @@ EVALUATION_FILES = (
     "comparison.csv",
     "recalibration.json",
     "summary.json",
+    *REPORT_FILES,
     "manifest.json",
 )
 """What an evaluation writes into its folder, beside `OWN_FOLDERS`."""

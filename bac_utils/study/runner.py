@@ -27,7 +27,7 @@ from bac_utils.dataset import INDEX_FILE
 from bac_utils.inclusion.study import study_flow
 from bac_utils.run_folder import results_table, write_summary
 from bac_utils.settings import Settings, preset
-from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
+from bac_utils.study.cross_validation import REPORT, fold_folder, fold_views, pool_folds, write_folds
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
 from bac_utils.study.folder import PREPARED, begin, check_saved, claim, read_manifest
 from bac_utils.study.parameters import check_others
@@ -203,7 +203,8 @@ def closing_words(folder: Path, summary: dict) -> str:
         note += " Simulated views are far simpler than a real archive."
     places = "\n".join(
         f"{label:<8} {folder / name}"
-        for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"))
+        for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"), REPORT)
+        if (label, name) != REPORT or (folder / name).is_file()
     )
     return f"{table}\n{note}\n\n{places}"
 

@@ -405,6 +405,7 @@ def test_parameters_reach_the_run(monkeypatch, tmp_path):
 
     monkeypatch.setattr(runner, "run_notebooks", run_notebooks)
     monkeypatch.setattr(runner, "closing_words", lambda *_: "the end")
+    monkeypatch.setattr("bac_utils.report.folder.write_report", lambda _: [])
     words = "-p epochs 12 --preset paper -p age_limits [50,60,70] -p weights none -p seed None --overwrite"
     done = call("run", "--output", tmp_path, *words.split())
     assert done.output == "the end\n"
