@@ -65,8 +65,8 @@ def join_readings(
 
     The label is that of the majority; `undecided` counts as no reading. The length of a BAC+ view is the median of the
     lengths that the readers with this label measured (of two, their mean), and missing if none of them measured it;
-    that of a BAC- view is 0. Where the adjudicator decided, her label and length count instead; a BAC+ view that she did
-    not measure keeps the median of the readers.
+    that of a BAC- view is 0. Where the adjudicator decided, her label and length count instead; a BAC+ view that she
+    did not measure keeps the median of the readers.
 
     Args:
         readings: A table of `table.read_folder`.

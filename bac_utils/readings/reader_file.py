@@ -2,6 +2,7 @@
 
 import csv
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,10 +73,10 @@ class ReaderFile:
     def get(self, key: ViewKey) -> dict[str, Any]:
         """Return the row of a view as a dict of `COLUMNS`: NaN for missing numbers; defaults if there is none.
 
-        Raises:
-            ValueError, OSError: The file can no longer be read.
+        If the file can no longer be read, this is what was known of it; `put` then raises.
         """
-        self._load()
+        with suppress(ValueError, OSError):
+            self._load()
         return self._row(key) | self._unsaved.get(key, {})
 
     def is_read(self, key: ViewKey) -> bool:

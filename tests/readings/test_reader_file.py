@@ -140,7 +140,7 @@ def test_a_change_that_cannot_be_saved_is_saved_with_the_next_one(tmp_path, monk
     mine.put({key(): {"seconds": 2}, key("W2"): {"bac": 0}}, 2)
     assert mine.unsaved == 0
     assert read_file(mine.path)[["patient_id", "seconds", "position"]].to_numpy().tolist() == [
-        ["W1", 5, 2],
+        ["W1", 5, 1],
         ["W2", 0, 2],
     ]
 
