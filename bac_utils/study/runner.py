@@ -260,10 +260,10 @@ def _declared(notebooks: Path, simulated: bool) -> dict[Path, dict]:
 
 
 def _asked(
-    preset_name: str, cohort: _Given, parameters: dict, notebooks: Path, folds: int | None, readings: _Given
+    name: str, cohort: _Given, parameters: dict, notebooks: Path, folds: int | None = None, readings: _Given = None
 ) -> dict:
     """Check the settings of the run, and return them as stored in the manifest."""
-    settings = check_parameters(preset_name, parameters, notebooks, simulated=not cohort)
+    settings = check_parameters(name, parameters, notebooks, simulated=not cohort)
     if settings.weights == "imagenet":
         from bac_utils.backbones import check_weights
 
@@ -291,9 +291,9 @@ def _asked(
     if readings:
         found["readings"] = str(Path(readings).resolve()), corrections_digest(readings)
     return {
-        "preset": preset_name,
+        "preset": name,
         "seed": settings.seed,
-        **{f"{name}{end}": value[k] for name, value in found.items() for k, end in enumerate(("", "_sha256"))},
+        **{f"{key}{end}": value[k] for key, value in found.items() for k, end in enumerate(("", "_sha256"))},
         "parameters": parameters,
         "folds": folds,
     }
