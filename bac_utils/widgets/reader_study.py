@@ -212,6 +212,7 @@ class ReaderStudy(HangingViews):
         if not self._filling:
             self._spend(old)
             self._fill()
+            self._tell(f"{self.file.unsaved} views NOT SAVED yet" if self.file.unsaved else "")
 
     def _selected(self) -> ViewKey | None:
         row_ = self._row_of(self.canvas.selected)
