@@ -16,7 +16,7 @@ from bac_utils.readings.lines import length_mm, lines_text, read_lines
 from bac_utils.readings.order import reading_order
 from bac_utils.readings.reader_file import ReaderFile, ViewKey
 from bac_utils.readings.table import CSBI, check_reader
-from bac_utils.widgets.base import WIDE, Panel, button, heading, row
+from bac_utils.widgets.base import LINE, WIDE, Panel, button, heading, row
 from bac_utils.widgets.cohort_views import CohortViews
 from bac_utils.widgets.hanging import HANGING, MOUSE, STEP_KEYS, VIEW_KEYS, HangingViews
 
@@ -169,7 +169,7 @@ class ReaderStudy(HangingViews):
             tooltips=[CSBI_HELP] * (len(CSBI) + 1), **wide,
         )  # fmt: skip
         self.csbi.add_class("bac-csbi")
-        self.comment = ipywidgets.Textarea(description="Comment on the view", rows=2, style=WIDE)
+        self.comment = ipywidgets.Textarea(description="Comment on the view", rows=2, style=WIDE, layout=LINE)
         self.comment.add_class("bac-comment")
         self.ruler = ipywidgets.Checkbox(value=False, description="Ruler", indent=False, layout={"width": "auto"})
         self.ruler.add_class("bac-ruler")
@@ -338,11 +338,11 @@ class SignIn(Panel):
         self._views, self._folder, self._seed = views, folder, seed
         self.name = ipywidgets.Text(description="Your name", style=WIDE, placeholder="the same at each session")
         self.name.add_class("bac-name")
-        self.start = button("Start reading", "bac-start", self.open)
+        self.start = button("Start reading", "bac-start", self.begin)
         self.told = ipywidgets.HTML()
         super().__init__([heading("Reader study"), row(self.name, self.start), self.told])
 
-    def open(self) -> None:
+    def begin(self) -> None:
         """Show the study of the reader whose name was entered, or say what is wrong with it."""
         try:
             file = ReaderFile(self._folder, check_reader(self.name.value), self._seed)

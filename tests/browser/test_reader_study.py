@@ -1,14 +1,13 @@
 """A reader study in JupyterLab and Voila: two readers, a ruler, a killed kernel, and the agreement of notebook 10."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from conftest import ROOT, _write
 from playwright.sync_api import expect
@@ -113,12 +112,6 @@ def saved(study, reader):
     return table[table["reader"] == reader].set_index(KEYS)
 
 
-def kernels_of(server):
-    """Return the processes of kernels below a server."""
-    found = subprocess.run(["pgrep", "-f", "ipykernel_launcher", "-P", str(server)], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
-
-
 def test_two_readers_label_20_views_and_one_kernel_is_killed(study, open_lab, lab, page, shoot, homes, record):
     views = CohortViews(study / "views.csv")
     patterns = {
@@ -137,14 +130,8 @@ def test_two_readers_label_20_views_and_one_kernel_is_killed(study, open_lab, la
                 page.keyboard.press("x")
                 expect(page.locator(".bac-told")).to_contain_text("saved in")
                 kernel = page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
-                (pid,) = {
-                    int(line.split()[0])
-                    for line in subprocess.run(
-                        ["ps", "-eo", "pid,args"], capture_output=True, text=True
-                    ).stdout.splitlines()
-                    if f"kernel-{kernel}" in line
-                }
-                os.kill(pid, signal.SIGKILL)
+                (process,) = (p for p in psutil.process_iter() if f"kernel-{kernel}.json" in " ".join(p.cmdline()))
+                process.kill()
                 assert len(saved(study, reader)) == 13 and (saved(study, reader)["read_at"] != "").sum() == 13
                 page.goto("about:blank")
                 open_lab(f"09_{reader[:5]}.ipynb")
