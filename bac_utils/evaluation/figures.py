@@ -165,7 +165,8 @@ def kappas(agreement: pd.DataFrame) -> Figure:
         if np.isfinite(row["low"]):
             axes.plot([row["low"], row["high"]], [place] * 2, color=colour, lw=1.5)
         axes.plot(row["value"], place, mark, color=colour, ms=7)
-    names = [f"{row['what']}: {row['first'][:24]}, {row['second'][:24]}" for _, row in shown.iterrows()]
+    words = {"bac": "label", "csbi": "CSBI grade"}
+    names = [f"{words[row['what']]}: {row['first'][:24]}, {row['second'][:24]}" for _, row in shown.iterrows()]
     axes.set_yticks(range(len(shown)), names)
     axes.set(xlabel="Kappa [95 % interval]", xlim=(min(0, shown[["value", "low"]].min().min()) - 0.05, 1.05))
     axes.invert_yaxis()

@@ -18,6 +18,7 @@ from bac_utils.evaluation.reader_agreement import icc_agreement, percent_agreeme
 from bac_utils.evaluation.shares import shares
 from bac_utils.readings.consensus import side_by_side
 from bac_utils.readings.table import CSBI, KEYS, is_read, readers_in
+from bac_utils.statistics import LEAST_WOMEN
 from bac_utils.views_table import COLUMNS as VIEW_COLUMNS
 from bac_utils.views_table import EXAM
 
@@ -194,6 +195,7 @@ def _icc_rows(lengths: pd.DataFrame, labels: pd.DataFrame, readers: Sequence[str
     if len(sums) < LEAST_LENGTHS:
         return []
     found = icc_agreement(sums.to_numpy())
+    found["ci"] = found["ci"] if len(sums) >= LEAST_WOMEN else [None, None]
     return [_row("length", about, "ICC(2,1) of the sum by woman", found["n"], found["icc"], found["ci"])]
 
 

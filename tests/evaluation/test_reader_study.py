@@ -71,6 +71,9 @@ def test_agreement_by_hand(study):
     sums = [[22, 25], [22, 20], [0, 4], [35, 50], [8, 9]]  # women with a length by at least one of the two
     row = found.loc[("length", "Anna", "Berta", "ICC(2,1) of the sum by woman")]
     assert [row["n"], row["value"]] == [5, pytest.approx(icc_agreement(sums)["icc"])]
+    assert (
+        np.isfinite(row["low"]) and found.loc[("length", "<Clara>", "Anna", row.name[3]), ["low", "high"]].isna().all()
+    )
     row = found.loc[("length", "<Clara>, Anna, Berta", "", "ICC(2,1) of the sum by woman")]
     three = [[25, 22, 25], [0, 22, 20], [0, 0, 4], [36, 35, 50], [8, 8, 9]]
     assert row["value"] == pytest.approx(icc_agreement(three)["icc"])
