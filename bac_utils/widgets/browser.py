@@ -17,7 +17,7 @@ from bac_utils.run_folder import load_part
 from bac_utils.views_table import EXAM
 from bac_utils.widgets import svg
 from bac_utils.widgets.base import LINE, WIDE, choice, row, slider, th_slider
-from bac_utils.widgets.hanging import HANGING, MOUSE, STEP_KEYS, VIEW_KEYS, HangingViews, only_view
+from bac_utils.widgets.hanging import HANGING, MOUSE, STEP_KEYS, VIEW_KEYS, HangingViews
 from bac_utils.widgets.originals import Originals
 from bac_utils.widgets.reader_notes import LABELS, NOTES_FILE, Note, ReaderNotes
 from bac_utils.widgets.store import ViewStore, measures_text
@@ -165,7 +165,7 @@ class ViewBrowser(HangingViews):
         """Show the current woman."""
         woman, exam = self._exams[self.place] if self._exams else (None, "")
         mine = self._table[(self._table["patient_id"] == woman) & (self._table["exam"] == exam)]
-        self._rows = [only_view(mine, *view) for view in HANGING]
+        self._rows = [_only(mine, *view) for view in HANGING]
         self.canvas.show(
             [self._shown(index, view) for index, view in zip(self._rows, HANGING, strict=True)], self._first(mine)
         )
@@ -254,6 +254,12 @@ class ViewBrowser(HangingViews):
 
 def _of_exam(exam: str) -> str:
     return f", exam {exam}" if exam else ""
+
+
+def _only(mine: pd.DataFrame, side: str, position: str) -> int | None:
+    """Return the row of the given view of a woman, or None if she has no such view."""
+    found = mine.index[(mine["laterality"] == side) & (mine["view"] == position)]
+    return int(found[0]) if len(found) else None
 
 
 @plots.styled

@@ -8,7 +8,7 @@ import numpy as np
 from bac_utils.intake.mammogram import Skip
 from bac_utils.readings.reader_file import ViewKey
 from bac_utils.views_table import EXAM, read_views
-from bac_utils.widgets.hanging import HANGING, only_view
+from bac_utils.widgets.hanging import HANGING
 from bac_utils.widgets.originals import Originals
 
 SHAPE, PIXEL_MM = (960, 480), 0.25
@@ -48,16 +48,17 @@ class CohortViews:
         self.left_out = len(views.loc[~there, EXAM].drop_duplicates())
         if not self.exams:
             raise FileNotFoundError(f"cohort: got '{cohort}', must have the image files of at least one exam")
+        self._keys = [ViewKey(*row) for row in self.table[list(ViewKey._fields)].itertuples(index=False)]
+        self._places = {key: row for row, key in enumerate(self._keys)}
         self.originals = Originals(self, PIXEL_MM, KEPT)
 
     def rows(self, exam: tuple[str, str]) -> list[int | None]:
         """Return the rows of an exam's views in the hanging protocol, None where there is none."""
-        mine = self.table[(self.table["patient_id"] == exam[0]) & (self.table["exam"] == exam[1])]
-        return [only_view(mine, *view) for view in HANGING]
+        return [self._places.get(ViewKey(*exam, *view)) for view in HANGING]
 
     def key(self, row: int) -> ViewKey:
         """Return what identifies a view in the table of readings."""
-        return ViewKey(*self.table.loc[row, list(ViewKey._fields)])
+        return self._keys[row]
 
     def spacing_mm(self, row: int) -> tuple[float, float] | None:
         """Return the (row, column) spacing of a prepared view, or None if it is unknown."""

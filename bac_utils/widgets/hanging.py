@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ipywidgets
-import pandas as pd
 
 from bac_utils.intake.mammogram import Skip
 from bac_utils.widgets.base import Panel, button, slider
@@ -108,9 +107,3 @@ class HangingViews(Panel):
 
     def _show(self) -> None:
         raise NotImplementedError
-
-
-def only_view(mine: pd.DataFrame, side: str, position: str) -> int | None:
-    """Return the row of the given view of an exam, or None if it has no such view."""
-    found = mine.index[(mine["laterality"] == side) & (mine["view"] == position)]
-    return int(found[0]) if len(found) else None
