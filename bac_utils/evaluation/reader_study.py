@@ -147,6 +147,26 @@ def consensus_views(views: pd.DataFrame, joined: pd.DataFrame, folder: str | os.
     return table.loc[inside, [*names, *others]].astype({"bac": "Int64"}).reset_index(drop=True)
 
 
+def adjudication_views(views: pd.DataFrame, joined: pd.DataFrame, folder: str | os.PathLike) -> pd.DataFrame:
+    """Make a views table of what is to be adjudicated, which the adjudicator can read in notebook 09.
+
+    Args:
+        views: The views table that was read (`views_table.read_views`).
+        joined: From `readings.consensus.join_readings`.
+        folder: Where the table will lie; image paths are relative to it.
+
+    Returns:
+        All views of the exams with at least one view that has a `reason`, without labels and lengths; and `reason`,
+        `readings`, `votes` and `length_difference_mm` of the consensus.
+    """
+    table = consensus_views(views, joined, folder).drop(columns="bac_length_mm").assign(bac=pd.NA)
+    keys = [name for name in KEYS if name in table]
+    about = joined[[*keys, "reason", "readings", "votes", "length_difference_mm"]]
+    table = table.merge(about, on=keys, how="left", validate="one_to_one")
+    exams = [table[name] for name in EXAM if name in table]
+    return table[(table["reason"].fillna("") != "").groupby(exams).transform("any")].reset_index(drop=True)
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, atomically."""
     with written_whole(path) as part:

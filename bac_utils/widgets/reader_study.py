@@ -66,7 +66,8 @@ class ReaderStudy(HangingViews):
         steps = row(self.previous, self.next, self.unread, self.actual, self.whole, self.linked)
         help_ = ipywidgets.HTML(f"<small>{KEYS_HELP}</small>")
         window = ipywidgets.VBox([self.centre, self.width])
-        entries = ipywidgets.VBox([self.told, self.label, self.tools, self.csbi, self.comment])
+        grades = ipywidgets.HTML(f"<small>{CSBI_HELP}</small>")
+        entries = ipywidgets.VBox([self.told, self.label, self.tools, self.csbi, grades, self.comment])
         super().__init__([self.where, steps, self.canvas, entries, window, help_])
         self.go(next((k for k in range(len(self._exams)) if not self._is_read(k)), 0))
 

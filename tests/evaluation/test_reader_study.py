@@ -108,6 +108,17 @@ def test_the_consensus_is_a_views_table(study):
     assert (counts["read"], counts["labels_added"]) == (16, 16) and corrected["bac"].tolist()[:2] == [1, 1]
 
 
+def test_what_is_to_be_adjudicated_can_be_read_as_a_cohort(study):
+    views, joined = read_views(study / "views.csv"), join_readings(read_folder(study / "readings"))
+    table = reader_study.adjudication_views(views, joined, study / "out")
+    reader_study.write_table(table, study / "out" / "adjudication.csv")
+    found = read_views(study / "out" / "adjudication.csv")
+    assert sorted(set(found["patient_id"])) == ["$b", "d", "e"] and len(found) == 6 and found["bac"].isna().all()
+    reasons = found.set_index(["patient_id", "laterality"])["reason"]
+    assert reasons.loc[[("$b", "R"), ("d", "R"), ("e", "R")]].tolist() == ["disagreement"] * 2 + ["lengths differ"]
+    assert found["image_path"].isin(views["image_path"]).all() and "bac_length_mm" not in found
+
+
 def scores(path, **changes):
     """Write a table of scores in which the model calls R CC of the first five women, and one view was skipped."""
     rows = []
