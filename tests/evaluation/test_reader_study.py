@@ -202,5 +202,7 @@ def test_notebook_10(study, capsys):
     found = read_views(out / "consensus.csv").set_index(["patient_id", "laterality"])
     assert found.loc[("e", "R"), "bac_length_mm"] == 50 and found.loc[("d", "R"), "bac"] == 1
     assert pd.read_csv(out / "adjudication.csv").empty
+    with pytest.raises(ValueError, match="output: got .*, must not be the folder of the readings"):
+        run_cells("10_reader_agreement", readings=str(study / "readings"), output=str(study / "readings"))
     told = capsys.readouterr().out
     assert "<Clara> and Anna: kappa" in told and "model against the consensus, sensitivity" in told
