@@ -163,12 +163,22 @@ def run(
         int | None,
         typer.Option(help="Cross-validate: each woman of the cohort is tested in one of this number of folds.", min=2),
     ] = None,
+    readings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Readers' labels and lengths, which replace the table's: a folder of readings, a consensus.csv, or a "
+            "reader_notes.csv.",
+            exists=True,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
 ) -> None:
     """Run all notebooks in order into one folder; a stopped run is resumed."""
     folder = output or Path("runs") / preset
     if folds is not None and cohort is None:
         raise typer.BadParameter("--folds: needs --cohort; `simulate` writes one of simulated women")
+    if readings is not None and cohort is None:
+        raise typer.BadParameter("--readings: needs --cohort")
     pairs = [pair.partition("=") for pair in parameter or []]
     parameters = {name: parse_value(value) for name, _, value in pairs}
     with _one_line_errors():
@@ -181,11 +191,11 @@ def run(
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(shown(error)) from None
         if folds is None:
-            summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
+            summary = run_notebooks(folder, preset, cohort, parameters, overwrite, readings=readings)
             with report_after(folder):
                 say(*closing_words(folder, summary).split("\n"))
         else:
-            summary = run_folds(folder, folds, preset, cohort, parameters, overwrite)
+            summary = run_folds(folder, folds, preset, cohort, parameters, overwrite, readings=readings)
             with report_after(folder):
                 say(*cross_validation.closing_words(folder, summary).split("\n"))
 

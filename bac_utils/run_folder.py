@@ -36,6 +36,7 @@ SUMMARY_KEYS = (
 )  # fmt: skip
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",
+    "readings",
 )  # fmt: skip
 KEYS = [*EXAM, "laterality", "view"]
 """Columns that identify a view."""

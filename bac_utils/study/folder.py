@@ -138,9 +138,10 @@ def begin(folder: Path, asked: dict, overwrite: bool, kind: str = "run") -> dict
         write_json(folder / "manifest.json", manifest)
         return manifest
     for key, value in json.loads(json.dumps(asked)).items():
-        before = manifest["asked"].get(key)
-        if before != value and key == "cohort_sha256":
-            raise FileExistsError(f"{folder}: {asked['cohort']} has changed since the {kind} was started: {OTHER}")
+        before = manifest["asked"].get(key, "" if key.startswith("readings") else None)
+        if before != value and key.endswith("_sha256"):
+            changed = asked[key.removesuffix("_sha256")]
+            raise FileExistsError(f"{folder}: {changed} has changed since the {kind} was started: {OTHER}")
         if before != value:
             raise FileExistsError(f"{folder} contains {KINDS[kind]} with {key} {before!r}, not {value!r}: {OTHER}")
     if manifest["finished"]:

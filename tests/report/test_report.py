@@ -19,6 +19,7 @@ from bac_utils.report import NAMES, sources, write_report
 from bac_utils.report.rendering import render, shown
 from bac_utils.settings import PRESETS, PUBLISHED, preset
 from bac_utils.study import cross_validation, runner
+from bac_utils.study.folder import OWN_FILES
 
 STATIC = (
     r"95 %", r"F1\b", r"33:6746", r"\(2023\)|, 2023\)", r"10\.1007/s00330-023-09668-z", r"Table \d[ab]?\.",
@@ -337,7 +338,7 @@ def test_report_verb(run, no_word):
 
 def test_a_failed_report_loses_no_run(run, no_word, monkeypatch):
     monkeypatch.setattr(runner, "check_parameters", lambda *_, **__: None)
-    monkeypatch.setattr(runner, "run_notebooks", lambda *_: json.loads((run[0] / "summary.json").read_text()))
+    monkeypatch.setattr(runner, "run_notebooks", lambda *_, **__: json.loads((run[0] / "summary.json").read_text()))
     done = CliRunner().invoke(cli.app, ["run", "--output", str(run[0])])
     assert done.exit_code == 0 and f"report   {run[0] / 'report.html'}" in done.output
 
