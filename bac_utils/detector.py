@@ -270,7 +270,7 @@ class Detector:
 
 def find_detector(model: str | os.PathLike | None = None) -> tuple[Path, OperatingPoint]:
     """Find a model file and its operating point; arguments and errors as for `Detector`."""
-    path = BUNDLED if model in (None, "detector") else Path(model)
+    path = BUNDLED if model is None or os.fspath(model) == "detector" else Path(model)
     path = path / "model.keras" if path.is_dir() else path
     if path.suffix != ".keras" or not path.is_file():
         raise FileNotFoundError(f"model: got {path}, must be a .keras file or a finished run's folder")

@@ -120,4 +120,7 @@ def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
         return np.nan
     spread = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     difference = b.mean() - a.mean()
-    return float(difference / spread) if spread > 0 else 0.0 if difference == 0 else np.nan
+    rounding = 1e-9 * max(np.abs(a).max(), np.abs(b).max())
+    if spread <= rounding:  # equal values, but for rounding
+        return 0.0 if abs(difference) <= rounding else np.nan
+    return float(difference / spread)

@@ -91,3 +91,11 @@ def test_bad_input_is_named():
         numeric_shift(good, good, ["score"])
     with pytest.raises(ValueError, match="second: got no rows"):
         categorical_shift(good, good[:0], ["age"])
+
+
+def test_rounding_is_no_variance():
+    """0.1 + 0.2 and 0.3 differ by rounding only: no number of standard deviations follows from that."""
+    first = pd.DataFrame({"spacing_mm": [0.3, 0.1 + 0.2, 0.3]})
+    found = numeric_shift(first, pd.DataFrame({"spacing_mm": [0.2, 0.2, 0.2]}), ["spacing_mm"])
+    assert np.isnan(found["smd"].iloc[0]) and found["ks"].iloc[0] == 1
+    assert numeric_shift(first, first[::-1], ["spacing_mm"])["smd"].iloc[0] == 0

@@ -109,6 +109,14 @@ def test_wrong_parameters_are_refused_before_work(cohort, model, tmp_path, argum
     assert not (tmp_path / "e").exists()
 
 
+def test_the_name_of_the_bundled_detector(cohort, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(external, "run_each", lambda declared, parameters, *_: given.append(parameters))
+    words = ["evaluate", "--cohort", str(cohort), "--output", str(tmp_path / "e"), "--second-model", "detector"]
+    assert CliRunner().invoke(cli.app, words).exit_code == 1  # the stub writes no summary
+    assert (given[0]["model"], given[0]["second_model"]) == ("detector", "detector")
+
+
 def test_wrong_models_and_folders_are_refused_before_work(cohort, model, tmp_path):
     with pytest.raises(FileNotFoundError, match="model: got .*none"):
         external.run_evaluation(tmp_path / "e", tmp_path / "none", cohort)
