@@ -152,7 +152,7 @@ def test_folder(finished):
     for name in ("views.csv", "model.keras", "history.csv", "predictions.csv", "quantification.csv"):
         assert (folder / name).is_file()
     pages = {p.name for p in (folder / "notebooks").iterdir()}
-    assert pages == {"kernels.log", *(p.stem + ending for p in PATHS for ending in (".ipynb", ".html"))}
+    assert pages == {"kernels.log", *(p.stem + ending for p in OF_A_RUN for ending in (".ipynb", ".html"))}
     figures = list((folder / "figures").glob("*.png"))
     assert len(figures) >= 12
     drawn = {p.name for p in figures}
@@ -379,7 +379,7 @@ def test_without_lengths_and_spacing(finished, tmp_path):
         """Make the parts of notebooks 01 to 03 look as if they had been run on the present table."""
         for name in ("cohort", "training", "detection"):
             part = load_part(folder, name)
-            save_part(folder, name, **{key: value for key, value in part.items() if key != "digests"})
+            save_part(folder, name, **{key: value for key, value in part.items() if key not in ("digests", "settings")})
 
     accept_table()
     keep_thresholds(folder, 0.45, 0.4, "validation", "youden")
@@ -387,7 +387,7 @@ def test_without_lengths_and_spacing(finished, tmp_path):
     with pytest.raises(ValueError, match="run notebook 03 again first"):
         run_cells("04_quantification", **values)
     part = load_part(folder, "detection") | {"threshold": {"value": 0.45, "chosen_on": "validation"}}
-    save_part(folder, "detection", **{key: value for key, value in part.items() if key != "digests"})
+    save_part(folder, "detection", **{key: value for key, value in part.items() if key not in ("digests", "settings")})
     run_cells("04_quantification", **values)
     table = pd.read_csv(folder / "quantification.csv")
     assert {"heatmap_area_px", "paper_area_px"} <= set(table)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bac_utils._files import file_digest
+from bac_utils._files import file_digest, write_json
 from bac_utils.agreement import correlate, length_agreement
 from bac_utils.cohort import age_class, age_class_labels
 from bac_utils.detection import by_woman
@@ -17,7 +18,8 @@ from bac_utils.evaluation.grey_levels import GREY_LEVELS
 from bac_utils.evaluation.reference import spread_as_views, women_seen
 from bac_utils.evaluation.shift import SIDES, categorical_shift, numeric_shift
 from bac_utils.evaluation.subgroups import class_of
-from bac_utils.statistics import describe
+from bac_utils.run_folder import versions
+from bac_utils.statistics import describe, finite_or_none
 from bac_utils.views_table import read_views
 from bac_utils.women import women_table
 
@@ -103,8 +105,13 @@ def describe_model(model: str | os.PathLike | None, operating_point: str = "") -
     return found | {name: getattr(point, name) for name in names}, point
 
 
-def describe_cohort(views: pd.DataFrame) -> dict:
-    """Return `women, views, bac_women, bac_views, age_median, age_iqr`; the ages are None if none is known."""
+def describe_cohort(views: pd.DataFrame, table: str | os.PathLike) -> dict:
+    """Describe the evaluated views, and the file of their table.
+
+    Returns:
+        `women, views, bac_women, bac_views, women_without_age, age_median, age_iqr` (None if no age is known), `source`
+        and `source_sha256`.
+    """
     women = women_table(views)
     ages = women["age"].dropna()
     aged = describe(ages) if len(ages) else {}
@@ -112,7 +119,19 @@ def describe_cohort(views: pd.DataFrame) -> dict:
         "women": len(women), "views": len(views), "bac_women": int(women["bac"].sum()),
         "bac_views": int(views["bac"].sum()), "women_without_age": int(women["age"].isna().sum()),
         "age_median": aged.get("median"), "age_iqr": aged and [aged["q1"], aged["q3"]] or None,
+        "source": str(table), "source_sha256": file_digest(Path(table)),
     }  # fmt: skip
+
+
+def describe_times(seconds: pd.Series) -> dict:
+    """Return `views, elaboration_mean_s, elaboration_sd_s` of the times per view, s."""
+    mean, spread = float(seconds.mean()), float(seconds.std())
+    return {"views": len(seconds), "elaboration_mean_s": mean, "elaboration_sd_s": finite_or_none(spread)}
+
+
+def write_summary(folder: Path, summary: dict) -> None:
+    """Write `summary.json` of an evaluation, with its kind and the versions of the libraries."""
+    write_json(folder / "summary.json", {"kind": "evaluation", "versions": versions()} | summary)
 
 
 def cohort_shift(

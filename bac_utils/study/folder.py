@@ -54,7 +54,6 @@ EVALUATION_FILES = (
     "shift_numbers.csv",
     "shift_categories.csv",
     "comparison.csv",
-    "recalibration.json",
     "summary.json",
     *REPORT_FILES,
     "manifest.json",
