@@ -73,7 +73,7 @@ def same_views(
             heat = upsample_map(heats[column - 1][line], pixels.shape) if column else None
             show_view(axes, pixels, aspects.iloc[place], heat)
             if line == 0:
-                axes.set_title(titles[column - 1] if column else "view", fontsize=7, rotation=30, ha="left")
+                axes.set_title(titles[column - 1] if column else "view", fontsize=7, rotation=30, loc="left")
         first = axes_of_view[0]
         if views.outlines is not None and views.outlines[place].any():
             first.contour(views.outlines[place].astype(float), [0.5], colors=[GROUP_COLOURS["BAC+"]], linewidths=0.7)

@@ -34,7 +34,7 @@ class PatchNetwork(Segmenter):
     """A twelve-layer patch network, trained on the pixels at the centres of patches."""
 
     name = "patch-network"
-    title = "Patch network (Wang)"
+    title = "Wang's patch network"
     source = "Wang et al., IEEE Trans Med Imaging 36:1172 (2017), doi 10.1109/TMI.2017.2655486"
     measure = "area above 0.5, mm2"
     loss = staticmethod(cross_entropy)

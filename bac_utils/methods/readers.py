@@ -15,6 +15,7 @@ import pandas as pd
 from bac_utils._tables import read_table
 from bac_utils.burden import READER_SCALES, ReaderScore
 from bac_utils.methods.table import correlation, detection
+from bac_utils.views_table import VIEWS
 
 LENGTH = "length_mm"
 SCALES = (LENGTH, *READER_SCALES)
@@ -53,8 +54,9 @@ def read_readings(path: str | os.PathLike) -> pd.DataFrame:
     found = cells[["patient_id", "reader", "scale"]].assign(value=values)
     for name in ("exam", "laterality", "view"):
         found[name] = cells.get(name, "")
-    table.refuse(~found["laterality"].isin(("", "L", "R")), "laterality", "must be L, R or empty")
-    table.refuse(~found["view"].isin(("", "CC", "MLO")), "view", "must be CC, MLO or empty")
+    for name, known in (("laterality", ("L", "R")), ("view", VIEWS)):
+        if name in cells:
+            table.refuse(~cells[name].isin(("", *known)), name, f"must be {', '.join(known)} or empty")
     found["reading"] = 1
     if "reading" in cells:
         numbers = table.numbers("reading", lambda v: (v >= 1) & (v % 1 == 0), "must be a whole number, 1 or more")

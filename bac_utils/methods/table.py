@@ -8,7 +8,7 @@ import pandas as pd
 from bac_utils.agreement import correlate
 from bac_utils.detection import detection_intervals, detection_metrics
 from bac_utils.methods.keep import Outcome
-from bac_utils.statistics import bootstrap_women, with_interval
+from bac_utils.statistics import LEAST_WOMEN, bootstrap_women, with_interval
 
 MEASURES = ("auc_roc", "auc_pr", "spearman_rho", "localisation", "dice")
 """Results with an interval: each has the columns `NAME, NAME_low, NAME_high`."""
@@ -47,7 +47,9 @@ def method_row(outcome: Outcome, samples: int, seed: int) -> dict:
     for name in ("localisation", "dice"):
         known = looks[looks[name].notna()]
         values = known[name].to_numpy(float)
-        limits = bootstrap_women(known, lambda w, v=values: _mean(v, w), samples, seed) if len(known) else None
+        limits = None
+        if known["patient_id"].nunique() >= LEAST_WOMEN:
+            limits = bootstrap_women(known, lambda w, v=values: _mean(v, w), samples, seed)
         row |= _with_limits(name, float(values.mean()) if len(known) else None, limits)
     return row | {"measure": method.measure, "title": method.title, "source": method.source}
 
