@@ -49,8 +49,10 @@ test-browser: $(READY) ## Drive the widgets in JupyterLab and Voila with a headl
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(PY) -m bac_utils.widgets.serve lab $(ARGS)
 
+# Of the reader study: NOTEBOOK=09_reader_study COHORT=table READINGS=folder READER=name.
 app: $(READY) ## Open the view browser as an app (NOTEBOOK=05_threshold_tuning: the tuner; RUN=folder: the run)
-	$(if $(RUN),BAC_UTILS_RUN="$(abspath $(RUN))") $(PY) -m bac_utils.widgets.serve app notebooks/$(NOTEBOOK).ipynb $(ARGS)
+	$(if $(RUN),BAC_UTILS_RUN="$(abspath $(RUN))") $(if $(COHORT),BAC_UTILS_COHORT="$(abspath $(COHORT))") \
+	$(if $(READINGS),BAC_UTILS_READINGS="$(abspath $(READINGS))") $(if $(READER),BAC_UTILS_READER="$(READER)") $(PY) -m bac_utils.widgets.serve app notebooks/$(NOTEBOOK).ipynb $(ARGS)
 
 # All but the one with real films in it: nothing fetched goes into the repository.
 figures: $(DEMO)/summary.json ## Copy the demo's figures to figures/ (runs the demo if it has not finished)

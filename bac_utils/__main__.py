@@ -78,9 +78,10 @@ def parse_value(text: str) -> Any:
 def _claim_folder(folder: Path, asked: dict) -> None:
     """Record in a folder what is simulated into it; reject a folder with links or any other content."""
     from bac_utils._files import has_content, is_unfinished, read_json, refuse_links, write_json
+    from bac_utils.views_table import SIMULATION_NOTE
 
     refuse_links(folder, "OUT")
-    note = folder / "simulation.json"
+    note = folder / SIMULATION_NOTE
     if has_content(note) and read_json(note) != asked:
         raise FileExistsError(f"{folder} contains another simulation: choose another folder")
     if not has_content(note) and folder.is_dir() and not all(map(is_unfinished, folder.iterdir())):
@@ -162,15 +163,26 @@ def run(
         int | None,
         typer.Option(help="Cross-validate: each woman of the cohort is tested in one of this number of folds.", min=2),
     ] = None,
+    readings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Readers' labels and lengths, which replace the table's: a folder of readings, a consensus.csv, or a "
+            "reader_notes.csv.",
+            exists=True,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
 ) -> None:
     """Run all notebooks in order into one folder; a stopped run is resumed."""
     folder = output or Path("runs") / preset
     if folds is not None and cohort is None:
         raise typer.BadParameter("--folds: needs --cohort; `simulate` writes one of simulated women")
+    if readings is not None and cohort is None:
+        raise typer.BadParameter("--readings: needs --cohort")
     pairs = [pair.partition("=") for pair in parameter or []]
     parameters = {name: parse_value(value) for name, _, value in pairs}
     with _one_line_errors():
+        from bac_utils.report import report_after
         from bac_utils.study import cross_validation
         from bac_utils.study.runner import check_parameters, closing_words, run_folds, run_notebooks
 
@@ -179,11 +191,24 @@ def run(
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(shown(error)) from None
         if folds is None:
-            summary = run_notebooks(folder, preset, cohort, parameters, overwrite)
-            say(*closing_words(folder, summary).split("\n"))
+            summary = run_notebooks(folder, preset, cohort, parameters, overwrite, readings=readings)
+            with report_after(folder):
+                say(*closing_words(folder, summary).split("\n"))
         else:
-            summary = run_folds(folder, folds, preset, cohort, parameters, overwrite)
-            say(*cross_validation.closing_words(folder, summary).split("\n"))
+            summary = run_folds(folder, folds, preset, cohort, parameters, overwrite, readings=readings)
+            with report_after(folder):
+                say(*cross_validation.closing_words(folder, summary).split("\n"))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A finished run.", exists=True, file_okay=False)],
+) -> None:
+    """Write the report of a finished run or evaluation again (docs/results.md)."""
+    with _one_line_errors():
+        from bac_utils.report import write_report
+
+        say(*(f"written: {folder / path.name}" for path in write_report(folder)))
 
 
 @app.command()
@@ -294,6 +319,7 @@ def evaluate(
     parameters |= {"recalibrate": True} if recalibrate else {}
     with _one_line_errors():
         from bac_utils.evaluation.external import check_before
+        from bac_utils.report import report_after
         from bac_utils.study.external import check_evaluation, closing_words, run_evaluation
 
         try:
@@ -302,7 +328,8 @@ def evaluate(
             raise typer.BadParameter(shown(error)) from None
         check_before(model, cohort, parameters.get("split", ""), parameters.get("other_women", False))
         summary = run_evaluation(output, model, cohort, second_model, parameters, overwrite)
-        say(*closing_words(output, summary).split("\n"))
+        with report_after(output):
+            say(*closing_words(output, summary).split("\n"))
 
 
 @app.command()
@@ -446,12 +473,14 @@ def pretrain(
         from bac_utils.pretraining.patches import Recipe
         from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
         from bac_utils.pretraining.pretrain import pretrain as make
+        from bac_utils.report.cards import NAME, bundled_card, write_card
 
         with locked(output):
             if not detector_only:
                 pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
             if not structures_only:
                 make(output, Recipe(seed=seed))
+                write_card(output.with_name(NAME), bundled_card(output.parent))
 
 
 if __name__ == "__main__":

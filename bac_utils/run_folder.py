@@ -8,6 +8,7 @@ command line or by hand, and parts of different studies are never mixed.
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ SUMMARY_KEYS = (
 )  # fmt: skip
 _COHORT = (
     "women", "views", "bac_women", "bac_views", "age_median", "age_iqr", "mann_whitney_p", "prevalence_by_age_class",
+    "readings",
 )  # fmt: skip
 KEYS = [*EXAM, "laterality", "view"]
 """Columns that identify a view."""
@@ -76,14 +78,17 @@ def open_run(
     return folder, settings
 
 
-def save_part(folder: Path, name: str, **values: Any) -> None:
+def save_part(folder: Path, name: str, settings: Settings | None = None, **values: Any) -> None:
     """Save the results of a notebook, with the digests of the files that they were made from.
 
     Args:
         folder: The run's folder.
         name: One of `PRODUCTS`.
+        settings: The settings with which the notebook ran, for the report.
         **values: The results; those named in `SUMMARY_KEYS` are included in the summary.
     """
+    if settings is not None:
+        values["settings"] = asdict(settings)
     made_from = list(PRODUCTS)[: list(PRODUCTS).index(name) + 1]
     digests = {PRODUCTS[part][1]: file_digest(folder / PRODUCTS[part][1]) for part in made_from}
     write_json(folder / "parts" / f"{name}.json", values | {"digests": digests})

@@ -159,6 +159,7 @@ PUBLISHED = MappingProxyType(
         "age_median_no_bac": 57.0,
         "age_iqr_no_bac": (52.0, 65.0),
         "age_range": (45, 87),
+        "mann_whitney_p_below": 0.001,  # ages of BAC+ and BAC- women
         "prevalence_by_age_class": (0.063, 0.116, 0.343, 0.382),
         "splits": {  # Table 1 and Results; training after undersampling
             "train": {"women": 410, "views": 1640, "bac_views": 398},

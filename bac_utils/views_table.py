@@ -37,6 +37,10 @@ MAXIMUM_SPACING_MM = 2.0
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 """Endings of images without a header."""
 
+SIMULATION_NOTE = "simulation.json"
+"""What `simulate` leaves in its folder."""
+_LEVELS = 5
+"""Folders above an image in which the note is looked for; `simulate --as-export` writes nested folders."""
 _TEXTS = ("patient_id", "image", "exam", "study_date")
 _CHOICES = {"laterality": ("L", "R"), "view": VIEWS, "split": SPLITS, "label_level": (*LABEL_LEVELS, "")}
 _NUMBERS = {  # column: (may be empty, test, rule)
@@ -148,6 +152,16 @@ def quantification_subset(views: pd.DataFrame, splits: str | None, view: str) ->
     if subset.empty:
         raise ValueError(f"subset: got no {view} view of a BAC+ woman in {', '.join(names)}, must be one or more")
     return subset.reset_index(drop=True)
+
+
+def are_simulated(views: pd.DataFrame) -> bool:
+    """Return whether `simulate` has written the first view of a table: its note lies in a folder above the image.
+
+    Args:
+        views: One row per view, with `image_path`.
+    """
+    above = Path(views["image_path"].iloc[0]).parents[:_LEVELS]
+    return any((folder / SIMULATION_NOTE).is_file() for folder in above)
 
 
 def label_levels(views: pd.DataFrame) -> pd.DataFrame:

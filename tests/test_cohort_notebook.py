@@ -8,9 +8,13 @@ import pytest
 from view_rows import four_views
 
 from bac_utils.inclusion.flow import Selection, list_path
-from bac_utils.run_folder import load_part, results_table
+from bac_utils.readings.reader_file import ReaderFile, ViewKey
+from bac_utils.run_folder import load_part, results_table, write_summary
+from bac_utils.settings import PAPER
+from bac_utils.study.cross_validation import write_folds
 from bac_utils.study.runner import NOTEBOOKS, run_notebooks
 from bac_utils.views_table import SETS, read_views
+from bac_utils.widgets.hanging import HANGING
 
 
 def run_notebook(**values):
@@ -125,3 +129,29 @@ def test_the_flow_of_inclusion_is_kept_with_the_run(tmp_path, capsys):
     with pytest.raises(ValueError, match="views.inclusion.csv row 1, column 'patient_id'"):
         run_notebooks(tmp_path / "other", cohort=table)
     assert not (tmp_path / "other").exists()
+
+
+def test_labels_of_readers_replace_those_of_the_table(tmp_path, capsys):
+    """W00 (BAC-) and W01 (BAC+) change sides; the folds of a cross-validation get the same labels."""
+    table, folder = write_cohort(tmp_path), tmp_path / "readings"
+    before, mine = (tmp_path / "views.csv").read_bytes(), ReaderFile(folder, "Anna", 1)
+    changes = {0: {"bac": 1, "bac_length_mm": 12.5}, 1: {"bac": 0, "bac_length_mm": 0}}
+    for number, change in changes.items():
+        for side, view in HANGING:
+            mine.put({ViewKey(f"W{number:02d}", "", side, view): change})
+    run_notebook(cohort=table, readings=str(folder), output=str(tmp_path / "run"))
+    told = "8 views with a label; 8 labels changed, 0 added, 4 lengths changed"
+    assert told in capsys.readouterr().out and (tmp_path / "views.csv").read_bytes() == before
+    views = read_views(tmp_path / "run" / "views.csv").set_index("patient_id")
+    assert set(views.loc["W00", "bac"]) == {1} and set(views.loc["W00", "bac_length_mm"]) == {12.5}
+    assert set(views.loc["W01", "bac"]) == {0} and views.loc["W03", "bac_length_mm"].isna().all()
+    found = load_part(tmp_path / "run", "cohort")["cohort"]
+    assert found["readings"]["labels_changed"] == 8 and found["bac_women"] == 24
+    summary = write_summary(tmp_path / "run")
+    assert summary["cohort"]["readings"] == found["readings"]
+    (tmp_path / "folds").mkdir()
+    paths = write_folds(tmp_path / "folds", table, PAPER, 3, readings=folder)
+    assert told in capsys.readouterr().err
+    for path in paths:
+        fold = read_views(path).set_index("patient_id")
+        assert set(fold.loc["W00", "bac"]) == {1} and set(fold.loc["W01", "bac"]) == {0}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from view_rows import four_views
 
-from bac_utils.views_table import check_views, is_compared, label_levels, read_views
+from bac_utils.views_table import SIMULATION_NOTE, are_simulated, check_views, is_compared, label_levels, read_views
 
 HEADER = "patient_id,age,laterality,view,image,bac"
 GOOD = [
@@ -272,3 +272,11 @@ def test_names_of_images_that_differ_from_the_table_are_said_once(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_views(write(tmp_path, *lines[1:]))
+
+
+def test_views_that_simulate_has_written(tmp_path):
+    views = pd.DataFrame({"image_path": [str(tmp_path / "images" / "a.dcm")]})
+    assert not are_simulated(views) and not are_simulated(pd.DataFrame({"image_path": ["a.dcm"]}))
+    (tmp_path / SIMULATION_NOTE).write_text("{}")
+    assert are_simulated(views)
+    assert are_simulated(pd.DataFrame({"image_path": [str(tmp_path / "export" / "1" / "2" / "a.dcm")]}))

@@ -266,11 +266,18 @@ def compare_two(
         seed: Seed of the resamples.
 
     Returns:
-        `views` (`comparison.compare_auc`, by a bootstrap over women), `women` (`comparison.delong_test`, one row per
-        woman); and the table of McNemar's test by woman (`comparison.compare_calls`).
+        `auc_difference` (first minus second, by view), `auc_difference_ci` and `p_bootstrap`, from
+        `comparison.compare_auc`; `auc_difference_women` and `p_delong_women` from `comparison.delong_test`, one row per
+        woman; and the table of McNemar's test by woman (`comparison.compare_calls`).
     """
     labels, scores = views["bac"], (views["score"], views[second])
     bootstrap = compare_auc(labels, *scores, views["patient_id"], samples, seed)
     by_model = [by_woman(views.assign(score=score).drop(columns="split", errors="ignore")) for score in scores]
     delong = delong_test(by_model[0]["bac"], *(women["score"] for women in by_model))
-    return {"views": bootstrap, "women": delong}, compare_calls(views, "score", second, thresholds)
+    found = {"auc_difference": bootstrap["difference"], "auc_difference_ci": bootstrap["ci"]}
+    found |= {
+        "p_bootstrap": bootstrap["p"],
+        "auc_difference_women": delong["difference"],
+        "p_delong_women": delong["p"],
+    }
+    return found, compare_calls(views, "score", second, thresholds)

@@ -132,3 +132,68 @@ def score_shift(
     figure.legend(frameon=False, fontsize=9, loc="outside right upper")
     sns.despine(figure)
     return figure
+
+
+@styled
+def length_differences(pairs: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
+    """Draw the difference of two readers' lengths over their mean, for each pair (Bland & Altman, Lancet 1986).
+
+    Args:
+        pairs: From `reader_study.length_pairs`.
+
+    Returns:
+        The figure, three pairs a row: differences, their mean (dashed) and the limits of agreement (dotted; mean -+
+        1.96 standard deviations).
+
+    Raises:
+        ValueError: There is no pair.
+    """
+    if not pairs:
+        raise ValueError("pairs: got none, must be one or more pairs of readers who measured the same views")
+    columns = min(3, len(pairs))
+    rows = -(-len(pairs) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(4.4 * columns, 3.6 * rows), layout="constrained", squeeze=False)
+    for axes, ((first, second), table) in zip(grid.flat, pairs.items(), strict=False):
+        difference = table[first] - table[second]
+        mean, spread = difference.mean(), 1.96 * difference.std() if len(table) > 1 else 0.0
+        axes.scatter(table.mean(axis=1), difference, color=PALETTE[0], alpha=0.8, s=28)
+        for level, style in ((mean, "--"), (mean - spread, ":"), (mean + spread, ":")):
+            axes.axhline(level, color="grey", lw=1, ls=style)
+        limits = f"{mean:.1f} mm, limits {mean - spread:.1f} to {mean + spread:.1f}"
+        axes.set_title(f"{first[:30]} minus {second[:30]}\n{len(table)} views: mean {limits}", fontsize=9)
+        axes.set(xlabel="Mean of both lengths (mm)", ylabel="Difference (mm)")
+    for axes in list(grid.flat)[len(pairs) :]:
+        axes.set_axis_off()
+    sns.despine(figure)
+    return figure
+
+
+@styled
+def kappas(agreement: pd.DataFrame) -> Figure:
+    """Draw the kappa of each pair of readers with its 95 % interval.
+
+    Args:
+        agreement: From `reader_study.agreement_table`.
+
+    Returns:
+        The figure: circles for labels, squares for CSBI grades. Those with too few women have no interval.
+
+    Raises:
+        ValueError: No kappa is defined.
+    """
+    shown = agreement[agreement["measure"].str.endswith("kappa") & agreement["value"].notna()].reset_index(drop=True)
+    if shown.empty:
+        raise ValueError("agreement: got no kappa, must have at least one")
+    figure, axes = plt.subplots(figsize=(6.5, 1.2 + 0.45 * len(shown)), layout="constrained")
+    for place, row in shown.iterrows():
+        mark, colour = ("o", PALETTE[0]) if row["what"] == "bac" else ("s", PALETTE[1])
+        if np.isfinite(row["low"]):
+            axes.plot([row["low"], row["high"]], [place] * 2, color=colour, lw=1.5)
+        axes.plot(row["value"], place, mark, color=colour, ms=7)
+    words = {"bac": "label", "csbi": "CSBI grade"}
+    names = [f"{words[row['what']]}: {row['first'][:24]}, {row['second'][:24]}" for _, row in shown.iterrows()]
+    axes.set_yticks(range(len(shown)), names)
+    axes.set(xlabel="Kappa [95 % interval]", xlim=(min(0, shown[["value", "low"]].min().min()) - 0.05, 1.05))
+    axes.invert_yaxis()
+    sns.despine(figure)
+    return figure

@@ -1,4 +1,4 @@
-"""Agreement of readers: grades (kappa), measurements (ICC, Bland-Altman), and a consensus with what is left open."""
+"""Agreement of readers: grades (kappa) and measurements (ICC, Bland-Altman). Their consensus: `readings.consensus`."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,6 @@ from bac_utils.evaluation.shares import shares
 from bac_utils.statistics import ALPHA, LEAST_WOMEN, finite_or_none, percentile_interval, resample_women
 
 WEIGHTS = (None, "linear", "quadratic")
-REASONS = ("", "disagreement", "no majority", "one reading", "no reading")
 
 
 def weighted_kappa(
@@ -179,42 +178,6 @@ def reader_lengths(first: Sequence[float], second: Sequence[float]) -> dict:
         "median_absolute_difference_mm": found["median_absolute_error_mm"],
         "limits_of_agreement_mm": limits,
     }
-
-
-def consensus(readings: pd.DataFrame) -> pd.DataFrame:
-    """Take for each view the value that more than half of its readers gave.
-
-    Args:
-        readings: One row per view, one column per reader, labels or grades; empty where a reader gave none.
-
-    Returns:
-        With the table's index: `consensus` (NaN without a majority), `readings` and `votes` (numbers of readers who
-        gave a value, and this value) and `reason`, one of `REASONS`, why a view should be adjudicated: empty if two
-        readers or more agree and none differs, `disagreement` (a majority, but not all), `no majority` (ties, too),
-        `one reading`, `no reading`. Select the views to adjudicate with `table[table["reason"] != ""]`.
-
-    Raises:
-        TypeError: `readings` is not a DataFrame.
-        ValueError: There are no readers.
-    """
-    if not isinstance(readings, pd.DataFrame):
-        raise TypeError(f"readings: got {type(readings).__name__}, must be a pandas.DataFrame")
-    if not readings.shape[1]:
-        raise ValueError("readings: got no columns, must have one per reader")
-    rows = [_majority(row[row.notna() & (row != "")]) for _, row in readings.astype(object).iterrows()]
-    return pd.DataFrame(rows, columns=["consensus", "readings", "votes", "reason"], index=readings.index)
-
-
-def _majority(given: pd.Series) -> tuple:
-    """Return consensus, readings, votes and reason of one view."""
-    if given.empty:
-        return np.nan, 0, 0, "no reading"
-    counts = given.value_counts()
-    votes = int(counts.iloc[0])
-    if 2 * votes <= len(given):
-        return np.nan, len(given), 0, "no majority"
-    reason = "one reading" if len(given) == 1 else "" if votes == len(given) else "disagreement"
-    return counts.index[0], len(given), votes, reason
 
 
 def _same_length(first: Sequence, second: Sequence) -> tuple[list, list]:

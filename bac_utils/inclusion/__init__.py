@@ -1,1 +1,1 @@
-"""The flow of inclusion, from files to women: the stages and their lists, those of a study, and the flow diagram."""
+"""What enters a study: labels that readers corrected, stages of inclusion and their lists, flow diagram."""

@@ -17,6 +17,7 @@ from scipy import stats
 from sklearn.model_selection import StratifiedKFold
 
 from bac_utils._files import plain, read_json, write_json, written_whole
+from bac_utils._terminal import say
 from bac_utils.cohort import (
     age_class,
     assign_sets,
@@ -27,6 +28,7 @@ from bac_utils.cohort import (
     women_table,
 )
 from bac_utils.detection import auc_roc_interval, by_woman, detection_intervals, detection_metrics, detection_table
+from bac_utils.inclusion.corrections import correct_labels, corrections_text
 from bac_utils.inclusion.diagram import inclusion_diagram
 from bac_utils.inclusion.flow import STAGES
 from bac_utils.inclusion.study import study_flow
@@ -45,6 +47,8 @@ from bac_utils.statistics import (
 from bac_utils.views_table import COLUMNS, SETS, read_views
 
 AREAS = ("auc_roc", "auc_pr")
+REPORT = ("report", "report.html")
+"""Label and name of the report in closing words, where it has been written."""
 MEASURES = {"spearman_rho": "heatmap_area", "paper_recipe_rho": "paper_area"}
 """Columns of `quantification.csv`, without their unit, by the key of their correlation with the reference length."""
 
@@ -131,7 +135,12 @@ def fold_views(
 
 
 def write_folds(
-    folder: Path, cohort: str | os.PathLike, settings: Settings, folds: int, population_limits: bool = False
+    folder: Path,
+    cohort: str | os.PathLike,
+    settings: Settings,
+    folds: int,
+    population_limits: bool = False,
+    readings: str | os.PathLike = "",
 ) -> list[Path]:
     """Write the flow of inclusion and the views table of each fold into a cross-validation's folder.
 
@@ -141,6 +150,7 @@ def write_folds(
         settings: As for `fold_views`.
         folds: Number of folds.
         population_limits: As for `fold_views`.
+        readings: Labels and lengths of readers that replace those of the table (`corrections`); empty: none.
 
     Returns:
         The tables `fold-1.csv` and so on, with image paths relative to the folder.
@@ -149,6 +159,9 @@ def write_folds(
         ValueError: As `fold_views`.
     """
     views = read_views(cohort)
+    if readings:
+        views, counts = correct_labels(views, readings)
+        say(corrections_text(counts), err=True)
     tables = fold_views(views, settings, folds, population_limits)
     flow, _ = study_flow(views, settings, cohort)
     flow.write(folder / "inclusion.csv", Path(cohort).parent)
@@ -379,4 +392,5 @@ def closing_words(folder: Path, summary: dict) -> str:
     )
     last = fold_folder(folder, len(summary["folds"])).name
     places = f"folds    {fold_folder(folder, 1)} to {last}\nnumbers  {folder / 'summary.json'}"
+    places += f"\nreport   {folder / REPORT[1]}" if (folder / REPORT[1]).is_file() else ""
     return f"{results_table(summary).to_string()}\n{note}\n\n{folds_table(summary).to_string()}\n\n{places}"

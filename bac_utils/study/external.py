@@ -8,6 +8,7 @@ from bac_utils._files import file_digest, locked, read_json, write_json
 from bac_utils.detector import find_detector
 from bac_utils.settings import Settings, preset
 from bac_utils.statistics import with_interval
+from bac_utils.study.cross_validation import REPORT
 from bac_utils.study.execution import declared_parameters, kernel_environment
 from bac_utils.study.folder import begin, claim
 from bac_utils.study.parameters import check_others
@@ -107,5 +108,5 @@ def closing_words(folder: Path, summary: dict) -> str:
     slope = with_interval(calibration["slope"], calibration["slope_ci"])
     difference = with_interval(calibration["difference"], calibration["difference_ci"])
     lines.append(f"calibration: slope {slope}, observed minus mean score {difference}")
-    places = (("figures", "figures"), ("page", "notebooks"), ("numbers", "summary.json"))
+    places = (("figures", "figures"), ("page", "notebooks"), ("numbers", "summary.json"), REPORT)
     return "\n".join([*lines, "", *(f"{label:<8} {folder / name}" for label, name in places)])

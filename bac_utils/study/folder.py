@@ -18,6 +18,7 @@ from bac_utils.study.cross_validation import fold_folder
 KINDS = {"run": "a run", "evaluation": "an evaluation"}
 """What a folder can hold, as in `manifest.json`, and in words."""
 
+REPORT_FILES = ("report.html", "report.docx", "checklists.html", "checklists.docx")
 OWN_FILES = (
     "methods.csv",
     "views.csv",
@@ -36,6 +37,8 @@ OWN_FILES = (
     "heatmaps.npz",
     "heatmaps_quantification.npz",
     "summary.json",
+    *REPORT_FILES,
+    "model_card.md",
     "manifest.json",
 )
 OWN_FOLDERS = ("images", "cache", "training", "figures", "notebooks", "parts")
@@ -54,6 +57,7 @@ EVALUATION_FILES = (
     "comparison.csv",
     "recalibration.json",
     "summary.json",
+    *REPORT_FILES,
     "manifest.json",
 )
 """What an evaluation writes into its folder, beside `OWN_FOLDERS`."""
@@ -136,9 +140,10 @@ def begin(folder: Path, asked: dict, overwrite: bool, kind: str = "run") -> dict
         write_json(folder / "manifest.json", manifest)
         return manifest
     for key, value in json.loads(json.dumps(asked)).items():
-        before = manifest["asked"].get(key)
-        if before != value and key == "cohort_sha256":
-            raise FileExistsError(f"{folder}: {asked['cohort']} has changed since the {kind} was started: {OTHER}")
+        before = manifest["asked"].get(key, "" if key.startswith("readings") else None)
+        if before != value and key.endswith("_sha256"):
+            changed = asked[key.removesuffix("_sha256")]
+            raise FileExistsError(f"{folder}: {changed} has changed since the {kind} was started: {OTHER}")
         if before != value:
             raise FileExistsError(f"{folder} contains {KINDS[kind]} with {key} {before!r}, not {value!r}: {OTHER}")
     if manifest["finished"]:

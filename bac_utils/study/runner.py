@@ -24,10 +24,11 @@ from bac_utils._files import (
 )
 from bac_utils.cohort import check_cohort
 from bac_utils.dataset import INDEX_FILE
+from bac_utils.inclusion.corrections import correct_labels, corrections_digest
 from bac_utils.inclusion.study import study_flow
 from bac_utils.run_folder import results_table, write_summary
 from bac_utils.settings import Settings, preset
-from bac_utils.study.cross_validation import fold_folder, fold_views, pool_folds, write_folds
+from bac_utils.study.cross_validation import REPORT, fold_folder, fold_views, pool_folds, write_folds
 from bac_utils.study.execution import declared_parameters, execute, kernel_environment
 from bac_utils.study.folder import PREPARED, begin, check_saved, claim, read_manifest
 from bac_utils.study.parameters import check_others
@@ -44,7 +45,8 @@ FOLD_NOTEBOOKS = ("01", "02", "03", "04")
 WEIGHTS = ("imagenet", "structures", "bundled", "detector", "none")
 """Values of `Settings.weights` that are not paths."""
 
-_BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort"}
+_Given = str | os.PathLike | None
+_BY_OPTION = {"output": "--output", "preset": "--preset", "cohort": "--cohort", "readings": "--readings"}
 
 
 def check_parameters(
@@ -86,6 +88,7 @@ def run_notebooks(
     parameters: dict[str, Any] | None = None,
     overwrite: bool = False,
     notebooks: Path = NOTEBOOKS,
+    readings: str | os.PathLike | None = None,
 ) -> dict:
     """Run every notebook in order and write the summary.
 
@@ -96,6 +99,7 @@ def run_notebooks(
         parameters: Values for parameters that the notebooks declare; each notebook gets those that it declares.
         overwrite: Start again in a folder that contains a run; files that are not the run's are kept.
         notebooks: Folder of the notebooks `NN_topic.ipynb`.
+        readings: Labels and lengths of readers that replace those of the cohort (`corrections.read_corrections`).
 
     Returns:
         The summary, as in `summary.json`.
@@ -111,7 +115,7 @@ def run_notebooks(
     """
     declared = _declared(notebooks, simulated=not cohort)
     folder = claim(output, cohort, overwrite)
-    asked = _asked(preset_name, cohort, parameters or {}, notebooks)
+    asked = _asked(preset_name, cohort, parameters or {}, notebooks, None, readings)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         check_saved(folder, overwrite)
@@ -127,6 +131,7 @@ def run_folds(
     parameters: dict[str, Any] | None = None,
     overwrite: bool = False,
     notebooks: Path = NOTEBOOKS,
+    readings: str | os.PathLike | None = None,
 ) -> dict:
     """Cross-validate: run notebooks 01 to 04 for each fold, and pool the results of the test sets.
 
@@ -139,6 +144,7 @@ def run_folds(
         parameters: As for `run_notebooks`, for each fold.
         overwrite: Start again in a folder that contains a run; files that are not the run's are kept.
         notebooks: Folder of the notebooks `NN_topic.ipynb`.
+        readings: As for `run_notebooks`.
 
     Returns:
         The summary, as in `summary.json` (`cross_validation.pool_folds`).
@@ -152,15 +158,17 @@ def run_folds(
     declared = _declared(notebooks, simulated=False)
     declared = {path: defaults for path, defaults in declared.items() if path.stem[:2] in FOLD_NOTEBOOKS}
     folder = claim(output, cohort, overwrite)
-    asked = _asked(preset_name, cohort, parameters or {}, notebooks, folds)
+    asked = _asked(preset_name, cohort, parameters or {}, notebooks, folds, readings)
     settings = check_parameters(preset_name, asked["parameters"], notebooks, simulated=False)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         check_saved(folder, overwrite)
         manifest = begin(folder, asked, overwrite)
-        tables = write_folds(folder, cohort, settings, folds, asked["parameters"].get("age_limits") == "population")
+        population = asked["parameters"].get("age_limits") == "population"
+        tables = write_folds(folder, cohort, settings, folds, population, asked["readings"])
         for fold, table in enumerate(tables, 1):
             of_fold = asked | {"cohort": str(table), "cohort_sha256": file_digest(table), "folds": None}
+            of_fold |= {"readings": "", "readings_sha256": ""}  # the tables have them
             print(f"fold {fold} of {folds}", file=sys.stderr)
             _run_fold(fold_folder(folder, fold), of_fold, declared, fold_folder(folder, fold - 1) / "cache")
         summary = pool_folds(folder, folds, settings)
@@ -186,7 +194,7 @@ def _run_fold(folder: Path, asked: dict, declared: dict[Path, dict], prepared: P
 
 def _run(folder: Path, asked: dict, declared: dict[Path, dict], manifest: dict) -> dict:
     """Run the notebooks of a run that `_begin` has started or resumed, and return its summary."""
-    given = asked["parameters"] | {"preset": asked["preset"], "output": str(folder), "cohort": asked["cohort"]}
+    given = asked["parameters"] | {"output": str(folder)} | {k: asked[k] for k in ("preset", "cohort", "readings")}
     (folder / "notebooks").mkdir(exist_ok=True)
     with kernel_environment(folder / "notebooks" / "kernels.log"):
         run_each(declared, given, folder, manifest)
@@ -203,7 +211,8 @@ def closing_words(folder: Path, summary: dict) -> str:
         note += " Simulated views are far simpler than a real archive."
     places = "\n".join(
         f"{label:<8} {folder / name}"
-        for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"))
+        for label, name in (("figures", "figures"), ("pages", "notebooks"), ("numbers", "summary.json"), REPORT)
+        if (label, name) != REPORT or (folder / name).is_file()
     )
     return f"{table}\n{note}\n\n{places}"
 
@@ -217,10 +226,10 @@ def _declared(notebooks: Path, simulated: bool) -> dict[Path, dict]:
 
 
 def _asked(
-    preset_name: str, cohort: str | os.PathLike | None, parameters: dict, notebooks: Path, folds: int | None = None
+    name: str, cohort: _Given, parameters: dict, notebooks: Path, folds: int | None = None, readings: _Given = None
 ) -> dict:
     """Check the settings of the run, and return them as stored in the manifest."""
-    settings = check_parameters(preset_name, parameters, notebooks, simulated=not cohort)
+    settings = check_parameters(name, parameters, notebooks, simulated=not cohort)
     if settings.weights == "imagenet":
         from bac_utils.backbones import check_weights
 
@@ -239,28 +248,33 @@ def _asked(
 
         parameters = parameters | {"thresholds": str(Path(parameters["thresholds"]).resolve())}
         kept_thresholds("", parameters["thresholds"])
-    path, digest = "", ""
+    found = {"cohort": ("", ""), "readings": ("", "")}
+    if readings and not cohort:
+        raise ValueError(f"readings: got {readings}, must be given with a views table (--cohort)")
     if cohort:
-        _check_views(cohort, settings, parameters.get("age_limits") == "population", folds)
-        path, digest = str(Path(cohort).resolve()), file_digest(Path(cohort))
+        _check_views(cohort, settings, parameters.get("age_limits") == "population", folds, readings)
+        found["cohort"] = str(Path(cohort).resolve()), file_digest(Path(cohort))
+    if readings:
+        found["readings"] = str(Path(readings).resolve()), corrections_digest(readings)
     return {
-        "preset": preset_name,
+        "preset": name,
         "seed": settings.seed,
-        "cohort": path,
-        "cohort_sha256": digest,
+        **{f"{key}{end}": value[k] for key, value in found.items() for k, end in enumerate(("", "_sha256"))},
         "parameters": parameters,
         "folds": folds,
     }
 
 
-def _check_views(cohort: str | os.PathLike, settings: Settings, population_limits: bool, folds: int | None) -> None:
-    """Raise the errors that the notebooks would raise for a views table."""
+def _check_views(cohort: _Given, settings: Settings, population: bool, folds: int | None, readings: _Given) -> None:
+    """Raise the errors that the notebooks would raise for a views table and readings."""
     views = read_views(cohort, check_images=True)
+    if readings:
+        views, _ = correct_labels(views, readings)
     study_flow(views, settings, cohort)
     if folds is None:
-        check_cohort(views, settings, population_limits)
+        check_cohort(views, settings, population)
     else:
-        fold_views(views, settings, folds, population_limits)
+        fold_views(views, settings, folds, population)
 
 
 def run_each(declared: dict[Path, dict], given: dict, folder: Path, manifest: dict) -> None:

@@ -19,9 +19,10 @@ HEADLESS = "BAC_UTILS_HEADLESS"
 WIDE = {"description_width": "200px"}
 LINE = {"width": "480px", "max_width": "100%"}
 
-
 RUN = "BAC_UTILS_RUN"
 """Environment variable with the folder of the run shown by notebooks 05 and 06 (`make app RUN=folder`)."""
+STUDY = {"cohort": "BAC_UTILS_COHORT", "output": "BAC_UTILS_READINGS", "reader": "BAC_UTILS_READER"}
+"""Environment variables with the parameters of notebook 09 (`make app COHORT=table READINGS=folder READER=name`)."""
 
 
 def chosen_run(output: str, preset: str, seed: int | None) -> dict[str, Any]:
@@ -41,6 +42,22 @@ def chosen_run(output: str, preset: str, seed: int | None) -> dict[str, Any]:
         return {"output": output, "preset_name": preset, "seed": seed}
     part = load_part(Path(folder), "cohort")
     return {"output": folder, "preset_name": part["preset"], "seed": part["seed"]}
+
+
+def chosen_study(cohort: str, output: str, reader: str) -> tuple[str, str, str]:
+    """Return the reader study that a notebook shows.
+
+    Args:
+        cohort: The views table in the notebook's parameters.
+        output: Folder of the readings in the notebook's parameters.
+        reader: Name of the reader in the notebook's parameters.
+
+    Returns:
+        The three; each one that a variable of `STUDY` states is replaced by it.
+    """
+    given = {"cohort": cohort, "output": output, "reader": reader}
+    cohort, output, reader = (os.environ.get(STUDY[name]) or value for name, value in given.items())
+    return cohort, output, reader
 
 
 def headless() -> bool:

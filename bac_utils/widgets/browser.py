@@ -1,9 +1,7 @@
 """The view browser: the four views of a woman in the hanging protocol, with heatmaps, filters and reader's notes."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html import escape
-from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -14,50 +12,33 @@ from matplotlib.figure import Figure
 from bac_utils import plots, view_plots
 from bac_utils.detection import OUTCOMES, classify_outcomes
 from bac_utils.detector import OperatingPoint
-from bac_utils.intake.mammogram import Skip
 from bac_utils.quantify import bac_area, common_spacings
 from bac_utils.run_folder import load_part
 from bac_utils.views_table import EXAM
 from bac_utils.widgets import svg
-from bac_utils.widgets.base import LINE, WIDE, Panel, button, choice, row, slider, th_slider
-from bac_utils.widgets.canvas import ViewCanvas
+from bac_utils.widgets.base import LINE, WIDE, choice, row, slider, th_slider
+from bac_utils.widgets.hanging import HANGING, MOUSE, STEP_KEYS, VIEW_KEYS, HangingViews
 from bac_utils.widgets.originals import Originals
 from bac_utils.widgets.reader_notes import LABELS, NOTES_FILE, Note, ReaderNotes
 from bac_utils.widgets.store import ViewStore, measures_text
 from bac_utils.widgets.tuning import outline
 
-HANGING = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
-"""The hanging protocol, from left to right: R and L back to back, with the chest walls in the middle."""
-KEYS_HELP = (
-    "Keys while the views have the focus: → or n next woman, ← or p previous, Home first, End last; "
-    "1 to 4 select a view; + and − zoom, w a s d pan, r shows 1:1, l links zoom and pan, 0 resets zoom and window; "
-    "[ ] narrow and widen the window, comma and full stop brighten and darken; h heatmap, o outline. "
-    "Mouse: wheel zooms, drag pans, right drag (or Alt and drag) sets the window, double click resets."
-)
-
-
+KEYS_HELP = f"Keys while the views have the focus: {STEP_KEYS}; {VIEW_KEYS}; h heatmap, o outline. {MOUSE}"
 _NOTED = ["patient_id", "laterality", "view"]
 
 
-class ViewBrowser(Panel):
-    """Shows one exam of a woman at a time; `KEYS_HELP` lists the keys.
+class ViewBrowser(HangingViews):
+    """Shows one exam of a woman at a time, of those who pass the filters; `KEYS_HELP` lists the keys.
 
     Views are outlined and measured by `OperatingPoint.measure`, as in `score`.
-
-    Attributes:
-        women: Sorted identifiers of the women who pass the filters, once for each exam.
-        place: Index in `women` of the woman shown, from 0.
     """
 
     def __init__(self, store: ViewStore) -> None:
         """Show the first woman of the test set; `store` contains the run's views."""
         self._store, self.notes = store, ReaderNotes(store.folder)
         th = store.point.heatmap_threshold
-        self._originals = Originals(store, load_part(store.folder, "training").get("view_pixel_mm"))
-        self._worker = ThreadPoolExecutor(1)
         self._table = self._with_burden()
-        self._exams, self.women, self.place, self._rows = [], [], 0, [None] * 4
-        self._filling, self._noted = False, Note()
+        self._exams, self._filling, self._noted = [], False, Note()
         self._make_filters()
         self._make_canvas(th)
         self._make_notes()
@@ -86,19 +67,6 @@ class ViewBrowser(Panel):
         self.women = [woman for woman, _ in self._exams]
         self.go(0)
 
-    def go(self, place: int) -> None:
-        """Show the woman with this index; an index out of range is clipped to the first or last woman."""
-        self.place = min(max(place, 0), max(len(self.women) - 1, 0))
-        self._show()
-
-    def press(self, key: str) -> None:
-        """Handle a key press forwarded by the views."""
-        places = {"ArrowRight": 1, "n": 1, "ArrowLeft": -1, "p": -1, "PageDown": 10, "PageUp": -10}
-        if key in places:
-            self.go(self.place + places[key])
-        elif key in ("Home", "End"):
-            self.go(0 if key == "Home" else len(self.women) - 1)
-
     def write_note(self) -> None:
         """Write the note and label of the selected view to the file."""
         index = self._rows[self.canvas.selected]
@@ -116,27 +84,6 @@ class ViewBrowser(Panel):
             joined = "; another reader had changed this note, so both are kept"
         self._tell(f"saved in {NOTES_FILE}, which holds {len(self.notes)} views{joined}")
 
-    def sharpen(self, asked: dict) -> Any:
-        """Read the original of a zoomed view in the background and send its visible part; return a future or None."""
-        index = int(asked["index"])
-        row_ = self._rows[index] if 0 <= index < len(self._rows) else None
-        if row_ is None or str(row_) != asked["view"]:
-            return None
-        view = self.canvas.views[index]
-        return self._worker.submit(self._send_sharp, row_, asked, view["mirror"], view["levels"])
-
-    def show_actual_size(self, index: int) -> None:
-        """Show a view with one screen pixel per pixel of the original."""
-        row_ = self._rows[index] if 0 <= index < len(self._rows) else None
-        if row_ is not None:
-            self._worker.submit(self._send_actual_size, index, row_)
-
-    def _send_actual_size(self, index: int, row_: int) -> None:
-        try:
-            self.canvas.actual_size(index, self._originals.scale(row_))
-        except (Skip, ValueError, OSError):  # the original cannot be read: the view does not change
-            return
-
     def outcome_counts(self) -> dict[str, dict[str, int]]:
         """Return the number of TP, FP, FN and TN views at the run's threshold, by set."""
         counts = self._table.groupby(["split", "outcome"]).size()
@@ -145,13 +92,6 @@ class ViewBrowser(Panel):
     def figure(self) -> Figure:
         """Draw the four views in the hanging protocol."""
         return _figure(self)
-
-    def _send_sharp(self, row_: int, asked: dict, mirror: bool, levels: list) -> None:
-        try:
-            grey, rect = self._originals.part(row_, asked["rect"], asked["size"], mirror, levels)
-        except (Skip, ValueError, OSError):  # keep showing the prepared view
-            return
-        self.canvas.sharpen(asked | {"rect": rect}, grey)
 
     def _with_burden(self) -> pd.DataFrame:
         """Return the views with outcome and burden: the length in the table (mm), or else the heatmap area above Th."""
@@ -199,31 +139,14 @@ class ViewBrowser(Panel):
             widget.observe(lambda _: self.filter(), "value")
 
     def _make_canvas(self, th: float) -> None:
-        label = f"Four views, R and L back to back. {KEYS_HELP}"
-        self.canvas = ViewCanvas(
-            on_key=self.press, on_sharpen=self.sharpen, on_actual_size=self.show_actual_size, label=label
-        )
-        self.canvas.add_class("bac-canvas")
-        self.previous = button("◀ Previous woman", "bac-previous", lambda: self.go(self.place - 1), "key: ← or p")
-        self.next = button("Next woman ▶", "bac-next", lambda: self.go(self.place + 1), "key: → or n")
-        self.actual = button("1:1", "bac-actual", self.canvas.ask_actual_size, "one pixel per original pixel; key: r")
-        self.whole = button("Reset zoom and window", "bac-reset", self.canvas.reset, "key: 0, or double click")
-        self.linked = ipywidgets.Checkbox(
-            value=False, description="Linked zoom", indent=False, layout={"width": "auto"}
-        )
-        self.linked.add_class("bac-linked")
-        self.where = ipywidgets.HTML()
-        self.where.add_class("bac-where")
+        originals = Originals(self._store, load_part(self._store.folder, "training").get("view_pixel_mm"))
+        self._make_views(originals, f"Four views, R and L back to back. {KEYS_HELP}")
         self.heat_threshold = th_slider(th)
         self.opacity = slider("Opacity of the heatmap", "bac-opacity", 0, 1, 0.05, 0.35, ".2f")
-        self.centre = slider("Window centre (SD)", "bac-centre", -5, 10, 0.05, 1.0, ".2f")
-        self.width = slider("Window width (SD)", "bac-width", 0.2, 20, 0.05, 6.0, ".2f")
         self.outlined = ipywidgets.Checkbox(value=True, description="Outline of the calcified arteries", indent=False)
         self.outlined.add_class("bac-outlined")
-        pairs = ((self.opacity, "opacity"), (self.centre, "centre"), (self.width, "width"))
-        self._links = [ipywidgets.jslink((w, "value"), (self.canvas, name)) for w, name in pairs]
-        for box, name in ((self.outlined, "show_outline"), (self.linked, "linked")):
-            self._links.append(ipywidgets.jslink((box, "value"), (self.canvas, name)))
+        for widget, name in ((self.opacity, "opacity"), (self.outlined, "show_outline")):
+            self._links.append(ipywidgets.jslink((widget, "value"), (self.canvas, name)))
         self.canvas.opacity = self.opacity.value
         self.heat_threshold.observe(lambda _: self._move_th(), "value")
         self.canvas.observe(lambda _: self._fill_note(), "selected")

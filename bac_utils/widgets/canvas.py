@@ -13,6 +13,7 @@ import numpy as np
 import traitlets
 
 from bac_utils._files import plain
+from bac_utils.readings.lines import check_lines
 
 STATIC = Path(__file__).parent / "static"
 GREY_LEVELS = 65535
@@ -67,6 +68,12 @@ class ViewCanvas(anywidget.AnyWidget):
     """Width of the window, in the same unit."""
     linked = traitlets.Bool(False).tag(sync=True)
     """Whether zoom and pan move all views together."""
+    ruler = traitlets.Bool(False).tag(sync=True)
+    """Whether clicks add points to the ruler's lines."""
+    lines = traitlets.List().tag(sync=True)
+    """Lines of the ruler in each view, as flat lists x, y, x, y, ... in pixels of the view as shown."""
+    more_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """More keys that Python handles; `m` switches the ruler, if it is among them."""
     panel_width = traitlets.Int(330).tag(sync=True)
     label = traitlets.Unicode("Mammograms").tag(sync=True)
 
@@ -75,6 +82,7 @@ class ViewCanvas(anywidget.AnyWidget):
         on_key: Callable[[str], None] | None = None,
         on_sharpen: Callable[[dict], None] | None = None,
         on_actual_size: Callable[[int], None] | None = None,
+        on_lines: Callable[[int, list[np.ndarray]], None] | None = None,
         **kwargs: Any,
     ) -> None:
         """Create a canvas without views.
@@ -84,10 +92,13 @@ class ViewCanvas(anywidget.AnyWidget):
             on_sharpen: Called with a request for pixels of the original: a dict of `view` (its key), `index`, `rect`
                 (x0, y0, x1, y1 in pixels of the view as shown) and `size` (rows, columns); reply with `sharpen`.
             on_actual_size: Called with the index of the view to show at 1:1; reply with `actual_size`.
+            on_lines: Called after each change of the ruler with the index of the view and all of its lines, (n, 2) in
+                pixels of the prepared view.
             **kwargs: Other traits of the widget.
         """
         super().__init__(**kwargs)
         self._on_key, self._on_sharpen, self._on_actual_size = on_key, on_sharpen, on_actual_size
+        self._on_lines = on_lines
         self.on_msg(self._answer)
 
     def show(self, shown: Sequence[dict], selected: int = 0) -> None:
@@ -96,14 +107,16 @@ class ViewCanvas(anywidget.AnyWidget):
         Args:
             shown: Dicts of `key, title, text`, `pixels` (prepared view, (H, W), 0 outside the breast; None if the view
                 does not exist), `heat` ((h, w) in [0, 1], or None), `spacing_mm` ((row, column) or None), `mirror`
-                (whether to show the chest wall on the right) and `outline` (polygons, (n, 2)).
+                (whether to show the chest wall on the right), `outline` (polygons, (n, 2)), `lines` (of the ruler, the
+                same) and `missing` (what to say of a view without pixels).
             selected: Index of the selected view.
         """
         views, tiles, heats = [], [], []
         for view in shown:
             entry = {name: view[name] for name in ("key", "title", "mirror")}
             pixels, spacing = view["pixels"], view.get("spacing_mm")
-            entry |= {"rows": 2, "columns": 1, "aspect": 1.0, "row_mm": None, "missing": "no view", "levels": [0, 1]}
+            entry |= {"rows": 2, "columns": 1, "aspect": 1.0, "row_mm": None, "levels": [0, 1]}
+            entry["missing"] = view.get("missing", "no view")
             if pixels is not None:
                 grey, levels = grey_levels(pixels)
                 rows, columns = pixels.shape
@@ -119,6 +132,7 @@ class ViewCanvas(anywidget.AnyWidget):
             views.append(plain(entry))
         outlines = [self._flat(view.get("outline") or [], view) for view in shown]
         with self.hold_sync():
+            self.lines = [self._flat(view.get("lines") or [], view, 3) for view in shown]
             self.tiles, self.heats, self.outlines, self.selected = tiles, heats, outlines, selected
             self.texts = [view["text"] for view in shown]
             self.views = views
@@ -162,11 +176,19 @@ class ViewCanvas(anywidget.AnyWidget):
         if self._on_actual_size:
             self._on_actual_size(self.selected)
 
-    def _flat(self, polygons: Sequence[np.ndarray], view: dict) -> list[list[float]]:
+    def ask_ruler(self, action: str) -> None:
+        """Change the ruler's lines in the selected view.
+
+        Args:
+            action: `undo` (remove the last point), `finish` (end the line) or `clear` (remove all lines).
+        """
+        self.send({"type": "ruler", "index": self.selected, "action": action})
+
+    def _flat(self, polygons: Sequence[np.ndarray], view: dict, digits: int = 1) -> list[list[float]]:
         columns = view["columns"] if "columns" in view else view["pixels"].shape[1] if polygons else 0
         flip = np.array([columns, 0]), np.array([-1, 1])
         placed = [flip[0] + flip[1] * polygon if view["mirror"] else polygon for polygon in polygons]
-        return [np.asarray(polygon, float).round(1).ravel().tolist() for polygon in placed]
+        return [np.asarray(polygon, float).round(digits).ravel().tolist() for polygon in placed]
 
     def _answer(self, _: Any, content: dict, buffers: Any) -> None:
         if content.get("type") == "key" and self._on_key:
@@ -175,6 +197,20 @@ class ViewCanvas(anywidget.AnyWidget):
             self._on_sharpen(content)
         elif content.get("type") == "actual":
             self.ask_actual_size()
+        elif content.get("type") == "lines" and self._on_lines:
+            self._take_lines(content)
+
+    def _take_lines(self, content: dict) -> None:
+        """Pass on the lines of a view, unless it is no longer shown."""
+        index = content.get("index")
+        view = self.views[index] if isinstance(index, int) and 0 <= index < len(self.views) else None
+        if view is None or view["key"] != content.get("view"):
+            return
+        found = check_lines(content.get("lines"))
+        self.lines = [*self.lines[:index], [line.ravel().tolist() for line in found], *self.lines[index + 1 :]]
+        if view["mirror"]:
+            found = [line * (-1, 1) + (view["columns"], 0) for line in found]
+        self._on_lines(index, found)
 
 
 def turned(image: np.ndarray, mirror: bool) -> np.ndarray:

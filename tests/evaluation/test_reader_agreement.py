@@ -9,7 +9,6 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from bac_utils.evaluation.reader_agreement import (
-    consensus,
     icc_agreement,
     percent_agreement,
     reader_lengths,
@@ -128,23 +127,6 @@ def test_lengths_by_hand():
     assert (found["views"], found["median_absolute_difference_mm"]) == (3, 2)
 
 
-def test_consensus_and_what_is_left():
-    readings = pd.DataFrame(
-        [[1, 1, 1], [1, 1, 0], [0, 1, np.nan], [1, np.nan, np.nan], [np.nan] * 3, [2, 1, 0], [0, 0, np.nan]],
-        columns=["r1", "r2", "r3"], index=list("abcdefg"),
-    )  # fmt: skip
-    found = consensus(readings)
-    assert found["reason"].tolist() == [
-        "", "disagreement", "no majority", "one reading", "no reading", "no majority", "",
-    ]  # fmt: skip
-    assert found["consensus"].tolist() == pytest.approx([1, 1, np.nan, 1, np.nan, np.nan, 0], nan_ok=True)
-    assert found["votes"].tolist() == [3, 2, 0, 1, 0, 0, 2]
-    assert found[found["reason"] != ""].index.tolist() == list("bcdef")
-    pd.testing.assert_frame_equal(found, consensus(readings[["r3", "r1", "r2"]]))
-    words = consensus(pd.DataFrame({"r1": ["mild", ""], "r2": ["mild", "severe"]}))
-    assert words["consensus"].tolist() == ["mild", "severe"]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -157,7 +139,6 @@ def test_consensus_and_what_is_left():
         (lambda: percent_agreement([None], [1]), "first: got no grade at position 0"),
         (lambda: reader_lengths([0.0], [1.0]), "first: got 0 mm at position 0, must be above 0"),
         (lambda: reader_lengths([1.0], [np.nan]), "second: got nan mm at position 0, must be above 0"),
-        (lambda: consensus(pd.DataFrame(index=[0])), "readings: got no columns"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -333,6 +333,7 @@ def test_the_command(tmp_path, study, monkeypatch):
     seen = []
     monkeypatch.setattr(runner, "run_folds", lambda *arguments: seen.extend(arguments) or "summary")
     monkeypatch.setattr(cross_validation, "closing_words", lambda *_: "the end")
+    monkeypatch.setattr("bac_utils.report.folder.write_report", lambda _: [])
     words = ["run", "--folds", "5", "--cohort", str(study[1]), "--output", str(tmp_path / "run"), "-p", "epochs", "3"]
     done = call(cli.app, words)
     assert (done.exit_code, done.output) == (0, "the end\n")

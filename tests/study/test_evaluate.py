@@ -65,15 +65,16 @@ def test_evaluating_a_frozen_model(cohort, model, tmp_path):
     assert sum(found["breasts"][name] for name in ("tp", "fp", "tn", "fn")) == 28
     assert sum(found["women"][name] for name in ("tp", "fp", "tn", "fn")) == 14
     assert summary["model"]["threshold"] == 0.5 and summary["model"]["sha256"] == before["model.keras"]
-    assert summary["comparison"]["auc_roc"]["views"]["difference"] == 0
-    assert summary["comparison"]["auc_roc"]["women"]["p"] == 1
+    assert summary["comparison"]["auc_difference"] == 0 and summary["comparison"]["p_delong_women"] == 1
     reasons = {name for stage in summary["inclusion"] for name in stage["reasons"]}
     assert reasons == {"BAC label unknown", "image: not_an_image"}
     written = {path.name for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
     assert written <= set(EVALUATION_FILES)
     for name in ("inclusion", "score_shift", "roc_pr", "reliability", "decision_curve", "subgroups", "failures"):
         assert (folder / "figures" / f"{name}.png").is_file() or name == "score_shift"
-    assert "by woman: AUC-ROC" in result.output
+    assert "by woman: AUC-ROC" in result.output and (folder / "report.docx").is_file()
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'data-from="summary.json:detection.breasts.auc_roc"' in report and "image: not_an_image" in report
     again = CliRunner().invoke(cli.app, asked)
     assert again.exit_code == 1 and "contains a finished evaluation" in again.output
     other = CliRunner().invoke(cli.app, ["run", "--cohort", str(cohort), "--output", str(folder), "--overwrite"])

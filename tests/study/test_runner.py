@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 from view_rows import four_views
 
 from bac_utils import __main__ as cli
+from bac_utils.inclusion.corrections import corrections_digest
+from bac_utils.readings.reader_file import ReaderFile, ViewKey
 from bac_utils.run_folder import SUMMARY_KEYS
 from bac_utils.study import execution, runner
 from bac_utils.study.execution import NotebookError, declared_parameters
@@ -142,6 +144,34 @@ def test_a_changed_table_is_reported_and_prepared_views_are_kept(tmp_path, noteb
     assert sorted(p.name for p in (run / "cache").iterdir()) == ["views.json", "views.npy"]
     runner.run_notebooks(run, overwrite=True, notebooks=notebooks)  # simulated views are drawn anew
     assert not (run / "cache").exists()
+
+
+def test_readings_replace_labels_and_are_part_of_what_was_asked(tmp_path, notebooks):
+    rows = [row for k in range(48) for row in four_views(f"W{k:02d}", age=50 + k % 30, bac=(k % 2,) * 4)]
+    table, run, folder = write_table(tmp_path / "views.csv", rows), tmp_path / "run", tmp_path / "readings"
+    mine = ReaderFile(folder, "Anna", 1)
+    mine.put({ViewKey("W00", "", "L", "CC"): {"bac": 1}})
+    parameters = PARAMETERS + 'readings = ""\n'
+    write_notebook(notebooks / "01_first.ipynb", COHORT + "\nprint('got', readings)", parameters=parameters)
+    runner.run_notebooks(run, cohort=table, notebooks=notebooks, readings=folder)
+    asked = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["asked"]
+    assert (asked["readings"], asked["readings_sha256"]) == (str(folder), corrections_digest(folder))
+    assert f"got {folder}" in (run / "notebooks" / "01_first.html").read_text(encoding="utf-8")
+    mine.put({ViewKey("W02", "", "L", "CC"): {"bac": 1}})
+    with pytest.raises(FileExistsError, match="readings has changed since the run was started"):
+        runner.run_notebooks(run, cohort=table, notebooks=notebooks, readings=folder)
+    with pytest.raises(FileExistsError, match="a run with readings .*, not ''"):
+        runner.run_notebooks(run, cohort=table, notebooks=notebooks)
+    with pytest.raises(ValueError, match="readings: got .*, must be given with a views table"):
+        runner.run_notebooks(tmp_path / "other", notebooks=notebooks, readings=folder)
+    (folder / "b.csv").write_text("reader\n")
+    with pytest.raises(ValueError, match="b.csv"):
+        runner.run_notebooks(tmp_path / "other", cohort=table, notebooks=notebooks, readings=folder)
+    assert not (tmp_path / "other").exists()
+    done = call("run", "--output", tmp_path / "other", "--readings", folder)
+    assert done.exit_code == 2 and "--readings: needs --cohort" in done.output
+    with pytest.raises(ValueError, match="parameter 'readings': use the option --readings instead"):
+        runner.check_parameters("demo", {"readings": "x"}, simulated=False)
 
 
 def test_the_run_of_a_views_table_has_no_part_on_the_simulator(tmp_path, notebooks):
@@ -320,6 +350,9 @@ def test_a_stopped_run_leaves_no_process(tmp_path, notebooks, number):
     write_notebook(notebooks / "01_first.ipynb", SLEEP)
     code = f"""from pathlib import Path
 from bac_utils import __main__ as cli
+from bac_utils.inclusion.corrections import corrections_digest
+from bac_utils.readings.reader_file import ReaderFile, ViewKey
+from bac_utils.readings.reader_file import ReaderFile, ViewKey
 from bac_utils.study import runner
 with cli._one_line_errors():
     runner.run_notebooks({str(tmp_path / "run")!r}, notebooks=Path({str(notebooks)!r}))"""
@@ -399,17 +432,18 @@ def test_failures_are_one_line(tmp_path):
 def test_parameters_reach_the_run(monkeypatch, tmp_path):
     seen = {}
 
-    def run_notebooks(*arguments):
-        seen["arguments"] = arguments
+    def run_notebooks(*arguments, readings):
+        seen["arguments"] = (*arguments, readings)
         return "summary"
 
     monkeypatch.setattr(runner, "run_notebooks", run_notebooks)
     monkeypatch.setattr(runner, "closing_words", lambda *_: "the end")
+    monkeypatch.setattr("bac_utils.report.folder.write_report", lambda _: [])
     words = "-p epochs 12 --preset paper -p age_limits [50,60,70] -p weights none -p seed None --overwrite"
     done = call("run", "--output", tmp_path, *words.split())
     assert done.output == "the end\n"
     parameters = {"epochs": 12, "age_limits": [50, 60, 70], "weights": "none", "seed": None}
-    assert seen["arguments"] == (tmp_path, "paper", None, parameters, True)
+    assert seen["arguments"] == (tmp_path, "paper", None, parameters, True, None)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from bac_utils.statistics import wilson
 from bac_utils.views_table import check_views, read_views
 from bac_utils.widgets import CohortExplorer, ThresholdTuner, ViewStore, open_browser, open_tuner, originals, svg
 from bac_utils.widgets.base import HEADLESS
-from bac_utils.widgets.browser import HANGING, ViewBrowser
+from bac_utils.widgets.browser import ViewBrowser
 from bac_utils.widgets.canvas import STATIC, Picture, ViewCanvas, grey_levels, on_levels
 from bac_utils.widgets.explorer import group_summary, women_with_burden
+from bac_utils.widgets.hanging import HANGING
 from bac_utils.widgets.originals import Originals
 from bac_utils.widgets.reader_notes import ReaderNotes
 from bac_utils.widgets.tuning import LengthTuner

@@ -44,6 +44,19 @@ function coloured(heat, rows, columns, colours) {
   return canvas;
 }
 
+// Length in mm of the ruler's lines, each [x, y, x, y, ...] in pixels of the view as shown; null without a spacing.
+function lengthOf(view, lines) {
+  if (!view.row_mm) return null;
+  const column_mm = view.row_mm / view.aspect;
+  let sum = 0;
+  for (const line of lines) {
+    for (let i = 2; i < line.length; i += 2) {
+      sum += Math.hypot((line[i] - line[i - 2]) * column_mm, (line[i + 1] - line[i - 1]) * view.row_mm);
+    }
+  }
+  return sum;
+}
+
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "bac-views";
@@ -75,6 +88,9 @@ function render({ model, el }) {
       frame.appendChild(canvas);
       root.appendChild(frame);
       const panel = { view, index, canvas, frame, sharp: null, zoom: 1, x: view.columns / 2, y: view.rows / 2 };
+      panel.lines = (model.get("lines")[index] ?? []).map((line) => [...line]);
+      panel.open = false; // whether the next point of the ruler continues the last line
+      panel.cross = null; // where the keyboard puts the next point
       if (view.tile) {
         panel.grey = words(tiles[view.tile.place]);
         panel.base = null;
@@ -155,6 +171,7 @@ function render({ model, el }) {
         context.stroke(placed);
       }
     }
+    drawRuler(context, panel, ratio);
     annotate(context, panel, ratio, sy);
     canvas.setAttribute("aria-label", `${view.title}. ${textOf(panel)}`);
     canvas.dataset.zoom = panel.zoom.toFixed(2);
@@ -163,7 +180,99 @@ function render({ model, el }) {
     panel.frame.classList.toggle("bac-selected", model.get("selected") === panel.index && panels.length > 1);
   }
 
-  const textOf = (panel) => model.get("texts")[panel.index] ?? "";
+  function textOf(panel) {
+    const text = model.get("texts")[panel.index] ?? "";
+    if (!panel.lines.some((line) => line.length > 2)) return text;
+    const mm = lengthOf(panel.view, panel.lines);
+    return `${text}\nruler ${mm === null ? "without mm: no pixel spacing" : `${mm.toFixed(1)} mm`}`.trim();
+  }
+
+  function drawRuler(context, panel, ratio) {
+    const { sx, sy, left, top } = geometry(panel);
+    panel.lines.forEach((line, number) => {
+      const path = new Path2D(), points = new Path2D();
+      for (let i = 0; i < line.length; i += 2) {
+        const x = left + line[i] * sx, y = top + line[i + 1] * sy;
+        if (i) path.lineTo(x, y);
+        else path.moveTo(x, y);
+        points.moveTo(x + 2.5 * ratio, y);
+        points.arc(x, y, 2.5 * ratio, 0, 2 * Math.PI);
+      }
+      const open = panel.open && number === panel.lines.length - 1;
+      context.setLineDash(open ? [6 * ratio, 3 * ratio] : []);
+      for (const [colour, thick] of [["#000", 3.5], ["#5fd3ff", 1.5]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = thick * ratio;
+        context.stroke(path);
+      }
+      context.setLineDash([]);
+      context.fillStyle = "#5fd3ff";
+      context.fill(points);
+    });
+    if (model.get("ruler") && panel.cross && model.get("selected") === panel.index) {
+      const [x, y] = panel.cross, arm = 10 * ratio;
+      context.strokeStyle = "#5fd3ff";
+      context.lineWidth = 1.5 * ratio;
+      context.strokeRect(x - arm / 2, y - arm / 2, arm, arm);
+      context.beginPath();
+      context.moveTo(x - arm, y); context.lineTo(x + arm, y);
+      context.moveTo(x, y - arm); context.lineTo(x, y + arm);
+      context.stroke();
+    }
+    panel.canvas.dataset.lines = String(panel.lines.length);
+    panel.canvas.dataset.mm = lengthOf(panel.view, panel.lines)?.toFixed(3) ?? "";
+  }
+
+  // Python gets all lines of a view after each change, so that the last message is the state.
+  function tellLines(panel) {
+    model.send({ type: "lines", view: panel.view.key, index: panel.index, lines: panel.lines });
+    draw(panel);
+  }
+
+  function addPoint(panel, [px, py]) {
+    if (!panel.view.tile) return;
+    const { sx, sy, left, top } = geometry(panel);
+    const x = (px - left) / sx, y = (py - top) / sy;
+    if (x < 0 || y < 0 || x > panel.view.columns || y > panel.view.rows) return;
+    panels.forEach((other) => { if (other !== panel) finish(other); });
+    if (!panel.open) panel.lines.push([]);
+    panel.open = true;
+    panel.lines.at(-1).push(x, y);
+    tellLines(panel);
+  }
+
+  // End the open line; a line of one point is removed, and so is the second point of a double click.
+  function finish(panel) {
+    if (!panel.open) return;
+    const line = panel.lines.at(-1), { sx, sy } = geometry(panel), ratio = window.devicePixelRatio || 1;
+    const n = line.length;
+    if (n > 2 && Math.hypot((line[n - 2] - line[n - 4]) * sx, (line[n - 1] - line[n - 3]) * sy) < 4 * ratio) line.splice(-2);
+    if (line.length < 4) panel.lines.pop();
+    panel.open = false;
+    tellLines(panel);
+  }
+
+  function undo(panel) {
+    const line = panel.lines.at(-1);
+    if (!line) return;
+    line.splice(-2);
+    panel.open = line.length > 0;
+    if (!panel.open) panel.lines.pop();
+    tellLines(panel);
+  }
+
+  function clear(panel) {
+    panel.lines = [];
+    panel.open = false;
+    tellLines(panel);
+  }
+
+  function moveCross(panel, dx, dy) {
+    const { width, height } = panel.canvas, ratio = window.devicePixelRatio || 1;
+    const [x, y] = panel.cross ?? [width / 2, height / 2];
+    panel.cross = [Math.max(0, Math.min(width, x + 5 * ratio * dx)), Math.max(0, Math.min(height, y + 5 * ratio * dy))];
+    draw(panel);
+  }
 
   function annotate(context, panel, ratio, sy) {
     const { view, canvas } = panel;
@@ -285,23 +394,29 @@ function render({ model, el }) {
       event.preventDefault();
       event.stopPropagation(); // otherwise JupyterLab opens its context menu
     });
-    canvas.addEventListener("dblclick", reset);
+    canvas.addEventListener("dblclick", () => (model.get("ruler") ? finish(panel) : reset()));
     canvas.addEventListener("pointerdown", (event) => {
       root.focus({ preventScroll: true });
       select(panel.index);
       canvas.setPointerCapture(event.pointerId);
-      drag = { x: event.clientX, y: event.clientY, right: event.button === 2 || event.altKey };
+      drag = { x: event.clientX, y: event.clientY, right: event.button === 2 || event.altKey, moved: 0, start: at(event) };
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!drag) return;
       const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
       drag.x = event.clientX;
       drag.y = event.clientY;
+      drag.moved += Math.abs(dx) + Math.abs(dy);
+      if (model.get("ruler") && drag.moved < 4) return; // a click, not a drag
       if (drag.right) { setWindow(dx / 60, dy / 60); return; }
       const ratio = window.devicePixelRatio || 1;
       shift(panel, dx * ratio, dy * ratio);
     });
-    canvas.addEventListener("pointerup", () => { drag = null; ask(); });
+    canvas.addEventListener("pointerup", () => {
+      if (drag && model.get("ruler") && !drag.right && drag.moved < 4) addPoint(panel, drag.start);
+      drag = null;
+      ask();
+    });
     canvas.addEventListener("pointercancel", () => { drag = null; });
   }
 
@@ -326,9 +441,19 @@ function render({ model, el }) {
     "o": () => { model.set("show_outline", !model.get("show_outline")); model.save_changes(); },
     "h": () => { model.set("opacity", model.get("opacity") > 0 ? 0 : 0.5); model.save_changes(); },
   };
+  const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const ruler = {
+    " ": () => { moveCross(shown(), 0, 0); addPoint(shown(), shown().cross); },
+    "Enter": () => finish(shown()), "Backspace": () => undo(shown()),
+  };
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (/^[1-9]$/.test(event.key)) select(Number(event.key) - 1);
+    const keys = model.get("more_keys");
+    if (model.get("ruler") && event.shiftKey && steps[event.key]) moveCross(shown(), ...steps[event.key]);
+    else if (model.get("ruler") && ruler[event.key]) ruler[event.key]();
+    else if (event.key === "m" && keys.includes("m")) { model.set("ruler", !model.get("ruler")); model.save_changes(); }
+    else if (keys.includes(event.key)) model.send({ type: "key", key: event.key });
+    else if (/^[1-9]$/.test(event.key)) select(Number(event.key) - 1);
     else if (here[event.key]) here[event.key]();
     else if (["ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End", "n", "p"].includes(event.key)) model.send({ type: "key", key: event.key });
     else return;
@@ -340,6 +465,7 @@ function render({ model, el }) {
   const onMessage = (message, buffers) => {
     if (message?.type === "reset") { reset(); return; }
     const panel = panels[message?.index];
+    if (message?.type === "ruler" && panel) { ({ undo, finish, clear })[message.action](panel); return; }
     if (message?.type === "actual" && panel) { zoom(panel, message.scale / geometry(panel).sy); return; }
     if (message?.type !== "sharp" || !panel || panel.view.key !== message.view) return;
     const [rows, columns] = message.size;
@@ -348,7 +474,7 @@ function render({ model, el }) {
   };
   model.on("msg:custom", onMessage);
   model.on("change:views", build);
-  const redraw = ["outlines", "texts", "opacity", "show_outline", "selected"].map((name) => `change:${name}`);
+  const redraw = ["outlines", "texts", "opacity", "show_outline", "selected", "ruler"].map((name) => `change:${name}`);
   redraw.forEach((name) => model.on(name, drawAll));
   const retone = ["change:centre", "change:width"];
   retone.forEach((name) => model.on(name, tone));
