@@ -7,7 +7,7 @@ scores the same women, and the table of readings takes the place of a network.
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from bac_utils.views_table import VIEWS
 LENGTH = "length_mm"
 SCALES = (LENGTH, *READER_SCALES)
 """What a reader may give: a length in mm, or points of one of the scales of `burden.ReaderScore`."""
+OF_VIEWS, OF_WOMEN = {"bac_length_mm": LENGTH}, {"csbi": "csbi", "bac_ss": "bac_ss"}
+"""Columns of the readings of notebook 09, and the scales that they hold."""
 SOURCES = {
     LENGTH: "Trimboli et al., Radiol Med 123:168 (2018)",
     "csbi": "Canadian Society of Breast Imaging, position statement",
@@ -34,7 +36,8 @@ def read_readings(path: str | os.PathLike) -> pd.DataFrame:
     Args:
         path: CSV or Excel file with the columns `patient_id, reader, scale` (one of `SCALES`), `value` and, optionally,
             `exam, laterality, view, reading` (1 for the first reading of a reader, 2 for a repeated one). A value
-            without a view is that of the woman.
+            without a view is that of the woman. Or a file of readings of notebook 09 (`docs/readers.md`), which has
+            the columns of `OF_VIEWS` and `OF_WOMEN` in place of `scale` and `value`.
 
     Returns:
         One row per reading: these columns, `value` float64 and `reading` int64, 1 where empty.
@@ -44,7 +47,13 @@ def read_readings(path: str | os.PathLike) -> pd.DataFrame:
         ValueError: The file is no such table, or a cell breaks its rule; the message names all of them.
     """
     optional = ("exam", "laterality", "view", "reading")
-    table = read_table(path, ("patient_id", "reader", "scale", "value"), optional, collect=True)
+    table = read_table(
+        path, ("patient_id", "reader"), (*optional, "scale", "value", *OF_VIEWS, *OF_WOMEN), collect=True
+    )
+    if not {"scale", "value"} <= set(table.cells):
+        if not {*OF_VIEWS, *OF_WOMEN} & set(table.cells):
+            raise ValueError(f"{table.name}: got no columns 'scale' and 'value', must have both")
+        table = replace(table, cells=_one_value_a_row(table.cells))
     cells = table.cells
     for name in ("patient_id", "reader"):
         table.refuse(cells[name] == "", name, "must be text")
@@ -73,6 +82,20 @@ def read_readings(path: str | os.PathLike) -> pd.DataFrame:
     if twice.any():
         raise ValueError(f"{table.name}, row {cells.index[twice.argmax()]}: a second value of the same reading")
     return found.reset_index(drop=True)
+
+
+def _one_value_a_row(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return readings of notebook 09 with one value per row; points of a woman come once, without a view."""
+    parts = []
+    for column, scale in (OF_VIEWS | OF_WOMEN).items():
+        if column not in cells:
+            continue
+        part = cells[cells[column] != ""].assign(scale=scale, value=lambda rows, c=column: rows[c])
+        if column in OF_WOMEN:
+            part = part.assign(laterality="", view="")
+            part = part[~part.duplicated(["patient_id", "reader", "value", *(["exam"] if "exam" in part else [])])]
+        parts.append(part)
+    return pd.concat(parts).drop(columns=[*OF_VIEWS, *OF_WOMEN], errors="ignore")
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def run_comparison(run: str | Path, parameters: dict[str, Any], notebooks: Path 
     given |= {"preset": asked["preset"], "seed": asked["seed"]}
     preset(given["preset"], **{k: v for k, v in given.items() if k in Settings.__dataclass_fields__})
     check_others(given)
-    for name in ("outlines", "readings"):
+    for name in ("outlines", "reader_table"):
         if given.get(name):
             given[name] = str(Path(given[name]).resolve())  # the notebook runs in another folder
             if not Path(given[name]).exists():

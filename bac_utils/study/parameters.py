@@ -46,7 +46,7 @@ RULES: dict[str, _Rule] = {
     "patch_side": (lambda value: type(value) is int and value >= 32 and value % 8 == 0, "a multiple of 8, 32 or more"),
     **dict.fromkeys(("patch_number", "centre_number"), _whole(4, 10_000_000)),
     **dict.fromkeys(
-        ("methods", "extra", "outlines", "readings"), (lambda value: isinstance(value, str), "text, or empty")
+        ("methods", "extra", "outlines", "reader_table"), (lambda value: isinstance(value, str), "text, or empty")
     ),
     "split": _SPLIT,
     "other_women": _YES_OR_NO,

@@ -19,7 +19,7 @@ def test_the_table_and_the_page(drawn_run):
     views = pd.read_csv(drawn_run / "views.csv", dtype=str)
     rows = [f"{i},{who},csbi,{k % 4}" for k, i in enumerate(views["patient_id"].unique()) for who in ("A", "<b>B</b>")]
     (drawn_run / "readings.csv").write_text("patient_id,reader,scale,value\n" + "\n".join(rows) + "\n")
-    asked = TINY | {"outlines": str(drawn_run / "masks"), "readings": str(drawn_run / "readings.csv")}
+    asked = TINY | {"outlines": str(drawn_run / "masks"), "reader_table": str(drawn_run / "readings.csv")}
     path = compared.run_comparison(drawn_run, asked)
     table = pd.read_csv(path)
     assert table.columns.tolist() == list(COLUMNS)
@@ -46,7 +46,7 @@ def test_the_table_and_the_page(drawn_run):
         ({"output": "x"}, ValueError, "parameter 'output' is unknown"),
         ({"patch_side": 50}, ValueError, "patch_side: got 50, must be a multiple of 8, 32 or more"),
         ({"start": "none of these"}, ValueError, "start: got 'none of these', must be pretext, imagenet or none"),
-        ({"readings": "nowhere.csv"}, FileNotFoundError, "readings: got .*nowhere.csv, must exist"),
+        ({"reader_table": "nowhere.csv"}, FileNotFoundError, "reader_table: got .*nowhere.csv, must exist"),
     ],
 )
 def test_wrong_parameters_are_refused_before_any_work(drawn_run, parameters, error, message):

@@ -73,3 +73,20 @@ def test_hostile_names_stay_text(views, tmp_path):
     (reader,) = reader_scores(read_readings(write(tmp_path / "r.csv", text)), views)
     assert reader.name == "reader =cmd(), twelve_point"  # no cell of the table begins with the sign of a formula
     assert set(reader.scores["patient_id"]) == set(ids)
+
+
+def test_readings_of_the_reader_study(views, tmp_path):
+    lines = ["reader,patient_id,exam,laterality,view,bac,bac_length_mm,csbi,bac_ss,comment"]
+    for k, row in enumerate(views.itertuples()):
+        length = "" if k == 0 else row.bac_length_mm
+        lines.append(f'A,{row.patient_id},,L,{row.view},{row.bac:.0f},{length},{2 if k < 12 else 0},,"=1+1"')
+    found = read_readings(write(tmp_path / "A.csv", "\n".join(lines)))
+    assert found["scale"].value_counts().to_dict() == {"length_mm": 23, "csbi": 12}
+    grade, length = reader_scores(found, views)
+    assert (grade.level, length.level) == ("woman", "view")
+    assert roc_auc_score(grade.scores["bac"], grade.scores["score"]) == 1 and len(length.scores) == 23
+    with pytest.raises(ValueError, match="got no columns 'scale' and 'value', must have both"):
+        read_readings(write(tmp_path / "B.csv", "patient_id,reader\nW1,A\n"))
+    differ = "patient_id,reader,csbi\nW1,A,1\nW1,A,2\n"  # two grades of one woman
+    with pytest.raises(ValueError, match="a second value of the same reading"):
+        read_readings(write(tmp_path / "C.csv", differ))
