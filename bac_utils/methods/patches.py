@@ -9,6 +9,8 @@ from bac_utils.methods.interface import LabelledViews
 
 BRIGHT_SHARE = 0.02
 """Share of the breast that is bright enough to be drawn as a likely mistake."""
+BRIGHT_VIEWS = 64
+"""Number of views in which bright spots are drawn, other ones in each call; finding them takes long."""
 OVERLAP = 32
 """Pixels by which neighbouring tiles overlap (Guo's code: tiles of 512 at a distance of 480)."""
 
@@ -37,12 +39,19 @@ def draw_patches(
     if views.outlines is None or not views.outlines.any():
         raise ValueError("train: got no outlines with BAC, must have some: this method learns from outlined pixels")
     with_bac, every = np.flatnonzero(views.outlines.any(axis=(1, 2))), np.arange(len(views))
+    some, spots = rng.choice(every, min(BRIGHT_VIEWS, len(every)), replace=False), {}
     kinds = rng.permutation(np.arange(number) % 4)
     pixels, outlines = np.zeros((number, side, side), np.float32), np.zeros((number, side, side), bool)
     for k, kind in enumerate(kinds):
-        view = int(rng.choice(with_bac if kind < 2 else every))
+        view = int(rng.choice((with_bac, with_bac, some, every)[kind]))
         image, outline = np.asarray(views.pixels[view], np.float32), views.outlines[view]
-        row, column = _centre(image, outline, int(kind), views.spacing_mm(view), rng)
+        if kind == 2:
+            if view not in spots:
+                spots[view] = _bright_spots(image, outline, views.spacing_mm(view))
+            places = spots[view]
+        else:
+            places = np.flatnonzero(outline if kind < 2 else (image != 0) & ~outline)
+        row, column = divmod(int(rng.choice(places)) if len(places) else image.size // 2, image.shape[1])
         if not centred:
             row, column = (int(n + rng.integers(-side // 4, side // 4 + 1)) for n in (row, column))
         turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
@@ -52,17 +61,13 @@ def draw_patches(
     return pixels, outlines
 
 
-def _centre(
-    image: np.ndarray, outline: np.ndarray, kind: int, spacing: tuple[float, float] | None, rng: np.random.Generator
-) -> np.ndarray:
-    """Return the row and column of a pixel: with BAC (kind 0 and 1), of a bright spot (2), anywhere in the breast."""
-    chosen = outline if kind < 2 else (image != 0) & ~outline
-    if kind == 2:
-        bright = contrast(image, spacing or (0.3, 0.3))
-        chosen = chosen & (bright >= np.quantile(bright[image != 0], 1 - BRIGHT_SHARE))
-    places = np.flatnonzero(chosen)
-    place = int(rng.choice(places)) if len(places) else image.size // 2
-    return np.array(divmod(place, image.shape[1]))
+def _bright_spots(image: np.ndarray, outline: np.ndarray, spacing: tuple[float, float] | None) -> np.ndarray:
+    """Return the places of the brightest pixels of the breast without BAC, in the flattened view."""
+    bright = contrast(image, spacing or (0.3, 0.3))
+    inside = image != 0
+    if not inside.any():
+        return np.zeros(0, int)
+    return np.flatnonzero(inside & ~outline & (bright >= np.quantile(bright[inside], 1 - BRIGHT_SHARE)))
 
 
 def _cut(image: np.ndarray, row: int, column: int, side: int) -> np.ndarray:
