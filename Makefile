@@ -25,7 +25,7 @@ WEIGHTS := bac_utils/weights/backbone.weights.h5
 CODE := bac_utils tests notebooks benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser lab app figures lint format lock weights clean
+.PHONY: help setup demo methods test test-browser lab app figures lint format lock weights clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [GPU=1] [ARGS='more arguments']"
@@ -35,6 +35,9 @@ setup: $(READY) ## Make .venv with the locked packages and this package (GPU=1: 
 
 demo: $(READY) ## Run the whole study on simulated mammograms into runs/demo (a finished run is repeated)
 	$(PY) -m bac_utils run --preset demo --output $(DEMO) $(if $(wildcard $(DEMO)/summary.json),--overwrite) $(ARGS)
+
+methods: $(READY) $(DEMO)/summary.json ## Train and compare the other methods on the demo's cohort into runs/demo/methods.csv (resumes)
+	$(PY) -m bac_utils.study.compared $(DEMO) $(ARGS)
 
 test: $(READY) ## Run the tests in two processes (ARGS="-n 0": in one)
 	$(PY) -m pytest -q -n 2 --dist loadfile --durations=10 $(ARGS)

@@ -91,7 +91,7 @@ class Settings:
     backbone: str = "VGG16"
     """A name from `keras.applications` (paper: VGG16)."""
     width_divisor: Annotated[int, Field(ge=1, le=64)] = 1
-    """Divisor of all layer widths of the backbone; 1 is the published network. VGG16 only."""
+    """Divisor of all layer widths of the backbone; 1 is the published network."""
     head: Literal[HEADS] = "flatten"
     """What follows the last convolution, one of `HEADS` (paper: `flatten` fits its text best, as its input has one
     fixed size)."""

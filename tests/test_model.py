@@ -11,6 +11,7 @@ from scipy.special import expit, logsumexp, softmax
 
 from bac_utils import backbones
 from bac_utils.backbones import (
+    CONVOLUTIONS,
     HEAD_ATTRIBUTE,
     INPUT_SCALES,
     UNITS_ATTRIBUTE,
@@ -417,9 +418,12 @@ def test_frozen_batch_normalisation_stays_in_inference_mode():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone": "VGG17"}, "backbone: got 'VGG17', must be one of DenseNet121"),
+        ({"backbone": "VGG17"}, "backbone: got 'VGG17', must be one of ConvNeXtTiny, DenseNet121"),
         ({"width_divisor": 3}, "width_divisor: got 3, must divide 64"),
-        ({"backbone": "VGG19", "width_divisor": 2}, "width_divisor: got 2, must be 1 with backbone VGG19"),
+        (
+            {"backbone": "MobileNet", "width_divisor": 5},
+            "width_divisor: got 5, must divide 32, the width of conv1 in mobilenet",
+        ),
         (
             {"weights": "bundled", "width_divisor": 4},
             "'bundled' for VGG16 with 4, must be used for VGG16 with width_divisor 8",
@@ -476,3 +480,26 @@ def test_files_that_are_not_a_detector_are_refused(tmp_path):
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalMaxPooling2D()]).save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match=r"got .* with \(None, 8, 8, 3\) -> \(None, 3\), must map"):
         load_model(tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize(
+    ("name", "divisor", "convolutions"), [("VGG19", 8, 16), ("MobileNet", 4, 27), ("ConvNeXtTiny", 8, 18)]
+)
+def test_other_backbones_with_divided_widths(tiny_settings, name, divisor, convolutions):
+    settings = replace(tiny_settings, backbone=name, width_divisor=divisor, trainable_convolutions=2)
+    model = build_model(settings)
+    application, shape = getattr(keras.applications, name), (*settings.input_shape, 3)
+    options = {"include_preprocessing": False} if name == "ConvNeXtTiny" else {}
+    full = application(include_top=False, weights=None, input_shape=shape, **options)
+    layers_ = {layer.name: layer for layer in model.layers}
+    found = [layer for layer in model.layers if isinstance(layer, CONVOLUTIONS)]
+    assert len(found) == convolutions
+    for layer in full.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.groups == 1:
+            assert layers_[layer.name].filters * divisor == layer.filters
+    trained = [layer for layer in found if layer.trainable_weights]
+    assert trained == found[-2:]
+    rows = settings.input_shape[0] // (16 if name == "VGG19" else 32)  # the local head needs no last pooling
+    assert model.get_layer("cells").output.shape[1] == rows
+    logits = model.predict(np.random.default_rng(0).normal(size=(2, *settings.input_shape, 1)), verbose=0)
+    assert logits.shape == (2, 1) and np.isfinite(logits).all()

@@ -1,5 +1,9 @@
-"""Training of the bundled weights `structures`, from which the demo starts; see `structures`."""
+"""Training of the bundled weights `structures`, from which the demo starts; see `structures`.
 
+Other networks than VGG16 can be trained in the same way, for a comparison of networks with the same start.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bac_utils._files import write_json, written_whole
+from bac_utils._files import has_content, read_json, write_json, written_whole
 from bac_utils._workers import run_jobs
 from bac_utils.dataset import untuned
 from bac_utils.pretraining.look_alikes import KINDS
@@ -37,6 +41,8 @@ class PretextRecipe:
         first_epochs: Epochs over the patches with all layers trainable.
         epochs: Epochs with all but the first convolutional block trainable, in which the learning rate falls to 0.
         seed: Seed of weights, order and augmentation.
+        backbone: A name from `keras.applications`; `patch` must be a multiple of the stride of its last map.
+        width_divisor: Divides all widths of the backbone.
     """
 
     women: int = 160
@@ -47,36 +53,64 @@ class PretextRecipe:
     first_epochs: int = 5
     epochs: int = 45
     seed: int = 1
+    backbone: str = "VGG16"
+    width_divisor: int = 8
 
 
-def pretrain_structures(output: Path, recipe: PretextRecipe = PretextRecipe(), workers: int = 2) -> dict:  # noqa: B008
-    """Train VGG16 with one eighth of its widths to tell which benign structures lie in each cell of a patch.
+def pretext_data(recipe: PretextRecipe, workers: int = 2) -> tuple[np.ndarray, Structures]:
+    """Simulate the patches without calcified arteries, float16 (N, patch, patch), and draw the structures.
+
+    Args:
+        recipe: Sizes and numbers; backbone and epochs do not matter.
+        workers: Number of processes.
+    """
+    return _backgrounds(recipe, workers), _structures(recipe, workers)
+
+
+def pretrain_structures(
+    output: Path,
+    recipe: PretextRecipe = PretextRecipe(),  # noqa: B008
+    workers: int = 2,
+    data: tuple[np.ndarray, Structures] | None = None,
+) -> dict:
+    """Train a backbone to tell which benign structures lie in each cell of a patch.
 
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`; a `.json` beside it gets recipe and results.
         recipe: Sizes and numbers.
         workers: Number of processes for the simulation.
+        data: `pretext_data` of the recipe, if several networks are trained.
 
     Returns:
         AUC-ROC of each kind of structure over the cells of held-out patches; None for a kind that they lack.
+
+    Raises:
+        ValueError: The backbone is unknown, its widths cannot be divided, or the patch is no multiple of its stride.
     """
     import keras
 
     from bac_utils.backbones import build_backbone, save_weights
 
-    backgrounds, structures = _backgrounds(recipe, workers), _structures(recipe, workers)
-    held = max(len(backgrounds) // 10, 1)
     keras.utils.set_random_seed(recipe.seed)
+    network = {"backbone": recipe.backbone, "width_divisor": recipe.width_divisor, "weights": "none"}
     shape = (recipe.patch, recipe.patch)
-    backbone = build_backbone(replace(DEMO, input_shape=shape, weights="none", trainable_convolutions=13))
+    backbone = build_backbone(replace(DEMO, input_shape=shape, trainable_convolutions=0, **network))
+    for layer in backbone.layers:
+        layer.trainable = True
+    cells = backbone.output.shape[1]
+    if recipe.patch not in (cells * CELL, 2 * cells * CELL):
+        stride = f"{CELL} and of the stride of {recipe.backbone}"
+        raise ValueError(f"patch: got {recipe.patch}, must be a multiple of {stride}, whose map has {cells} rows")
+    backgrounds, structures = pretext_data(recipe, workers) if data is None else data
+    held = max(len(backgrounds) // 10, 1)
     x = keras.layers.Dense(128, activation="relu", name="hidden")(backbone.output)
     network = keras.Model(backbone.inputs[0], keras.layers.Dense(len(KINDS), name="kinds")(x))
     rng = np.random.default_rng([recipe.seed, 3])
-    test = [add_structures(patch, structures, rng) for patch in backgrounds[:held]]
-    data = _batches(backgrounds[held:], structures, recipe.seed)
+    test = [_with_structures(patch, structures, rng, cells) for patch in backgrounds[:held]]
+    data = _batches(backgrounds[held:], structures, recipe.seed, cells)
     _fit(network, data, recipe.first_epochs, RATE)
     for layer in backbone.layers:  # the first block is half of the computation
-        if layer.name.startswith("block1"):
+        if layer.name.startswith("block1_"):
             layer.trainable = False
     _fit(network, data, recipe.epochs, keras.optimizers.schedules.CosineDecay(RATE, len(data) * recipe.epochs))
     logits = network.predict(np.stack([pixels for pixels, _ in test])[..., None], verbose=0)
@@ -86,6 +120,28 @@ def pretrain_structures(output: Path, recipe: PretextRecipe = PretextRecipe(), w
         save_weights(backbone, part)
     write_json(output.with_suffix("").with_suffix(".json"), {"made_with": asdict(recipe), "held_out_auc_roc": found})
     return found
+
+
+def keep_structures(folder: Path, recipes: Mapping[str, PretextRecipe], workers: int = 2) -> dict[str, Path]:
+    """Train several backbones on the same patches, except for those that are there already.
+
+    Args:
+        folder: Gets `NAME.weights.h5` and `NAME.json` of each backbone.
+        recipes: By name; they differ in backbone, widths and epochs only.
+        workers: Number of processes for the simulation.
+
+    Returns:
+        Files of weights by name.
+    """
+    paths = {name: folder / f"{name}.weights.h5" for name in recipes}
+    data = None
+    for name, recipe in recipes.items():
+        note = folder / f"{name}.json"
+        if has_content(paths[name]) and note.is_file() and read_json(note)["made_with"] == asdict(recipe):
+            continue
+        data = pretext_data(recipe, workers) if data is None else data
+        pretrain_structures(paths[name], recipe, workers, data)
+    return paths
 
 
 def _backgrounds(recipe: PretextRecipe, workers: int) -> np.ndarray:
@@ -108,7 +164,14 @@ def _structures(recipe: PretextRecipe, workers: int) -> Structures:
     return Structures(np.stack(intensity), np.array(kinds))
 
 
-def _batches(backgrounds: np.ndarray, structures: Structures, seed: int) -> Any:
+def _with_structures(patch: np.ndarray, structures: Structures, rng: np.random.Generator, cells: int) -> tuple:
+    """Return a patch with structures, and the kinds in each of its cells x cells parts."""
+    pixels, labels = add_structures(patch, structures, rng)
+    part = len(labels) // cells
+    return pixels, labels.reshape(cells, part, cells, part, -1).max(axis=(1, 3))
+
+
+def _batches(backgrounds: np.ndarray, structures: Structures, seed: int, cells: int) -> Any:
     """Return shuffled batches of patches with structures, augmented, and the kinds in each of their cells."""
     import tensorflow as tf
 
@@ -116,10 +179,9 @@ def _batches(backgrounds: np.ndarray, structures: Structures, seed: int) -> Any:
 
     def image(k: Any) -> tuple:
         def add(i: int) -> tuple:
-            return add_structures(backgrounds[i], structures, rng)
+            return _with_structures(backgrounds[i], structures, rng, cells)
 
         pixels, labels = tf.numpy_function(add, [k], (tf.float32, tf.int8))
-        cells = backgrounds.shape[1] // CELL
         return tf.ensure_shape(pixels, backgrounds.shape[1:]), tf.ensure_shape(labels, (cells, cells, len(KINDS)))
 
     data = tf.data.Dataset.range(len(backgrounds)).shuffle(len(backgrounds), seed=seed).map(image)

@@ -47,6 +47,7 @@ def write_views(
     workers: int = 2,
     truth: bool = True,
     views: tuple[str, ...] = ("CC", "MLO"),
+    images: bool = True,
 ) -> None:
     """Render the women's views into `folder/images/*.dcm` and their ground-truth masks into `folder/truth/*.png`.
 
@@ -59,6 +60,7 @@ def write_views(
         workers: Number of processes.
         truth: Whether to write the ground-truth masks.
         views: Views to render.
+        images: Whether to write the images; without them, the masks of a cohort are made anew from its seeds.
 
     Raises:
         ValueError: If the spacing is out of range.
@@ -66,10 +68,11 @@ def write_views(
     if not 0.03 <= pixel_spacing_mm <= 2:
         raise ValueError(f"pixel_spacing_mm: got {pixel_spacing_mm}, must lie in [0.03, 2]")
     folder = Path(folder)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    if images:
+        (folder / "images").mkdir(parents=True, exist_ok=True)
     if truth:
-        (folder / "truth").mkdir(exist_ok=True)
-    job = partial(_write_woman, folder=folder, spacing=pixel_spacing_mm, truth=truth, views=views)
+        (folder / "truth").mkdir(parents=True, exist_ok=True)
+    job = partial(_write_woman, folder=folder, spacing=pixel_spacing_mm, truth=truth, views=views, images=images)
     with tqdm(total=len(women), desc="simulating", unit="woman") as bar:
         if workers <= 1:
             for woman in women:
@@ -81,18 +84,20 @@ def write_views(
                 bar.update()
 
 
-def _write_woman(woman: Woman, folder: Path, spacing: float, truth: bool, views: tuple[str, ...]) -> None:
+def _write_woman(woman: Woman, folder: Path, spacing: float, truth: bool, views: tuple[str, ...], images: bool) -> None:
     for side, view in FOUR_VIEWS:
         if view not in views:
             continue
         name = f"{woman.patient_id}_{side}_{view}"
         path, mask_path = folder / "images" / f"{name}.dcm", folder / "truth" / f"{name}.png"
-        if has_content(path) and (has_content(mask_path) or not truth):
+        if (has_content(path) or not images) and (has_content(mask_path) or not truth):
             continue
         image, artery = render(woman, side, view, spacing)
         if truth:
             with written_whole(mask_path) as part:  # cv2.imwrite does not say why it fails
                 part.write_bytes(cv2.imencode(".png", artery.astype(np.uint8) * 255)[1].tobytes())
+        if not images:
+            continue
         with written_whole(path) as part:
             dicom_view(woman, side, view, image, spacing).save_as(part, enforce_file_format=True)
 

@@ -20,6 +20,7 @@ KINDS = {"run": "a run", "evaluation": "an evaluation"}
 
 REPORT_FILES = ("report.html", "report.docx", "checklists.html", "checklists.docx")
 OWN_FILES = (
+    "methods.csv",
     "views.csv",
     "exclusions.csv",
     "inclusion.csv",
@@ -61,8 +62,9 @@ EVALUATION_FILES = (
 """What an evaluation writes into its folder, beside `OWN_FOLDERS`."""
 _FILES = {"run": OWN_FILES, "evaluation": EVALUATION_FILES}
 
-KEPT = ("kept_thresholds.json", "reader_notes.csv")
-"""What a reader has saved in it; overwriting keeps these."""
+KEPT = ("kept_thresholds.json", "reader_notes.csv", "methods")
+"""What a reader has saved in it, and the trained methods of notebook 07, which know what they depend on; overwriting
+keeps these."""
 
 PREPARED = (PIXELS_FILE, INDEX_FILE)
 """The prepared views in the folder `cache`; without the second, the first is not used."""

@@ -54,6 +54,17 @@ def test_quantification_women_are_bac_women_of_no_cohort():
         population.draw_measured(-1, 1)
 
 
+def test_masks_of_a_cohort_without_its_images(tmp_path):
+    women = [woman for woman in population.draw_women(40, 3) if woman.bac][:1]
+    write_views(women, tmp_path / "both", 1.5, workers=1)
+    write_views(women, tmp_path / "masks", 1.5, workers=1, images=False)
+    assert not (tmp_path / "masks" / "images").exists()
+    masks = sorted((tmp_path / "masks" / "truth").iterdir())
+    assert len(masks) == 4
+    for mask in masks:
+        assert mask.read_bytes() == (tmp_path / "both" / "truth" / mask.name).read_bytes()
+
+
 def test_only_the_requested_views_are_rendered(tmp_path):
     write_views(population.draw_women(1, 3), tmp_path, 2.0, workers=1, truth=False, views=("MLO",))
     assert sorted(p.stem.split("_", 1)[1] for p in (tmp_path / "images").iterdir()) == ["L_MLO", "R_MLO"]

@@ -331,7 +331,9 @@ def test_the_command(tmp_path, study, monkeypatch):
     done = call(cli.app, ["run", "--folds", "1", "--cohort", str(study[1])])
     assert done.exit_code == 2 and "--folds" in done.output
     seen = []
-    monkeypatch.setattr(runner, "run_folds", lambda *arguments, readings: seen.extend([*arguments, readings]) or "summary")
+    monkeypatch.setattr(
+        runner, "run_folds", lambda *arguments, readings: seen.extend([*arguments, readings]) or "summary"
+    )
     monkeypatch.setattr(cross_validation, "closing_words", lambda *_: "the end")
     monkeypatch.setattr("bac_utils.report.folder.write_report", lambda _: [])
     words = ["run", "--folds", "5", "--cohort", str(study[1]), "--output", str(tmp_path / "run"), "-p", "epochs", "3"]
