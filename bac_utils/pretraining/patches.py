@@ -49,7 +49,7 @@ class Recipe:
     patches: int = 5
     lesions: int = 8000
     first_epochs: int = 2
-    epochs: tuple[int, ...] = (26,)
+    epochs: tuple[int, ...] = (32,)
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500
