@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bac_utils.evaluation.subgroups import METRICS, metric_texts
 from bac_utils.plots import GROUP_COLOURS, PALETTE, styled
@@ -104,6 +105,7 @@ def forest(metrics: pd.DataFrame, metric: str) -> Figure:
     counts = zip(names, metrics["bac_women"], metrics["women"], strict=True)
     axes.set_yticks(place, [f"{name} ({bac} of {women})" for name, bac, women in counts], fontsize=9)
     axes.set(xlabel=f"{METRICS[metric]} [95 % interval]", ylim=(len(metrics) - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylabel("Subgroup (BAC+ of all women)", fontsize=10)
     sns.despine(figure)
     return figure
