@@ -4,18 +4,17 @@ Exit codes: 0 for success, 1 for a failure (one line states the reason), 2 for w
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from bac_utils import __version__
 from bac_utils._stopping import ended_on_sigterm
 from bac_utils._terminal import say, say_error, shown
+from bac_utils.study.command_line import PairsCommand, parse_parameters
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as Python exceptions anyway
 
@@ -40,53 +39,6 @@ def _one_line_errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError, EOFError) as error:
         say_error(error if str(error) else type(error)(f"{type(error).__name__}"))
         raise typer.Exit(1) from None
-
-
-class _PairsCommand(TyperCommand):
-    """A command whose option `-p` takes two words, like that of papermill."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        """Join `-p NAME VALUE` into one word before the options are parsed."""
-        joined, rest = [], iter(args)
-        for word in rest:
-            joined.append(word)
-            if word in ("-p", "--parameter"):
-                pair = [next(rest, None), next(rest, None)]
-                if None in pair or not pair[0].isidentifier():
-                    raise typer.BadParameter("must have the form -p NAME VALUE", ctx=ctx, param_hint="'-p'")
-                joined.append("=".join(pair))
-        return super().parse_args(ctx, joined)
-
-
-def parse_value(text: str) -> Any:
-    """Parse a parameter's value: JSON, Python's `True`, `False` or `None`, or text.
-
-    Args:
-        text: As typed, such as `7`, `1e-3`, `[60, 70, 73]`, `None`, `bundled`.
-
-    Returns:
-        The value.
-    """
-    if text in ("True", "False", "None"):
-        return {"True": True, "False": False, "None": None}[text]
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _claim_folder(folder: Path, asked: dict) -> None:
-    """Record in a folder what is simulated into it; reject a folder with links or any other content."""
-    from bac_utils._files import has_content, is_unfinished, read_json, refuse_links, write_json
-    from bac_utils.views_table import SIMULATION_NOTE
-
-    refuse_links(folder, "OUT")
-    note = folder / SIMULATION_NOTE
-    if has_content(note) and read_json(note) != asked:
-        raise FileExistsError(f"{folder} contains another simulation: choose another folder")
-    if not has_content(note) and folder.is_dir() and not all(map(is_unfinished, folder.iterdir())):
-        raise FileExistsError(f"{folder} contains something other than a simulation: choose another folder")
-    write_json(note, asked)
 
 
 def _version(asked: bool) -> None:
@@ -124,13 +76,13 @@ def simulate(
     """Write a cohort of simulated mammograms (DICOM) with its views table and ground truth."""
     with _one_line_errors():
         from bac_utils._files import locked
-        from bac_utils.simulator.cohort_files import simulate_cohort
+        from bac_utils.simulator.cohort_files import claim_folder, simulate_cohort
         from bac_utils.simulator.pacs_export import simulate_export
 
         asked = {"women": women, "seed": seed, "spacing_mm": spacing, "prevalence": prevalence}
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
-            _claim_folder(out, asked | ({"as_export": True} if as_export else {}))
+            claim_folder(out, asked | ({"as_export": True} if as_export else {}))
             if as_export:
                 truth = simulate_export(out, women, seed, spacing, prevalence, workers)
                 counts = f"women: {women}, exams: {truth['accession'].nunique()}, files: {len(truth)}"
@@ -140,7 +92,7 @@ def simulate(
         say(f"women: {women}, views: {4 * women}, written to {path}")
 
 
-@app.command(cls=_PairsCommand)
+@app.command(cls=PairsCommand)
 def run(
     cohort: Annotated[
         Path | None,
@@ -179,8 +131,7 @@ def run(
         raise typer.BadParameter("--folds: needs --cohort; `simulate` writes one of simulated women")
     if readings is not None and cohort is None:
         raise typer.BadParameter("--readings: needs --cohort")
-    pairs = [pair.partition("=") for pair in parameter or []]
-    parameters = {name: parse_value(value) for name, _, value in pairs}
+    parameters = parse_parameters(parameter)
     with _one_line_errors():
         from bac_utils.report import report_after
         from bac_utils.study import cross_validation
@@ -290,7 +241,7 @@ def score(
             raise OSError(f"{dicom}: {len(missing)} DICOM results not written ({missing[0]}): call this again")
 
 
-@app.command(cls=_PairsCommand)
+@app.command(cls=PairsCommand)
 def evaluate(
     cohort: Annotated[
         Path, typer.Option(help="A views table with labels, of other women.", exists=True, dir_okay=False)
@@ -314,8 +265,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing evaluation.")] = False,
 ) -> None:
     """Evaluate a frozen model on another cohort; nothing is refitted (docs/evaluation.md)."""
-    pairs = [pair.partition("=") for pair in parameter or []]
-    parameters = {name: parse_value(value) for name, _, value in pairs}
+    parameters = parse_parameters(parameter)
     parameters |= {"recalibrate": True} if recalibrate else {}
     with _one_line_errors():
         from bac_utils.evaluation.external import check_before

@@ -10,13 +10,36 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from tqdm import tqdm
 
-from bac_utils._files import has_content, written_whole
+from bac_utils._files import has_content, is_unfinished, read_json, refuse_links, write_json, written_whole
 from bac_utils._workers import worker_pool
 from bac_utils.simulator.population import FOUR_VIEWS, Woman, draw_women
 from bac_utils.simulator.render import render
 
 VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
 """SNOMED CT code and meaning of each view."""
+
+
+def claim_folder(folder: Path, asked: dict) -> None:
+    """Record in a folder what is simulated into it; reject a folder with links or any other content.
+
+    Args:
+        folder: The folder.
+        asked: Arguments of the simulation.
+
+    Raises:
+        FileExistsError: The folder contains another simulation, or something else.
+        ValueError: It contains links.
+    """
+    from bac_utils._files import has_content
+    from bac_utils.views_table import SIMULATION_NOTE
+
+    refuse_links(folder, "OUT")
+    note = folder / SIMULATION_NOTE
+    if has_content(note) and read_json(note) != asked:
+        raise FileExistsError(f"{folder} contains another simulation: choose another folder")
+    if not has_content(note) and folder.is_dir() and not all(map(is_unfinished, folder.iterdir())):
+        raise FileExistsError(f"{folder} contains something other than a simulation: choose another folder")
+    write_json(note, asked)
 
 
 def cohort_table(women: list[Woman], pixel_spacing_mm: float) -> pd.DataFrame:

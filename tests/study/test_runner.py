@@ -25,6 +25,7 @@ from bac_utils.inclusion.corrections import corrections_digest
 from bac_utils.readings.reader_file import ReaderFile, ViewKey
 from bac_utils.run_folder import SUMMARY_KEYS
 from bac_utils.study import execution, runner
+from bac_utils.study.command_line import parse_value
 from bac_utils.study.execution import NotebookError, declared_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -451,7 +452,7 @@ def test_parameters_reach_the_run(monkeypatch, tmp_path):
     [("7", 7), ("1e-3", 1e-3), ("[1, 2]", [1, 2]), ("None", None), ("null", None), ("True", True), ("VGG16", "VGG16")],
 )
 def test_parse_value(text, value):
-    assert cli.parse_value(text) == value
+    assert parse_value(text) == value
 
 
 def test_simulate_keeps_to_its_folder(monkeypatch, tmp_path):
