@@ -6,6 +6,7 @@ and should not spend the time and memory.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -328,6 +329,7 @@ def _open_cache(folder: Path, keys: list[str], shape: tuple[int, int]) -> tuple[
     places = {key: row for row, key in enumerate(known["keys"]) if key is not None}
     with written_whole(path) as part:
         new = open_memmap(part, "w+", np.float16, (len(keys), *shape))
+        _reserve(part)
         for row, key in enumerate(keys):
             if key in places:
                 new[row] = old[places[key]]
@@ -339,6 +341,13 @@ def _open_cache(folder: Path, keys: list[str], shape: tuple[int, int]) -> tuple[
     pixels = open_memmap(path, mode="r+")
     _save_index(folder, pixels, index)
     return pixels, index
+
+
+def _reserve(path: Path) -> None:
+    """Reserve a file's space, so that a full disk is an error here; in a mapped file it would end the process."""
+    if hasattr(os, "posix_fallocate"):  # Linux
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _save_index(folder: Path, pixels: np.memmap, index: dict) -> None:

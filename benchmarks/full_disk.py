@@ -65,9 +65,15 @@ def cases(small: Path, scratch: Path, with_run: bool) -> list[Case]:
         ),
     ]
     if with_run:
-        run = ["run", "--output", out, "-p", "women", 150, "-p", "epochs", 1, "-p", "quantification_women", 4]
-        run += ["-p", "pixel_spacing_mm", 1.0, "-p", "bootstrap_samples", 40, "-p", "sample_women", 1]
-        run += ["-p", "texture_women", 1, "-p", "artery_women", 8]
+        small_run = {
+            "women": 60, "quantification_women": 4, "pixel_spacing_mm": 1.5, "input_shape": [96, 64],
+            "view_pixel_mm": 2.5, "width_divisor": 32, "weights": "none", "epochs": 1, "train_prevalence": 0.5,
+            "split_fractions": [0.5, 0.25, 0.25], "seed": 3, "bootstrap_samples": 50, "sample_women": 1,
+            "texture_women": 1, "artery_women": 8,
+        }  # fmt: skip
+        run = ["run", "--output", out]
+        for name, value in small_run.items():
+            run += ["-p", name, value]
         found.append(Case("run", run, lambda: (out / "summary.json").is_file(), (0, 2_000_000)))
     return found
 

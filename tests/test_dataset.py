@@ -1,5 +1,7 @@
 """The cache of prepared views, and batches that depend only on seed and epoch."""
 
+import errno
+import os
 from dataclasses import replace
 
 import cv2
@@ -299,3 +301,16 @@ def test_an_epoch_does_not_wait_for_a_tuner():
     pixels = np.zeros((3, 8, 4), np.float16)
     for data in (training_batches(pixels, [0, 1, 0], 2, None, 0, 0), batches(pixels, 2)):
         assert data.options().autotune.enabled is False
+
+
+def test_a_full_disk_is_an_error_before_views_are_written(table, tmp_path, monkeypatch):
+    """Writing to a mapped file without space would kill the process instead."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        prepare_views(table, tmp_path / "cache", SHAPE)
+    assert caught.value.filename == str(tmp_path / "cache" / "views.npy")
+    assert list((tmp_path / "cache").iterdir()) == []

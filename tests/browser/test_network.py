@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from test_notebooks import PATHS, TINY
+from test_notebooks import OF_A_RUN, TINY
 
+from bac_utils.report import write_report
 from bac_utils.study.runner import run_notebooks
 
 BROWSER, TUNER = "06_view_browser.ipynb", "05_threshold_tuning.ipynb"
-NAMES = [path.stem for path in PATHS]
+NAMES = [path.stem for path in OF_A_RUN]
+PAGES = [*(f"notebooks/{name}.html" for name in NAMES), "report.html", "checklists.html"]
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,7 @@ def executed(tmp_path_factory, request, root):
     run = request.config.invocation_params.dir / given if given else tmp_path_factory.mktemp("runs") / "tiny"
     if not given:
         run_notebooks(run, "demo", parameters=TINY)
+        write_report(run)
     (root / "executed").symlink_to((run / "notebooks").resolve(), target_is_directory=True)
     return run / "notebooks"
 
@@ -66,9 +69,9 @@ def test_requests_to_other_hosts_are_noted(record, tmp_path):
     assert {address.rpartition("/")[2] for address in asked} == set(parts)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_executed_pages_ask_no_other_host(page, executed, name):
-    page.goto((executed / f"{name}.html").as_uri())
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_of_a_run_ask_no_other_host(page, executed, name):
+    page.goto((executed.parent / name).as_uri())
     expect(page.locator("h1").first).to_be_visible()
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     page.wait_for_timeout(300)
