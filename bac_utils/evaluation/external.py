@@ -15,7 +15,7 @@ from bac_utils.detector import OperatingPoint, find_detector
 from bac_utils.evaluation.calibration import apply_recalibration, calibration_summary, recalibrated
 from bac_utils.evaluation.comparison import compare_auc, compare_calls, delong_test
 from bac_utils.evaluation.grey_levels import GREY_LEVELS
-from bac_utils.evaluation.reference import spread_as_views, women_seen
+from bac_utils.evaluation.reference import women_seen
 from bac_utils.evaluation.shift import SIDES, categorical_shift, numeric_shift
 from bac_utils.evaluation.subgroups import class_of
 from bac_utils.run_folder import versions
@@ -167,10 +167,11 @@ def cohort_shift(
 
 def scores_by_label(views: pd.DataFrame | None, point: OperatingPoint) -> dict[int, np.ndarray]:
     """Return the scores of views by label; without views, those of the operating point's spread, which may be empty."""
-    parts = {label: spread_as_views(point.score_spread, label) for label in (0, 1)}
     if views is not None:
-        parts = {label: views[views["bac"] == label] for label in (0, 1)}
-    return {label: part["score"].to_numpy(float) for label, part in parts.items()}
+        return {label: views.loc[views["bac"] == label, "score"].to_numpy(float) for label in (0, 1)}
+    spread = point.score_spread
+    sides = ([], []) if spread is None else (spread.negative, spread.positive)
+    return {label: np.asarray(scores, float) for label, scores in enumerate(sides)}
 
 
 def length_summary(views: pd.DataFrame, samples: int = 2000, seed: int = 2023) -> dict | None:

@@ -19,7 +19,6 @@ from bac_utils.intake.mammogram import Skip
 from bac_utils.intake.reader import describe_mammogram
 from bac_utils.intake.vendor import read_vendor
 from bac_utils.run_folder import KEYS, read_rows
-from bac_utils.statistics import ScoreSpread
 from bac_utils.views_table import read_views
 
 LEARNED = ("train", "validation")
@@ -69,20 +68,6 @@ def reference_views(model: str | os.PathLike | None) -> pd.DataFrame | None:
     stated = [_stated(path) for path in table["image_path"]]
     table[["spacing_mm", "vendor"]] = pd.DataFrame(stated, columns=["spacing_mm", "vendor"])
     return table.join(_cached(run, len(predictions), table["place"])).drop(columns=["place", "image_path", "split"])
-
-
-def spread_as_views(spread: ScoreSpread | None, label: int) -> pd.DataFrame:
-    """Return the percentiles of the scores of a model's calibration views as if they were views.
-
-    Args:
-        spread: Of the operating point; None if it has none.
-        label: 0 for BAC- views, 1 for BAC+ views.
-
-    Returns:
-        `score`, 101 rows; empty without a spread.
-    """
-    scores = [] if spread is None else (spread.negative, spread.positive)[label]
-    return pd.DataFrame({"score": np.asarray(scores, float)})
 
 
 def _stated(path: str) -> tuple[float, str]:

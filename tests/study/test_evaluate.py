@@ -71,7 +71,7 @@ def test_evaluating_a_frozen_model(cohort, model, tmp_path):
     written = {path.name for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
     assert written <= set(EVALUATION_FILES)
     for name in ("inclusion", "score_shift", "roc_pr", "reliability", "decision_curve", "subgroups", "failures"):
-        assert (folder / "figures" / f"{name}.png").is_file() or name == "score_shift"
+        assert (folder / "figures" / f"{name}.png").is_file()
     assert "by woman: AUC-ROC" in result.output and (folder / "report.docx").is_file()
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert 'data-from="summary.json:detection.breasts.auc_roc"' in report and "image: not_an_image" in report
