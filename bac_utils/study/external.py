@@ -84,7 +84,7 @@ def run_evaluation(
         if name == "model" and parameters.get("operating_point"):
             point.at(parameters["operating_point"])
         bundled = value is None or str(value) == "detector"
-        asked |= {name: "detector" if bundled else str(path), f"{name}_sha256": file_digest(path)}
+        asked |= {name: "detector" if bundled else str(path.resolve()), f"{name}_sha256": file_digest(path)}
     read_views(cohort, check_images=False)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):

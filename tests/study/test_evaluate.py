@@ -1,6 +1,7 @@
 """`evaluate`: notebook 08 on a cohort that `run` refuses, with a tiny model; nothing is refitted."""
 
 import json
+import os
 import shutil
 
 import pandas as pd
@@ -115,6 +116,17 @@ def test_the_name_of_the_bundled_detector(cohort, tmp_path, monkeypatch):
     words = ["evaluate", "--cohort", str(cohort), "--output", str(tmp_path / "e"), "--second-model", "detector"]
     assert CliRunner().invoke(cli.app, words).exit_code == 1  # the stub writes no summary
     assert (given[0]["model"], given[0]["second_model"]) == ("detector", "detector")
+
+
+def test_relative_paths_are_those_of_the_working_folder(cohort, model, tmp_path, monkeypatch):
+    """The notebook runs in another folder."""
+    given = []
+    monkeypatch.setattr(external, "run_each", lambda declared, parameters, *_: given.append(parameters))
+    monkeypatch.chdir(model.parent)
+    words = ["evaluate", "--model", model.name, "--cohort", os.path.relpath(cohort), "--output", str(tmp_path / "e")]
+    CliRunner().invoke(cli.app, [*words, "--second-model", f"{model.name}/model.keras"])
+    expected = str(model / "model.keras")
+    assert (given[0]["model"], given[0]["second_model"], given[0]["cohort"]) == (expected, expected, str(cohort))
 
 
 def test_wrong_models_and_folders_are_refused_before_work(cohort, model, tmp_path):
