@@ -7,8 +7,9 @@ import os
 
 __version__ = "0.1.0"
 
-# The kit's networks run on TensorFlow, whichever backend the user's Keras is set to.
-os.environ["KERAS_BACKEND"] = "tensorflow"
+# The kit's networks run on TensorFlow, whichever backend the user's Keras is set to. The bundled weights can also be
+# trained with another one (`pretraining.pretrain`).
+os.environ["KERAS_BACKEND"] = os.environ.get("BAC_UTILS_PRETRAIN_BACKEND", "tensorflow")
 
 # TensorFlow leaves oneDNN off on processors without AVX-512; with it, networks run two to three times as fast there.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

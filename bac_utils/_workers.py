@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 from tqdm import tqdm
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has loaded TensorFlow may hang
+
+AHEAD = 2
+"""Results per worker that `in_order` computes ahead."""
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
@@ -45,6 +49,27 @@ def run_jobs(job: Callable, numbers: range, workers: int, what: str, chunk: int 
     """
     with worker_pool(workers) as pool:
         return list(tqdm(pool.map(job, numbers, chunksize=chunk), total=len(numbers), desc=what))
+
+
+def in_order(job: Callable, numbers: range, workers: int) -> Iterator:
+    """Yield the results of a job for each number, in order, while the next ones are computed in worker processes.
+
+    Args:
+        job: A function of one number that can be pickled.
+        numbers: The numbers.
+        workers: Number of processes; 0 computes each result in this process when it is asked for.
+    """
+    if workers == 0:
+        yield from map(job, numbers)
+        return
+    with worker_pool(workers) as pool:
+        waiting = deque()
+        for number in numbers:
+            waiting.append(pool.submit(job, number))
+            if len(waiting) > AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def end_after(seconds: float, function: Callable, *arguments: Any) -> Any:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from bac_utils.backbones import CONVOLUTIONS
 from bac_utils.gradcam import GradCamPlusPlus, scale_maps
-from bac_utils.model import mirrored
+from bac_utils.model import LOGITS_LAYER, mirrored
 from bac_utils.quantify import common_spacings, heatmap_area
 from bac_utils.run_folder import HEATMAP_FILES, KEYS, save_heatmaps, saved_keys
 from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMAP_THRESHOLD
@@ -33,8 +33,6 @@ from bac_utils.settings import DEFAULT_HEATMAP_THRESHOLD, HEATMAPS, PAPER_HEATMA
 FORMS = LOCAL_LOGITS, GRADCAM, LAYERCAM, PER_IMAGE = HEATMAPS
 NAMES = dict(zip(FORMS, ("Local logits", "Grad-CAM++ × score", "LayerCAM × score", "Paper's Grad-CAM++"), strict=True))
 """Names of the forms in figures."""
-LOGITS_LAYER = "cells"
-"""Name of the layer with the local logits (`model.build_model`), also in saved models."""
 
 
 class Explainer:

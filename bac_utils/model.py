@@ -21,6 +21,8 @@ from bac_utils.backbones import build_backbone, freeze, load_head
 from bac_utils.dataset import batches
 from bac_utils.settings import Settings
 
+LOGITS_LAYER = "cells"
+"""Name of the layer with the local logits of `build_model`, also in saved models."""
 LARGEST_SIDE = 16_384
 """Largest number of rows and of columns of a model's input; detectors have fewer than 6,000."""
 
@@ -66,9 +68,9 @@ def build_model(settings: Settings) -> keras.Model:
       paper's Fig. 2b; the weights of `dense_1` fit only one input shape.
     - `average`: the last pooling and a global average pooling in place of the flattening.
     - `local`: the dense layers are applied to each position of the last map, which is not pooled, and give a local
-      logit (layer `cells`). The logit of the view is their soft maximum (`LogSumExpPooling`), scaled and shifted. A
-      short calcified artery on a large view therefore counts, and the local logits show where the network sees BAC, on
-      the same scale for all views.
+      logit (layer `LOGITS_LAYER`). The logit of the view is their soft maximum (`LogSumExpPooling`), scaled and
+      shifted. A short calcified artery on a large view therefore counts, and the local logits show where the network
+      sees BAC, on the same scale for all views.
 
     The last `trainable_convolutions` convolutions and all later layers are trained. Earlier layers are frozen, with
     batch normalisation in inference mode. The global seeds of Python, NumPy and Keras are set to `settings.seed`, so
@@ -106,7 +108,7 @@ def build_model(settings: Settings) -> keras.Model:
         x = layers.LeakyReLU(negative_slope=settings.leaky_slope, name=f"leaky_{n}")(x)
         x = layers.Dropout(settings.dropout, name=f"dropout_{n}")(x)
     if settings.head == "local":
-        cells = layers.Dense(1, dtype="float32", name="cells")(x)
+        cells = layers.Dense(1, dtype="float32", name=LOGITS_LAYER)(x)
         pooled = LogSumExpPooling(settings.pooling_sharpness, dtype="float32", name="pooling")(cells)
         logit = layers.Dense(1, kernel_initializer="ones", dtype="float32", name="logit")(pooled)
     else:

@@ -1,15 +1,16 @@
-"""Fitting of the bundled networks to images with local labels: batches, targets, losses and held-out results."""
+"""Fitting of the bundled networks to images with local labels: split, losses, schedule and held-out results."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bac_utils.dataset import untuned
 from bac_utils.model import mirrored
+from bac_utils.pretraining.batches import Batches, augmented
 from bac_utils.pretraining.compositing import SyntheticLesions, add_lesions
-from bac_utils.pretraining.patches import augment_pair, coarser
+from bac_utils.pretraining.patches import coarser
 
 HELD_OUT = 8
 """One woman in eight is held out."""
@@ -49,82 +50,96 @@ def with_lesions(
     return np.stack([image.astype(np.float16) for image, _ in pairs]), np.stack([local for _, local in pairs])
 
 
-def batches(
-    pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions, size: int, seed: int, levels: tuple[int, ...]
-) -> Any:
-    """Return shuffled batches of images with lesions added and augmented, with targets and their weights.
+def arrays(pixels: np.ndarray, labels: np.ndarray, lesions: SyntheticLesions) -> dict[str, np.ndarray]:
+    """Return the arrays from which `example` makes a training example."""
+    parts = {"arteries": lesions.arteries, "artery_labels": lesions.labels, "mimics": lesions.mimics}
+    return {"pixels": pixels, "labels": labels} | parts
 
-    The lesions differ from epoch to epoch.
+
+def example(
+    stored: Mapping[str, np.ndarray],
+    number: int,
+    rng: np.random.Generator,
+    mean_mimics: float,
+    levels: tuple[int, ...],
+) -> tuple[np.ndarray, ...]:
+    """Add lesions to an image, and augment it.
 
     Args:
-        pixels: (N, H, W).
-        labels: Local labels, int8 (N, h, w).
-        lesions: Lesions to choose from.
-        size: Images in a batch.
-        seed: Seed of order and lesions.
+        stored: From `arrays`.
+        number: Number of the image.
+        rng: Source of randomness.
+        mean_mimics: Mean number of mimics added.
         levels: For each pair of outputs, local logits and logit, how often the local labels are made coarser.
 
     Returns:
-        A tf.data.Dataset of images (N, H, W, 1), a tuple of targets, and a tuple of their weights.
+        The image, float32 (H, W, 1), the two targets of each pair of outputs, and their weights; see `targets`.
     """
-    import tensorflow as tf
-
-    rng = np.random.default_rng([seed, 2])
-
-    def image(k: Any) -> tuple:
-        x, y = tf.numpy_function(lambda i: add_lesions(pixels[i], labels[i], lesions, rng), [k], (tf.float32, tf.int8))
-        return tf.ensure_shape(x, pixels.shape[1:]), tf.ensure_shape(y, labels.shape[1:])
-
-    def all_targets(x: Any, y: Any) -> tuple:
-        found = []
-        for level in levels:
-            local = y
-            for _ in range(level):
-                shape = [None, local.shape[1] // 2, local.shape[2] // 2]
-                local = tf.ensure_shape(tf.numpy_function(coarser, [local], tf.int8), shape)
-            found.append(targets(local))
-        return x, sum((t for t, _ in found), ()), sum((w for _, w in found), ())
-
-    data = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).map(image)
-    return untuned(data.map(augment_pair, num_parallel_calls=2).batch(size).map(all_targets).prefetch(2))
+    lesions = SyntheticLesions(stored["arteries"], stored["artery_labels"], stored["mimics"], mean_mimics)
+    image, labels = augmented(*add_lesions(stored["pixels"][number], stored["labels"][number], lesions, rng), rng)
+    found, weights = [], []
+    for level in levels:
+        local = labels[None]
+        for _ in range(level):
+            local = coarser(local)
+        for parts, new in zip((found, weights), targets(local[0]), strict=True):
+            parts += new
+    return image, *found, *weights
 
 
-def targets(labels: Any) -> tuple[tuple, tuple]:
-    """Return the targets of a batch, local and for the whole image, and their weights; undecided ones weigh 0."""
-    import tensorflow as tf
+def targets(labels: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the two targets of an image, and their weights.
 
-    artery = tf.cast(labels == 1, tf.float32)[..., None]
-    weight = tf.where(labels == 1, ARTERY_WEIGHT, tf.where(labels == 0, 1.0, 0.0))
-    some, none = tf.reduce_any(labels == 1, axis=(1, 2)), tf.reduce_all(labels == 0, axis=(1, 2))
-    return (artery, tf.cast(some, tf.float32)[:, None]), (weight, tf.cast(some | none, tf.float32))
+    Args:
+        labels: Local labels, int8 (h, w).
+
+    Returns:
+        float32 arrays: local targets (h, w, 1) and the target of the image (1,); weights of the local targets (h, w), 0
+        for undecided ones, and the weight of the image (), 0 if no local label is positive and one is undecided.
+    """
+    artery = labels == 1
+    weight = np.select([artery, labels == 0], [ARTERY_WEIGHT, 1.0], 0.0)
+    pairs = (artery[..., None], [artery.any()]), (weight, artery.any() or not labels.any())
+    found, weights = ([np.asarray(part, np.float32) for part in pair] for pair in pairs)
+    return found, weights
 
 
 def fit(
-    model: Any, data: Any, epochs: int, rate: float, checkpoint: Path, local_weight: float = 1.0, anneal: bool = True
+    model: Any,
+    batches: Batches,
+    epochs: int,
+    rate: float,
+    checkpoint: Path,
+    workers: int = 0,
+    local_weight: float = 1.0,
+    anneal: bool = True,
 ) -> None:
     """Fit, by default with cosine annealing; a stopped call resumes after the last finished epoch.
 
     Args:
         model: Outputs: pairs of local logits and the logit of the image.
-        data: From `batches`.
+        batches: The training images.
         epochs: Number of epochs.
         rate: Initial learning rate of Adam.
         checkpoint: Folder for the state after each epoch, removed at the end.
+        workers: Number of processes that make the batches; 0 makes them in this one.
         local_weight: Weight of the losses of local logits; that of the image's logit is 1.
         anneal: Whether the learning rate falls to 0.
     """
     import keras
 
-    schedule = keras.optimizers.schedules.CosineDecay(rate, len(data) * epochs) if anneal else rate
+    schedule = keras.optimizers.schedules.CosineDecay(rate, batches.steps * epochs) if anneal else rate
     losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in model.outputs]
-    weights = [local_weight, 1.0] * (len(model.outputs) // 2)
+    weights = [local_weight, 1.0] * (len(losses) // 2)
     model.compile(keras.optimizers.Adam(schedule), losses, loss_weights=weights)
     keep = keras.callbacks.BackupAndRestore(checkpoint)
 
     def say(epoch: int, logs: dict) -> None:
         print(f"epoch {epoch + 1} of {epochs}: loss {logs['loss']:.3f}", flush=True)
 
-    model.fit(data, epochs=epochs, verbose=0, shuffle=False,
+    first = 1 + len(losses)  # of the weights
+    data = ((batch[0], batch[1:first], batch[first:]) for batch in batches.epochs(epochs, workers))
+    model.fit(data, epochs=epochs, steps_per_epoch=batches.steps, verbose=0, shuffle=False,
               callbacks=[keep, keras.callbacks.LambdaCallback(on_epoch_end=say)])  # fmt: skip
 
 

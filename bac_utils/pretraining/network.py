@@ -10,8 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from bac_utils.heatmaps import LOGITS_LAYER
-from bac_utils.model import LogSumExpPooling
+from bac_utils.model import LOGITS_LAYER, LogSumExpPooling
 
 WIDTH, DILATIONS, SHARPNESS = 96, (1, 2, 4), 4.0
 """Channels of the decoder, dilations of its convolutions, and sharpness of the soft maximum over its local logits."""

@@ -6,7 +6,6 @@ The seeds of these women belong to a stream that no cohort uses, and no real ima
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -218,17 +217,3 @@ def _views(number: int, shape: tuple[int, int], recipe: Recipe, rng: np.random.G
         zoom = float(np.exp(rng.uniform(-SCALE_SPREAD, SCALE_SPREAD)))
         with suppress(Skip):
             yield prepared_view(woman, side, view, shape, zoom, fineness)
-
-
-def augment_pair(pixels: Any, labels: Any) -> tuple:
-    """Flip an image and its local labels, vary contrast and brightness, add noise; 0 outside the breast is kept."""
-    import tensorflow as tf
-
-    pixels = pixels[..., None]
-    for axis in (0, 1):
-        if tf.random.uniform([]) < 0.5:
-            pixels, labels = tf.reverse(pixels, [axis]), tf.reverse(labels, [axis])
-    inside = tf.cast(pixels != 0, tf.float32)
-    pixels = pixels * tf.exp(tf.random.uniform([], -0.7, 0.4)) + tf.random.uniform([], -0.4, 0.4)  # 0.5 to 1.5
-    pixels += tf.random.normal(tf.shape(pixels)) * tf.random.uniform([], 0, 0.12)
-    return pixels * inside, labels

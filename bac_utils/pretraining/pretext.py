@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 
 from bac_utils._files import has_content, read_json, write_json, written_whole
 from bac_utils._workers import run_jobs
-from bac_utils.dataset import untuned
+from bac_utils.pretraining.batches import Batches, augmented, stored_batches
 from bac_utils.pretraining.look_alikes import KINDS
-from bac_utils.pretraining.patches import Recipe, augment_pair, pixel_mm, woman_patches
+from bac_utils.pretraining.patches import Recipe, pixel_mm, woman_patches
 from bac_utils.pretraining.structures import CELL, Structures, add_structures, draw_structure
 from bac_utils.settings import DEMO
 
@@ -78,7 +78,7 @@ def pretrain_structures(
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`; a `.json` beside it gets recipe and results.
         recipe: Sizes and numbers.
-        workers: Number of processes for the simulation.
+        workers: Number of processes for the simulation and for the batches; 0 makes the batches in this process.
         data: `pretext_data` of the recipe, if several networks are trained.
 
     Returns:
@@ -107,12 +107,14 @@ def pretrain_structures(
     network = keras.Model(backbone.inputs[0], keras.layers.Dense(len(KINDS), name="kinds")(x))
     rng = np.random.default_rng([recipe.seed, 3])
     test = [_with_structures(patch, structures, rng, cells) for patch in backgrounds[:held]]
-    data = _batches(backgrounds[held:], structures, recipe.seed, cells)
-    _fit(network, data, recipe.first_epochs, RATE)
-    for layer in backbone.layers:  # the first block is half of the computation
-        if layer.name.startswith("block1_"):
-            layer.trainable = False
-    _fit(network, data, recipe.epochs, keras.optimizers.schedules.CosineDecay(RATE, len(data) * recipe.epochs))
+    arrays = {"patches": backgrounds[held:], "intensity": structures.intensity, "kinds": structures.kinds}
+    with stored_batches(None, arrays, partial(example, cells=cells), 32, recipe.seed) as batches:
+        _fit(network, batches, recipe.first_epochs, RATE, workers)
+        for layer in backbone.layers:  # the first block is half of the computation
+            if layer.name.startswith("block1_"):
+                layer.trainable = False
+        falling = keras.optimizers.schedules.CosineDecay(RATE, batches.steps * recipe.epochs)
+        _fit(network, batches, recipe.epochs, falling, workers)
     logits = network.predict(np.stack([pixels for pixels, _ in test])[..., None], verbose=0)
     present = np.stack([labels for _, labels in test])
     found = {kind: _auc(present[..., k], logits[..., k]) for k, kind in enumerate(KINDS)}
@@ -150,7 +152,7 @@ def _backgrounds(recipe: PretextRecipe, workers: int) -> np.ndarray:
         Recipe(), bac_share=0.0, heights=(recipe.rows,), patch=recipe.patch, patches=recipe.patches, seed=recipe.seed
     )
     numbers = range(FIRST_WOMAN, FIRST_WOMAN + recipe.women)
-    found = run_jobs(partial(woman_patches, recipe=plain), numbers, workers, "patches")
+    found = run_jobs(partial(woman_patches, recipe=plain), numbers, max(workers, 1), "patches")
     if any((labels != 0).any() for _, labels in found):
         raise AssertionError("a BAC- woman has a calcified artery")
     return np.concatenate([patches for patches, _ in found])
@@ -160,7 +162,7 @@ def _structures(recipe: PretextRecipe, workers: int) -> Structures:
     """Draw the structures to choose from."""
     pixel = pixel_mm((recipe.rows, recipe.rows // 2))
     draw = partial(draw_structure, side=recipe.patch, pixel_mm=pixel)
-    intensity, kinds = zip(*run_jobs(draw, range(recipe.structures), workers, "structures", 32), strict=True)
+    intensity, kinds = zip(*run_jobs(draw, range(recipe.structures), max(workers, 1), "structures", 32), strict=True)
     return Structures(np.stack(intensity), np.array(kinds))
 
 
@@ -171,31 +173,34 @@ def _with_structures(patch: np.ndarray, structures: Structures, rng: np.random.G
     return pixels, labels.reshape(cells, part, cells, part, -1).max(axis=(1, 3))
 
 
-def _batches(backgrounds: np.ndarray, structures: Structures, seed: int, cells: int) -> Any:
-    """Return shuffled batches of patches with structures, augmented, and the kinds in each of their cells."""
-    import tensorflow as tf
+def example(
+    stored: Mapping[str, np.ndarray], number: int, rng: np.random.Generator, cells: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add structures to a patch, and augment it.
 
-    rng = np.random.default_rng([seed, 2])
+    Args:
+        stored: `patches` (N, patch, patch), and the attributes of `Structures`.
+        number: Number of the patch.
+        rng: Source of randomness.
+        cells: Rows and columns of the labels.
 
-    def image(k: Any) -> tuple:
-        def add(i: int) -> tuple:
-            return _with_structures(backgrounds[i], structures, rng, cells)
-
-        pixels, labels = tf.numpy_function(add, [k], (tf.float32, tf.int8))
-        return tf.ensure_shape(pixels, backgrounds.shape[1:]), tf.ensure_shape(labels, (cells, cells, len(KINDS)))
-
-    data = tf.data.Dataset.range(len(backgrounds)).shuffle(len(backgrounds), seed=seed).map(image)
-    return untuned(data.map(augment_pair, num_parallel_calls=2).batch(32).prefetch(2))
+    Returns:
+        The patch, float32 (patch, patch, 1), and the kinds in each of its cells, int8 (cells, cells, K).
+    """
+    structures = Structures(stored["intensity"], stored["kinds"])
+    return augmented(*_with_structures(stored["patches"][number], structures, rng, cells), rng)
 
 
-def _fit(network: Any, data: Any, epochs: int, rate: Any) -> None:
+def _fit(network: Any, batches: Batches, epochs: int, rate: Any, workers: int) -> None:
     """Train with Adam, and print the loss after each epoch."""
     import keras
 
+    def say(epoch: int, logs: dict) -> None:
+        print(f"epoch {epoch + 1} of {epochs}: loss {logs['loss']:.3f}", flush=True)
+
     network.compile(keras.optimizers.Adam(rate), _loss)
-    for epoch in range(epochs):
-        loss = network.fit(data, verbose=0, shuffle=False).history["loss"][0]
-        print(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}", flush=True)
+    network.fit(batches.epochs(epochs, workers), epochs=epochs, steps_per_epoch=batches.steps, verbose=0, shuffle=False,
+                callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=say)])  # fmt: skip
 
 
 def _auc(present: np.ndarray, logits: np.ndarray) -> float | None:
@@ -204,8 +209,9 @@ def _auc(present: np.ndarray, logits: np.ndarray) -> float | None:
 
 
 def _loss(present: Any, logits: Any) -> Any:
-    """Return the weighted binary cross-entropy over cells and kinds."""
-    import tensorflow as tf
+    """Return the binary cross-entropy over cells and kinds, in which those that are present weigh more."""
+    from keras import ops
 
-    present = tf.cast(present, tf.float32)
-    return LOSS_SCALE * tf.reduce_mean(tf.nn.weighted_cross_entropy_with_logits(present, logits, PRESENT_WEIGHT))
+    present = ops.cast(present, logits.dtype)
+    weighted = (1 - present) * ops.softplus(logits) + PRESENT_WEIGHT * present * ops.softplus(-logits)
+    return LOSS_SCALE * ops.mean(weighted)

@@ -20,8 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from bac_utils._files import file_digest, has_content, is_unfinished, read_json, refuse_links, write_json, written_whole
 from bac_utils._workers import run_jobs
 from bac_utils.detection import ScoreCurve, threshold_by_rule
+from bac_utils.pretraining.batches import stored_batches
 from bac_utils.pretraining.compositing import SyntheticLesions, draw_pair
-from bac_utils.pretraining.fitting import auc_roc, batches, fit, held_out_logits, split, with_lesions
+from bac_utils.pretraining.fitting import arrays, auc_roc, example, fit, held_out_logits, split, with_lesions
 from bac_utils.pretraining.patches import Recipe, coarser, pixel_mm, woman_patches, woman_views
 from bac_utils.settings import DEMO
 from bac_utils.statistics import ScoreSpread
@@ -57,7 +58,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`.
         recipe: Sizes and numbers.
-        workers: Number of processes for the simulation.
+        workers: Number of processes for the simulation and for the batches; 0 makes the batches in this process.
 
     Returns:
         The results on the held-out women, as written to `detector.json`.
@@ -87,12 +88,12 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     patch_auc = _train_on_patches(backbone, detector, kept, recipe, workers)
 
     last = recipe.women + recipe.view_women
-    views = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
+    views = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), max(workers, 1), "views")
     whole = build_model(replace(settings, input_shape=recipe.view_shape))
     fine = add_decoder(whole)
     fine.set_weights(detector.get_weights())
     lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels, recipe.view_shape[:1], VIEW_MIMICS, workers)
-    found = _train_on_views(fine, with_local_logits(fine), views, lesions, recipe, kept / "detector")
+    found = _train_on_views(fine, with_local_logits(fine), views, lesions, recipe, kept / "detector", workers)
     _calibrate(fine, *found)
     _save(fine.save, output.with_name("detector.keras"))
 
@@ -101,7 +102,8 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     coarse.set_weights(backbone.get_weights())
     halved = [_halve(*pair) for pair in views]
     lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels // 2, half[:1], VIEW_MIMICS, workers)
-    coarse_found = _train_on_views(coarse, with_local_logits(coarse), halved, lesions, recipe, kept / "backbone", 1)
+    both = with_local_logits(coarse)
+    coarse_found = _train_on_views(coarse, both, halved, lesions, recipe, kept / "backbone", workers, 1)
     _calibrate(coarse, *coarse_found)
     _save(partial(save_weights, coarse), output)
 
@@ -165,15 +167,15 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     if has_content(note):
         both.load_weights(last)
         return read_json(note)["auc_roc"]
-    found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
+    found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), max(workers, 1), "patches")
     lesions = _draw_lesions(recipe.lesions, recipe.patch, recipe.heights, PATCH_MIMICS, workers)
-    pixels, labels, ours, held, held_labels, others = split(found, lesions)
-    share = (labels == 1).any(axis=(1, 2)).mean()
-    print(f"{len(labels)} patches, {share:.0%} with artery; {len(held)} held out", flush=True)
-    first = kept / "patches-0.weights.h5"
+    *ours, held, held_labels, others = split(found, lesions)
+    share = (ours[1] == 1).any(axis=(1, 2)).mean()
+    print(f"{len(ours[1])} patches, {share:.0%} with artery; {len(held)} held out", flush=True)
+    make, first = partial(example, mean_mimics=PATCH_MIMICS, levels=(0, 1)), kept / "patches-0.weights.h5"
     if not has_content(first):
-        data = batches(pixels, labels, ours, 32, recipe.seed, (0, 1))
-        fit(both, data, recipe.first_epochs, 1e-3, kept / "patches-0", anneal=False)
+        with stored_batches(kept, arrays(*ours), make, 32, recipe.seed) as data:
+            fit(both, data, recipe.first_epochs, 1e-3, kept / "patches-0", workers, anneal=False)
         _save(both.save_weights, first)
     both.load_weights(first)
     for layer in both.layers:
@@ -182,8 +184,8 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     for cycle, epochs in enumerate(recipe.epochs, 1):
         done = kept / f"patches-{cycle}.weights.h5"
         if not has_content(done):
-            data = batches(pixels, labels, ours, 32, recipe.seed + cycle, (0, 1))
-            fit(both, data, epochs, 1e-3, kept / f"patches-{cycle}")
+            with stored_batches(kept, arrays(*ours), make, 32, recipe.seed + cycle) as data:
+                fit(both, data, epochs, 1e-3, kept / f"patches-{cycle}", workers)
             _save(both.save_weights, done)
         both.load_weights(done)
     logits = held_out_logits(detector, *with_lesions(held, held_labels, others, [recipe.seed, 1]), 64)
@@ -192,19 +194,27 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
 
 
 def _train_on_views(
-    model: Any, both: Any, views: list, lesions: SyntheticLesions, recipe: Recipe, kept: Path, level: int = 0
+    model: Any,
+    both: Any,
+    views: list,
+    lesions: SyntheticLesions,
+    recipe: Recipe,
+    kept: Path,
+    workers: int,
+    level: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fine-tune the last blocks on whole views; return the logits and labels of held-out views with lesions."""
-    pixels, labels, ours, held, held_labels, others = split(views, lesions)
+    *ours, held, held_labels, others = split(views, lesions)
     for layer in model.layers:
         if layer.name.startswith(("block1", "block2", "block3")):
             layer.trainable = False
     weights = kept.with_suffix(".weights.h5")
     if not has_content(weights):
-        share = (labels == 1).any(axis=(1, 2)).mean()
-        print(f"{len(labels)} views, {share:.0%} BAC+; {len(held)} held out", flush=True)
-        data = batches(pixels, labels, ours, 4, recipe.seed, (level,))
-        fit(both, data, recipe.view_epochs, 3e-4, kept, local_weight=LOCAL_LOSS_WEIGHT)
+        share = (ours[1] == 1).any(axis=(1, 2)).mean()
+        print(f"{len(ours[1])} views, {share:.0%} BAC+; {len(held)} held out", flush=True)
+        make = partial(example, mean_mimics=VIEW_MIMICS, levels=(level,))
+        with stored_batches(kept.parent, arrays(*ours), make, 4, recipe.seed) as data:
+            fit(both, data, recipe.view_epochs, 3e-4, kept, workers, local_weight=LOCAL_LOSS_WEIGHT)
         _save(model.save_weights, weights)
     model.load_weights(weights)
     held, held_labels = with_lesions(held, held_labels, others, [recipe.seed, 1], CALIBRATION_DRAWS)
@@ -216,7 +226,7 @@ def _train_on_views(
 def _draw_lesions(number: int, side: int, rows: tuple[int, ...], mean_mimics: float, workers: int) -> SyntheticLesions:
     """Draw the given number of lesions of each kind for views of (one of) the given numbers of rows."""
     pixels_mm = tuple(pixel_mm((n, n // 2)) for n in rows)
-    pairs = run_jobs(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "lesions", 32)
+    pairs = run_jobs(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), max(workers, 1), "lesions", 32)
     return SyntheticLesions(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_mimics)
 
 

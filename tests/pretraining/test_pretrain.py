@@ -126,7 +126,7 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     """One woman is rendered, the data of the others are quickly learnt; none of the eight real films is opened."""
     for name, fake in (("woman_patches", fake_patches), ("woman_views", fake_views)):
         monkeypatch.setattr(pretraining, name, rendered_once(getattr(patches, name), fake))
-    measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+    measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=0)
     assert of_films(opened) == []
     assert list(measured) == ["patch_auc_roc", "view_auc_roc", "coarse_view_auc_roc", "views"]
     assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])
@@ -161,14 +161,14 @@ def test_both_networks_start_from_the_structures_and_share_their_convolutions(tm
     """The coarse network sees views at half the rows and columns, with local labels of twice the stride."""
     seen = []
 
-    def train_views(model, both, views, lesions, recipe, kept, level=0):
+    def train_views(model, both, views, lesions, recipe, kept, workers, level=0):
         shapes = model.input_shape[1:3], views[0][0].shape[1:], views[0][1].shape[1:], lesions.mimics.shape[1:]
         seen.append((*shapes, level, model.get_layer("block5_conv3").get_weights()[0]))
         return np.array([-1.0, 1.0]), np.array([0, 1])
 
     monkeypatch.setattr(pretraining, "_train_on_patches", lambda *_: 0.5)
     monkeypatch.setattr(pretraining, "_train_on_views", train_views)
-    assert pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)["view_auc_roc"] == 1
+    assert pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=0)["view_auc_roc"] == 1
     (*fine, first), (*coarse, second) = seen
     assert fine == [(64, 64), (64, 64), (8, 8), (64, 64), 0]
     assert coarse == [(32, 32), (32, 32), (4, 4), (32, 32), 1]
@@ -189,16 +189,16 @@ def test_a_stopped_call_resumes(tmp_path, monkeypatch, quick, structures):
 
     monkeypatch.setattr(pretraining, "_train_on_views", train_views)
     with pytest.raises(KeyboardInterrupt):
-        pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+        pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=0)
     assert quick == ["patches", "lesions", "views", "lesions"]
-    pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=1)
+    pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=0)
     assert quick[4:] == ["views", "lesions", "lesions"]
     np.testing.assert_array_equal(started[0], started[1])
     quick.clear()
     monkeypatch.setattr(pretraining, "_train_on_views", lambda *_: 1 / 0)
     for women in (2, 3):
         with pytest.raises(ZeroDivisionError):
-            pretraining.pretrain(tmp_path / "b.weights.h5", replace(TINY, women=women), workers=1)
+            pretraining.pretrain(tmp_path / "b.weights.h5", replace(TINY, women=women), workers=0)
     assert quick == ["patches", "lesions", "views", "lesions"] * 2
 
 
