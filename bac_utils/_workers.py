@@ -57,11 +57,8 @@ def in_order(job: Callable, numbers: range, workers: int) -> Iterator:
     Args:
         job: A function of one number that can be pickled.
         numbers: The numbers.
-        workers: Number of processes; 0 computes each result in this process when it is asked for.
+        workers: Number of processes, at least 1.
     """
-    if workers == 0:
-        yield from map(job, numbers)
-        return
     with worker_pool(workers) as pool:
         waiting = deque()
         for number in numbers:

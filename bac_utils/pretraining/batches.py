@@ -3,6 +3,7 @@
 They are made with NumPy alone, so that the networks can be trained with any backend of Keras.
 """
 
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -38,6 +39,7 @@ class Batches:
             size: Examples in a batch; at most as many as there are images.
             seed: Seed of order and examples.
         """
+        self._folder = folder
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
         number = len(next(iter(arrays.values())))
@@ -52,7 +54,15 @@ class Batches:
             number: Number of epochs.
             workers: Number of processes that make them; 0 makes them in this one.
         """
-        return in_order(self._make, range(number * self.steps), workers)
+        steps = range(number * self.steps)
+        if workers == 0:
+            yield from map(self._make, steps)
+            return
+        for path in in_order(partial(_written, make=self._make, folder=self._folder), steps, workers):
+            with path.open("rb") as file:
+                batch = pickle.load(file)
+            path.unlink()
+            yield batch
 
 
 @contextmanager
@@ -101,6 +111,14 @@ def augmented(pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator) 
     changed = pixels * np.exp(rng.uniform(*CONTRAST)) + rng.uniform(*BRIGHTNESS)
     changed += rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0, NOISE)
     return np.where(pixels != 0, changed, 0).astype(np.float32)[..., None], labels
+
+
+def _written(step: int, make: Callable[[int], tuple[np.ndarray, ...]], folder: Path) -> Path:
+    """Make a batch and write it to a file, which is faster than the pipe from a worker process."""
+    path = folder / f"{step}.batch"
+    with path.open("wb") as file:
+        pickle.dump(make(step), file, protocol=5)
+    return path
 
 
 @lru_cache(1)

@@ -141,7 +141,7 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     assert detector.get_layer("cells").output.shape == (None, 8, 8, 1)
     assert point["pixel_mm"] == 240 / 64
     found = find_detector(tmp_path / "detector.keras")[1]  # `score` accepts it
-    assert list(found.operating_points) == ["high-sensitivity", "specificity-95"]
+    assert list(found.operating_points) == ["high-sensitivity", "specificity-95", "best-f1"]
     assert sum(found.score_spread.views) == measured["views"]
     with h5py.File(tmp_path / "b.weights.h5") as file:
         assert (file.attrs["bac_utils_input_scale"], file.attrs["bac_utils_dense_units"]) == (1.0, 256)
@@ -250,6 +250,7 @@ def test_operating_points_have_their_sensitivity_and_specificity():
     named = point["operating_points"]
     assert (scores[labels == 1] >= named["high-sensitivity"]).mean() == pytest.approx(0.95, abs=0.01)
     assert (scores[labels == 0] < named["specificity-95"]).mean() == pytest.approx(0.95, abs=0.01)
+    assert point["threshold"] == named["specificity-95"]
     assert point["score_spread"]["views"] == (4000, 4000)
 
 
