@@ -8,7 +8,7 @@ import os
 __version__ = "0.1.0"
 
 # The kit's networks run on TensorFlow, whichever backend the user's Keras is set to. The bundled weights can also be
-# trained with another one (`pretraining.pretrain`).
+# trained with another one (see weights/README.md).
 os.environ["KERAS_BACKEND"] = os.environ.get("BAC_UTILS_PRETRAIN_BACKEND", "tensorflow")
 
 # TensorFlow leaves oneDNN off on processors without AVX-512; with it, networks run two to three times as fast there.

@@ -16,6 +16,7 @@ from bac_utils.heatmap_choice import (
     choose_heatmap,
     length_errors,
     length_warning,
+    nearly_least,
     read_check,
     rho_by_threshold,
     too_few_lengths,
@@ -63,6 +64,16 @@ def test_views_with_and_without_bac_weigh_the_same():
     measured = pd.DataFrame({0.5: [12.0, 0, 0, 0, 0, 40], 0.9: [10.0, 20, 0, 0, 0, 0]})
     assert length_errors(measured, reference).tolist() == [(11 + 10) / 2, 0]
     assert length_errors(measured[:2], reference[:2]).tolist() == [11, 0]  # no view without BAC
+
+
+def test_errors_within_one_standard_error_of_the_smallest():
+    """Smallest: errors 1 and 3 mm with BAC (2 +- 1), 0 and 2 without (1 +- 1), together 1.5 +- sqrt(2) / 2 mm."""
+    reference = pd.Series([10.0, 20.0, 0.0, 0.0])
+    best = np.array([9.0, 23.0, 0.0, 2.0])
+    more = pd.DataFrame({0.3: best + [0, 1.4, 0, 1.4], 0.5: best, 0.7: best + [0, 1.5, 0, 1.5]})
+    assert length_errors(more, reference).tolist() == pytest.approx([2.2, 1.5, 2.25])
+    assert nearly_least(more, reference) == [0.3, 0.5]
+    assert nearly_least(more[1:3], reference[1:3]) == [0.5]  # one view of each
 
 
 # 12 views with BAC of 6 women, one view of theirs without BAC, and two views of a woman without BAC. The rank of the
