@@ -499,7 +499,7 @@ def test_other_backbones_with_divided_widths(tiny_settings, name, divisor, convo
             assert layers_[layer.name].filters * divisor == layer.filters
     trained = [layer for layer in found if layer.trainable_weights]
     assert trained == found[-2:]
-    rows = settings.input_shape[0] // (16 if name == "VGG19" else 32)  # the local head needs no last pooling
+    rows = settings.input_shape[0] // 16
     assert model.get_layer("cells").output.shape[1] == rows
     logits = model.predict(np.random.default_rng(0).normal(size=(2, *settings.input_shape, 1)), verbose=0)
     assert logits.shape == (2, 1) and np.isfinite(logits).all()

@@ -34,12 +34,13 @@ COMPARED = "Mobini et al., Eur Radiol Exp 8 (2024), doi 10.1186/s41747-024-00478
 CONVNEXT = "Liu et al., CVPR 2022, doi 10.48550/arXiv.2201.03545"
 FAMILIES = MappingProxyType(
     {
-        "VGG19": (8, 16), "Xception": (8, 40), "ResNet50": (8, 53), "ResNet50V2": (8, 53), "MobileNet": (4, 27),
-        "MobileNetV2": (4, 52), "DenseNet121": (4, 120), "ConvNeXtTiny": (8, 18),
+        "VGG19": (8, 16), "Xception": (8, 35), "ResNet50": (8, 43), "ResNet50V2": (8, 40), "MobileNet": (4, 23),
+        "MobileNetV2": (4, 40), "DenseNet121": (4, 88), "ConvNeXtTiny": (8, 15),
     }
 )  # fmt: skip
-"""Divisor of the widths, with which each network has 0.2 to 0.5 million weights, as VGG16 / 8 has; and its number of
-convolutions. A network of 25 million weights cannot be trained on a laptop in minutes."""
+"""Divisor of the widths, with which each network has 0.05 to 0.3 million weights before its head, as VGG16 / 8 has 0.2;
+and its number of convolutions up to the map of the head `local` (`backbones.cut`). A network of 25 million weights cannot
+be trained on a laptop in minutes."""
 TRAINED_SHARE = 5 / 13
 """Share of the convolutions that are fine-tuned, from the last: five of thirteen in the paper's VGG16."""
 LEVELS = tuple(np.round(np.arange(0.05, 0.96, 0.05), 2).tolist())

@@ -41,8 +41,9 @@ class PretextRecipe:
         first_epochs: Epochs over the patches with all layers trainable.
         epochs: Epochs with all but the first convolutional block trainable, in which the learning rate falls to 0.
         seed: Seed of weights, order and augmentation.
-        backbone: A name from `keras.applications`; `patch` must be a multiple of the stride of its last map.
+        backbone: A name from `keras.applications`, with a map of stride 16 (`backbones.cut`).
         width_divisor: Divides all widths of the backbone.
+        batch_size: Patches per step. With few patches, small batches learn more in the same time.
     """
 
     women: int = 160
@@ -55,6 +56,7 @@ class PretextRecipe:
     seed: int = 1
     backbone: str = "VGG16"
     width_divisor: int = 8
+    batch_size: int = 32
 
 
 def pretext_data(recipe: PretextRecipe, workers: int = 2) -> tuple[np.ndarray, Structures]:
@@ -85,7 +87,7 @@ def pretrain_structures(
         AUC-ROC of each kind of structure over the cells of held-out patches; None for a kind that they lack.
 
     Raises:
-        ValueError: The backbone is unknown, its widths cannot be divided, or the patch is no multiple of its stride.
+        ValueError: The backbone is unknown, its widths cannot be divided, or its map has another stride.
     """
     import keras
 
@@ -98,16 +100,16 @@ def pretrain_structures(
     for layer in backbone.layers:
         layer.trainable = True
     cells = backbone.output.shape[1]
-    if recipe.patch not in (cells * CELL, 2 * cells * CELL):
-        stride = f"{CELL} and of the stride of {recipe.backbone}"
-        raise ValueError(f"patch: got {recipe.patch}, must be a multiple of {stride}, whose map has {cells} rows")
+    if recipe.patch != cells * CELL:
+        map_ = f"for {recipe.backbone}, whose map has {cells} rows"
+        raise ValueError(f"patch: got {recipe.patch}, must be a multiple of {CELL} {map_}")
     backgrounds, structures = pretext_data(recipe, workers) if data is None else data
     held = max(len(backgrounds) // 10, 1)
     x = keras.layers.Dense(128, activation="relu", name="hidden")(backbone.output)
     network = keras.Model(backbone.inputs[0], keras.layers.Dense(len(KINDS), name="kinds")(x))
     rng = np.random.default_rng([recipe.seed, 3])
-    test = [_with_structures(patch, structures, rng, cells) for patch in backgrounds[:held]]
-    data = _batches(backgrounds[held:], structures, recipe.seed, cells)
+    test = [add_structures(patch, structures, rng) for patch in backgrounds[:held]]
+    data = _batches(backgrounds[held:], structures, recipe)
     _fit(network, data, recipe.first_epochs, RATE)
     for layer in backbone.layers:  # the first block is half of the computation
         if layer.name.startswith("block1_"):
@@ -164,28 +166,21 @@ def _structures(recipe: PretextRecipe, workers: int) -> Structures:
     return Structures(np.stack(intensity), np.array(kinds))
 
 
-def _with_structures(patch: np.ndarray, structures: Structures, rng: np.random.Generator, cells: int) -> tuple:
-    """Return a patch with structures, and the kinds in each of its cells x cells parts."""
-    pixels, labels = add_structures(patch, structures, rng)
-    part = len(labels) // cells
-    return pixels, labels.reshape(cells, part, cells, part, -1).max(axis=(1, 3))
-
-
-def _batches(backgrounds: np.ndarray, structures: Structures, seed: int, cells: int) -> Any:
+def _batches(backgrounds: np.ndarray, structures: Structures, recipe: PretextRecipe) -> Any:
     """Return shuffled batches of patches with structures, augmented, and the kinds in each of their cells."""
     import tensorflow as tf
 
-    rng = np.random.default_rng([seed, 2])
+    rng, cells = np.random.default_rng([recipe.seed, 2]), recipe.patch // CELL
 
     def image(k: Any) -> tuple:
         def add(i: int) -> tuple:
-            return _with_structures(backgrounds[i], structures, rng, cells)
+            return add_structures(backgrounds[i], structures, rng)
 
         pixels, labels = tf.numpy_function(add, [k], (tf.float32, tf.int8))
         return tf.ensure_shape(pixels, backgrounds.shape[1:]), tf.ensure_shape(labels, (cells, cells, len(KINDS)))
 
-    data = tf.data.Dataset.range(len(backgrounds)).shuffle(len(backgrounds), seed=seed).map(image)
-    return untuned(data.map(augment_pair, num_parallel_calls=2).batch(32).prefetch(2))
+    data = tf.data.Dataset.range(len(backgrounds)).shuffle(len(backgrounds), seed=recipe.seed).map(image)
+    return untuned(data.map(augment_pair, num_parallel_calls=2).batch(recipe.batch_size).prefetch(2))
 
 
 def _fit(network: Any, data: Any, epochs: int, rate: Any) -> None:
