@@ -24,7 +24,7 @@ def test_a_network_learns_to_find_a_bright_line_from_labels_alone(line_views, tm
     assert scores.shape == (24,) and (scores >= 0).all() and (scores <= 1).all()
     assert roc_auc_score(line_views.labels, scores) > 0.9
     look = method.look(np.asarray(line_views.pixels[1], np.float32), (0.5, 0.5))
-    assert look.heat.shape == (4, 3) and look.mask is None and look.measure >= 0
+    assert look.heat.shape == (4, 3) and look.mask.shape == (64, 48) and look.measure >= 0
     again = TransferLearning(method._recipe)
     again.load(tmp_path)
     np.testing.assert_allclose(again.scores(line_views), scores, atol=1e-6)
