@@ -19,8 +19,8 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `methods.csv`. `spearman_rho` is that of the method's own measure, `length_rho` that of the length of its
 traced mask, and `length_error_mm` the mean absolute error of this length. `p_delong` compares with the paper's method
-by woman (DeLong, Holm-corrected); `level` is that of the AUC, `view` or `woman`, and `views` the number of views or women
-behind it."""
+by woman (DeLong, Holm-corrected); `level` is that of the AUC, `view` or `woman`, and `views` the number of views or
+women behind it."""
 SHOWN = {
     "title": "method", "supervision": "supervision", "start": "start", "auc_roc": "AUC-ROC", "auc_pr": "AUC-PR",
     "spearman_rho": "rho", "length_rho": "rho of length", "length_error_mm": "error, mm",
