@@ -56,6 +56,9 @@ WIDTHS = ("filters", "units", "projection_dim")
 MOMENTUM = 0.9
 """Of the moving statistics of a network that `narrow` makes; with the usual 0.99, those of an epoch of 70 steps are
 still half of what they were before the training."""
+LOCAL_STRIDE = 16
+"""Stride of the last map for the head `local`: that of VGG16's `block5_conv3`. At the usual 32, a position covers 10 mm
+of the demo's views, several times the width of an artery."""
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
@@ -67,8 +70,8 @@ def build_backbone(settings: Settings) -> keras.Model:
 
     Returns:
         A model (N, H, W, 1) -> (N, h, w, K), with layers named as in `keras.applications`. It copies the grey level to
-        three channels, as the paper does, and scales it to the range that the weights were trained on. VGG16 ends with
-        `block5_pool`, or with `block5_conv3` for the head `local`, which needs the finer map; so does VGG19.
+        three channels, as the paper does, and scales it to the range that the weights were trained on. For the head
+        `local`, which needs a finer map, it is cut at `LOCAL_STRIDE` (`cut`): VGG16 ends with `block5_conv3`.
 
     Raises:
         ValueError: A setting is unknown or out of range, or the weights file is missing or does not fit.
@@ -80,7 +83,7 @@ def build_backbone(settings: Settings) -> keras.Model:
     if scale != 1:
         x = layers.Rescaling(scale, name="input_scale")(x)
     if settings.backbone == "VGG16":
-        maps = _vgg16(x, settings.width_divisor, last_pooling=settings.head != "local")
+        maps = _vgg16(x, settings.width_divisor)
         backbone = keras.Model(inputs, maps, name="vgg16")
     else:
         application = getattr(keras.applications, settings.backbone)
@@ -89,9 +92,10 @@ def build_backbone(settings: Settings) -> keras.Model:
         backbone = application(include_top=False, weights=None, input_tensor=x, input_shape=shape, **options)
         if settings.width_divisor > 1:
             backbone = narrow(backbone, settings.width_divisor)
-        if settings.head == "local" and isinstance(backbone.layers[-1], layers.MaxPooling2D):  # VGG19
-            backbone = keras.Model(backbone.inputs[0], backbone.layers[-1].input, name=backbone.name)
-    _load_weights(backbone, settings)
+    whole = backbone
+    if settings.head == "local":
+        backbone = cut(backbone)
+    _load_weights(backbone if _of_this_kit(settings) else whole, settings)
     freeze(backbone, settings.trainable_convolutions)
     return backbone
 
@@ -158,7 +162,7 @@ def _file(settings: Settings) -> Path | None:
     return BUNDLED.get(settings.weights, Path(settings.weights))
 
 
-def _vgg16(x: Any, divisor: int, last_pooling: bool) -> Any:
+def _vgg16(x: Any, divisor: int) -> Any:
     """Return the maps of VGG16 with divided widths (Simonyan and Zisserman 2014, model D)."""
     for block, (width, number) in enumerate(VGG16_BLOCKS, 1):
         for n in range(1, number + 1):
@@ -167,9 +171,33 @@ def _vgg16(x: Any, divisor: int, last_pooling: bool) -> Any:
             x = layers.Conv2D(
                 width // divisor, 3, padding="same", activation="relu", kernel_initializer="he_uniform", name=name
             )(x)
-        if block < len(VGG16_BLOCKS) or last_pooling:
-            x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     return x
+
+
+def cut(network: keras.Model, stride: int = LOCAL_STRIDE) -> keras.Model:
+    """Return a network up to its last map of about a stride through which every path to the output leads.
+
+    No branch is cut: of a residual block, the whole is kept or nothing.
+
+    Args:
+        network: From `keras.applications`, without top, or of `narrow`.
+        stride: Rows of the input per row of the map; a network without such a map stays whole.
+
+    Returns:
+        A network with the same input and layers.
+    """
+    rows = network.inputs[0].shape[1] / stride
+    for layer in reversed(network.operations):  # ConvNeXt adds without a layer
+        maps = layer.output
+        if isinstance(layer, layers.ZeroPadding2D) or not rows / 1.5 < maps.shape[1] < rows * 1.5:
+            continue
+        try:
+            keras.Model(maps, network.output)
+        except ValueError:
+            continue  # another path passes by
+        return keras.Model(network.inputs[0], maps, name=network.name)
+    return network
 
 
 def narrow(network: keras.Model, divisor: int) -> keras.Model:
@@ -234,6 +262,15 @@ def _input_scale(settings: Settings) -> float:
         raise ValueError(f"weights: got {weights!r}, must be {names}, a weights file (HDF5), a .keras file or a run")
     with h5py.File(weights) as file:
         return float(file.attrs.get(SCALE_ATTRIBUTE, INPUT_SCALES[settings.backbone]))
+
+
+def _of_this_kit(settings: Settings) -> bool:
+    """Return whether the weights come from a file of `save_weights`; others have the layers of the whole network."""
+    path = _file(settings)
+    if path is None:
+        return False
+    with h5py.File(path) as file:
+        return SCALE_ATTRIBUTE in file.attrs
 
 
 def _load_weights(backbone: keras.Model, settings: Settings) -> None:

@@ -72,7 +72,7 @@ class Look:
     Attributes:
         heat: float32 (h, w) in [0, 1], higher where BAC is more likely; it covers the whole view.
         measure: The method's own measure of the amount of BAC, 0 or more (`Method.measure` names it); NaN if unknown.
-        mask: bool (H, W), the pixels with BAC, for methods that segment; else None.
+        mask: bool (H, W), the pixels with BAC, for methods that outline it; else None.
         others: Further measures by name.
     """
 

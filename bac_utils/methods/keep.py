@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from bac_utils._files import file_digest, read_json, write_json, written_whole
+from bac_utils.arteries.centerlines import trace_vessels
 from bac_utils.methods.interface import LabelledViews, Method, check_look, check_method
 from bac_utils.methods.sets import Sets, digest, with_known_outlines
 from bac_utils.methods.shares import dice, share_near
@@ -36,7 +37,8 @@ class Outcome:
         method: The method; its attributes describe it.
         scores: One row per test view: `KEYS`, `bac, score`.
         looks: One row per view that was looked at, those of BAC in the test set and the measured ones: `KEYS, set, bac,
-            bac_length_mm, measure, localisation, dice, seconds` and further measures; NaN where unknown.
+            bac_length_mm, measure, length_mm, localisation, dice, seconds` and further measures; NaN where unknown.
+            `length_mm` is the length of the traced mask.
         shown: Heatmaps of the shown views, each (h, w) in [0, 1].
         training_minutes: Duration of the fit.
         parameters: Number of weights.
@@ -100,6 +102,7 @@ def _digests(method: Method, sets: Sets, shown: Sequence[int]) -> tuple[str, str
         what["views"] = [digest(sets.train, pixelwise), digest(sets.validation, False)]
     fitted = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     others = [digest(sets.test, True), digest(sets.measured, True), [int(place) for place in shown]]
+    others.append(file_digest(Path(__file__)))  # its columns
     return fitted, hashlib.sha256(json.dumps([fitted, *others]).encode()).hexdigest()
 
 
@@ -145,7 +148,7 @@ def _apply(method: Method, sets: Sets, own: Path, shown: Sequence[int]) -> None:
         _, views, place = places[0]
         method.look(np.asarray(views.pixels[place], np.float32), views.spacing_mm(place))
     rows = [_look(method, name, views, int(place)) for name, views, place in tqdm(places, f"looking, {method.name}")]
-    columns = [*KEYS, "set", "bac", "bac_length_mm", "measure", "localisation", "dice", "seconds"]
+    columns = [*KEYS, "set", "bac", "bac_length_mm", "measure", "length_mm", "localisation", "dice", "seconds"]
     table = pd.DataFrame(rows)
     _write(table.reindex(columns=[*columns, *(n for n in table if n not in columns)]), own / LOOKS)
     heats = {}
@@ -172,6 +175,8 @@ def _look(method: Method, name: str, views: LabelledViews, place: int) -> dict:
     look = check_look(look, pixels.shape, method.name)
     known = {key: row.get(key, "") for key in KEYS} | {"set": name, "bac": row["bac"]}
     found = {"bac_length_mm": row.get("bac_length_mm", np.nan), "measure": look.measure, "seconds": seconds}
+    if look.mask is not None and spacing is not None:
+        found["length_mm"] = trace_vessels(look.mask, spacing).length_mm
     if _outlined(views)[place]:
         outline = views.outlines[place]
         if spacing is not None:

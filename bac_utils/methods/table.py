@@ -10,18 +10,21 @@ from bac_utils.detection import detection_intervals, detection_metrics
 from bac_utils.methods.keep import Outcome
 from bac_utils.statistics import LEAST_WOMEN, bootstrap_women, with_interval
 
-MEASURES = ("auc_roc", "auc_pr", "spearman_rho", "localisation", "dice")
+MEASURES = ("auc_roc", "auc_pr", "spearman_rho", "length_rho", "localisation", "dice")
 """Results with an interval: each has the columns `NAME, NAME_low, NAME_high`."""
 COLUMNS = (
     "method", "supervision", "start", "parameters", "training_minutes", "seconds_per_view",
     *(column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")),
-    "p_delong", "level", "views", "measure", "title", "source",
+    "length_error_mm", "p_delong", "level", "views", "measure", "title", "source",
 )  # fmt: skip
-"""Columns of `methods.csv`. `p_delong` compares with the paper's method by woman (DeLong, Holm-corrected); `level` is
-that of the AUC, `view` or `woman`, and `views` the number of views or women behind it."""
+"""Columns of `methods.csv`. `spearman_rho` is that of the method's own measure, `length_rho` that of the length of its
+traced mask, and `length_error_mm` the mean absolute error of this length. `p_delong` compares with the paper's method
+by woman (DeLong, Holm-corrected); `level` is that of the AUC, `view` or `woman`, and `views` the number of views or
+women behind it."""
 SHOWN = {
     "title": "method", "supervision": "supervision", "start": "start", "auc_roc": "AUC-ROC", "auc_pr": "AUC-PR",
-    "spearman_rho": "rho", "localisation": "localisation", "dice": "Dice", "p_delong": "p (DeLong)",
+    "spearman_rho": "rho", "length_rho": "rho of length", "length_error_mm": "error, mm",
+    "localisation": "localisation", "dice": "Dice", "p_delong": "p (DeLong)",
     "parameters": "weights", "training_minutes": "minutes", "seconds_per_view": "s per view",
 }  # fmt: skip
 
@@ -42,8 +45,10 @@ def method_row(outcome: Outcome, samples: int, seed: int) -> dict:
     row |= {"parameters": outcome.parameters, "training_minutes": outcome.training_minutes}
     row |= {"seconds_per_view": float(looks["seconds"].mean()) if len(looks) else np.nan}
     row |= detection(outcome.scores, samples, seed) | {"level": "view", "views": len(outcome.scores)}
-    measured = looks[(looks["set"] == "measured") & looks["measure"].notna() & looks["bac_length_mm"].notna()]
+    measured = looks[(looks["set"] == "measured") & looks["bac_length_mm"].notna()]
     row |= correlation(measured, samples, seed)
+    row |= correlation(measured, samples, seed, "length_rho", "length_mm")
+    row["length_error_mm"] = float((measured["length_mm"] - measured["bac_length_mm"]).abs().mean())
     for name in ("localisation", "dice"):
         known = looks[looks[name].notna()]
         values = known[name].to_numpy(float)
@@ -69,18 +74,23 @@ def detection(scores: pd.DataFrame, samples: int, seed: int) -> dict:
     return {column: value for name in names for column, value in _with_limits(name, found[name], limits[name]).items()}
 
 
-def correlation(measured: pd.DataFrame, samples: int, seed: int) -> dict:
-    """Return Spearman's rho of the measure and the length with its interval (`agreement.correlate`).
+def correlation(
+    measured: pd.DataFrame, samples: int, seed: int, name: str = "spearman_rho", column: str = "measure"
+) -> dict:
+    """Return Spearman's rho of a measure and the length with its interval (`agreement.correlate`).
 
     Args:
-        measured: One row per view or woman: `patient_id, measure, bac_length_mm`.
+        measured: One row per view or woman: `patient_id, bac_length_mm` and the measure; rows without it do not count.
         samples: Number of resamples of women.
         seed: Seed of the resamples.
+        name: Name of the result.
+        column: Column of the measure.
     """
+    measured = measured[measured[column].notna()]
     if measured.empty:
-        return _with_limits("spearman_rho", None, None)
-    found = correlate(measured["measure"], measured["bac_length_mm"], measured["patient_id"], samples, seed)
-    return _with_limits("spearman_rho", found["spearman_rho"], found["spearman_ci"])
+        return _with_limits(name, None, None)
+    found = correlate(measured[column], measured["bac_length_mm"], measured["patient_id"], samples, seed)
+    return _with_limits(name, found["spearman_rho"], found["spearman_ci"])
 
 
 def methods_table(rows: Sequence[Mapping], p_values: Mapping[str, float | None]) -> pd.DataFrame:

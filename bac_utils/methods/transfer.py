@@ -23,6 +23,7 @@ from bac_utils.detector import load_point
 from bac_utils.heatmaps import Explainer, default_form, default_threshold, make_heatmaps, measure_areas
 from bac_utils.methods.interface import LabelledViews, Look, Method
 from bac_utils.model import build_model, load_model, predict_scores
+from bac_utils.quantify import measure_arteries
 from bac_utils.run_folder import load_part
 from bac_utils.settings import DEMO, PAPER_HEATMAP_THRESHOLD, Settings
 from bac_utils.statistics import LEAST_WOMEN
@@ -34,12 +35,13 @@ COMPARED = "Mobini et al., Eur Radiol Exp 8 (2024), doi 10.1186/s41747-024-00478
 CONVNEXT = "Liu et al., CVPR 2022, doi 10.48550/arXiv.2201.03545"
 FAMILIES = MappingProxyType(
     {
-        "VGG19": (8, 16), "Xception": (8, 40), "ResNet50": (8, 53), "ResNet50V2": (8, 53), "MobileNet": (4, 27),
-        "MobileNetV2": (4, 52), "DenseNet121": (4, 120), "ConvNeXtTiny": (8, 18),
+        "VGG19": (8, 16), "Xception": (8, 35), "ResNet50": (8, 43), "ResNet50V2": (8, 40), "MobileNet": (4, 23),
+        "MobileNetV2": (4, 40), "DenseNet121": (4, 88), "ConvNeXtTiny": (8, 15),
     }
 )  # fmt: skip
-"""Divisor of the widths, with which each network has 0.2 to 0.5 million weights, as VGG16 / 8 has; and its number of
-convolutions. A network of 25 million weights cannot be trained on a laptop in minutes."""
+"""Divisor of the widths, with which each network has 0.05 to 0.3 million weights before its head, as VGG16 / 8 has 0.2;
+and its number of convolutions up to the map of the head `local` (`backbones.cut`). One of 25 million weights cannot be
+trained on a laptop in minutes."""
 TRAINED_SHARE = 5 / 13
 """Share of the convolutions that are fine-tuned, from the last: five of thirteen in the paper's VGG16."""
 LEVELS = tuple(np.round(np.arange(0.05, 0.96, 0.05), 2).tolist())
@@ -125,13 +127,15 @@ class TransferLearning(Method):
         return predict_scores(self._network, views.pixels, self._recipe.batch_size)
 
     def look(self, pixels: np.ndarray, spacing_mm: tuple[float, float] | None) -> Look:
-        """Return the heatmap, and the area in which it exceeds Th."""
+        """Return the heatmap, the area in which it exceeds Th, and the arteries there (`quantify.measure_arteries`)."""
         form = self._explain.forms[0]
         heat = self._explain(np.asarray(pixels, np.float32)[None, ..., None])[1][form][0]
         if spacing_mm is None:
             return Look(heat, np.nan)
-        area = measure_areas([heat], form, self._level, [1], [np.asarray(pixels)], [spacing_mm])[0]
-        return Look(heat, float(area))
+        pixels = np.asarray(pixels, np.float32)
+        area = measure_areas([heat], form, self._level, [1], [pixels], [spacing_mm])[0]
+        mask, _ = measure_arteries(heat, pixels, self._level, spacing_mm, pixels != 0)
+        return Look(heat, float(area), mask)
 
     def _use(self, network: keras.Model, form: str | None = None) -> None:
         """Take a trained network."""

@@ -41,8 +41,9 @@ class PretextRecipe:
         first_epochs: Epochs over the patches with all layers trainable.
         epochs: Epochs with all but the first convolutional block trainable, in which the learning rate falls to 0.
         seed: Seed of weights, order and augmentation.
-        backbone: A name from `keras.applications`; `patch` must be a multiple of the stride of its last map.
+        backbone: A name from `keras.applications`, with a map of stride 16 (`backbones.cut`).
         width_divisor: Divides all widths of the backbone.
+        batch_size: Patches per step. With few patches, small batches learn more in the same time.
     """
 
     women: int = 160
@@ -55,6 +56,7 @@ class PretextRecipe:
     seed: int = 1
     backbone: str = "VGG16"
     width_divisor: int = 8
+    batch_size: int = 32
 
 
 def pretext_data(recipe: PretextRecipe, workers: int = 2) -> tuple[np.ndarray, Structures]:
@@ -85,7 +87,7 @@ def pretrain_structures(
         AUC-ROC of each kind of structure over the cells of held-out patches; None for a kind that they lack.
 
     Raises:
-        ValueError: The backbone is unknown, its widths cannot be divided, or the patch is no multiple of its stride.
+        ValueError: The backbone is unknown, its widths cannot be divided, or its map has another stride.
     """
     import keras
 
@@ -98,17 +100,17 @@ def pretrain_structures(
     for layer in backbone.layers:
         layer.trainable = True
     cells = backbone.output.shape[1]
-    if recipe.patch not in (cells * CELL, 2 * cells * CELL):
-        stride = f"{CELL} and of the stride of {recipe.backbone}"
-        raise ValueError(f"patch: got {recipe.patch}, must be a multiple of {stride}, whose map has {cells} rows")
+    if recipe.patch != cells * CELL:
+        map_ = f"for {recipe.backbone}, whose map has {cells} rows"
+        raise ValueError(f"patch: got {recipe.patch}, must be a multiple of {CELL} {map_}")
     backgrounds, structures = pretext_data(recipe, workers) if data is None else data
     held = max(len(backgrounds) // 10, 1)
     x = keras.layers.Dense(128, activation="relu", name="hidden")(backbone.output)
     network = keras.Model(backbone.inputs[0], keras.layers.Dense(len(KINDS), name="kinds")(x))
     rng = np.random.default_rng([recipe.seed, 3])
-    test = [_with_structures(patch, structures, rng, cells) for patch in backgrounds[:held]]
+    test = [add_structures(patch, structures, rng) for patch in backgrounds[:held]]
     arrays = {"patches": backgrounds[held:], "intensity": structures.intensity, "kinds": structures.kinds}
-    with stored_batches(None, arrays, partial(example, cells=cells), 32, recipe.seed) as batches:
+    with stored_batches(None, arrays, example, recipe.batch_size, recipe.seed) as batches:
         _fit(network, batches, recipe.first_epochs, RATE, workers)
         for layer in backbone.layers:  # the first block is half of the computation
             if layer.name.startswith("block1_"):
@@ -166,29 +168,19 @@ def _structures(recipe: PretextRecipe, workers: int) -> Structures:
     return Structures(np.stack(intensity), np.array(kinds))
 
 
-def _with_structures(patch: np.ndarray, structures: Structures, rng: np.random.Generator, cells: int) -> tuple:
-    """Return a patch with structures, and the kinds in each of its cells x cells parts."""
-    pixels, labels = add_structures(patch, structures, rng)
-    part = len(labels) // cells
-    return pixels, labels.reshape(cells, part, cells, part, -1).max(axis=(1, 3))
-
-
-def example(
-    stored: Mapping[str, np.ndarray], number: int, rng: np.random.Generator, cells: int
-) -> tuple[np.ndarray, np.ndarray]:
+def example(stored: Mapping[str, np.ndarray], number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Add structures to a patch, and augment it.
 
     Args:
         stored: `patches` (N, patch, patch), and the attributes of `Structures`.
         number: Number of the patch.
         rng: Source of randomness.
-        cells: Rows and columns of the labels.
 
     Returns:
-        The patch, float32 (patch, patch, 1), and the kinds in each of its cells, int8 (cells, cells, K).
+        The patch, float32 (patch, patch, 1), and the kinds in each of its cells, int8 (h, w, K); see `add_structures`.
     """
     structures = Structures(stored["intensity"], stored["kinds"])
-    return augmented(*_with_structures(stored["patches"][number], structures, rng, cells), rng)
+    return augmented(*add_structures(stored["patches"][number], structures, rng), rng)
 
 
 def _fit(network: Any, batches: Batches, epochs: int, rate: Any, workers: int) -> None:
