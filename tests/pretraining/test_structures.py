@@ -82,8 +82,9 @@ def test_another_backbone_is_told_the_kinds_in_each_position_of_its_map_of_strid
     data = backgrounds, Structures(bright, np.array([0, 1]))
     small = {"backbone": "MobileNet", "width_divisor": 16}
     recipe = PretextRecipe(patch=64, first_epochs=1, epochs=1, batch_size=2, **small)
-    (_, labels), *_ = pretext._batches(backgrounds, data[1], recipe)
-    assert labels.shape == (2, 4, 4, len(KINDS))
+    stored = {"patches": backgrounds, "intensity": bright, "kinds": data[1].kinds}
+    patch, labels = pretext.example(stored, 0, rng)
+    assert patch.shape == (64, 64, 1) and labels.shape == (4, 4, len(KINDS))
     pretrain_structures(tmp_path / "mobilenet.weights.h5", recipe, data=data)
     settings = replace(DEMO, **small, weights=str(tmp_path / "mobilenet.weights.h5"))
     assert build_backbone(replace(settings, input_shape=(64, 32))).output.shape[1:3] == (4, 2)
