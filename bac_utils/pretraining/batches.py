@@ -70,7 +70,7 @@ def stored_batches(
     parent: Path | None, arrays: Mapping[str, np.ndarray], make: Example, size: int, seed: int
 ) -> Iterator[Batches]:
     """Give `Batches` with files in a new folder in `parent`, or in that of temporary files; removed at the end."""
-    with TemporaryDirectory(dir=parent) as folder:
+    with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:  # a worker may still write, if stopped
         yield Batches(Path(folder), arrays, make, size, seed)
 
 
