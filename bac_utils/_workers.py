@@ -40,13 +40,15 @@ def run_jobs(job: Callable, numbers: range, workers: int, what: str, chunk: int 
     Args:
         job: A function of one number that can be pickled.
         numbers: The numbers.
-        workers: Number of processes, at least 1.
+        workers: Number of processes; 0 runs the jobs in this one.
         what: Label of the progress bar.
         chunk: Number of jobs that a process fetches at once.
 
     Returns:
         The results, in the order of the numbers.
     """
+    if workers == 0:
+        return list(map(job, tqdm(numbers, what)))
     with worker_pool(workers) as pool:
         return list(tqdm(pool.map(job, numbers, chunksize=chunk), total=len(numbers), desc=what))
 

@@ -231,10 +231,10 @@ def _batched(places: np.ndarray, read: Callable, shapes: list[tuple], batch_size
         arrays = tf.numpy_function(read, [place], [tf.float32] * len(shapes))
         return tuple(map(tf.ensure_shape, arrays, shapes))
 
-    return untuned(tf.data.Dataset.from_tensor_slices(places).map(load).batch(batch_size).prefetch(1))
+    return _untuned(tf.data.Dataset.from_tensor_slices(places).map(load).batch(batch_size).prefetch(1))
 
 
-def untuned(data: Any) -> Any:
+def _untuned(data: Any) -> Any:
     """Return the same tf.data.Dataset without TensorFlow's tuning of buffers and threads.
 
     The tuner sleeps for 10 ms, 20 ms, 40 ms and so on, and the end of an epoch waits for it (observed with TensorFlow

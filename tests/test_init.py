@@ -1,5 +1,6 @@
 """Importing the package, its command line and its light modules brings in no TensorFlow."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_version_is_that_of_the_release():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert bac_utils.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(("asked", "backend"), [(None, "tensorflow"), ("jax", "jax")])
+def test_the_backend_is_tensorflow_whatever_keras_is_set_to_unless_for_the_pretraining(asked, backend):
+    given = os.environ | {"KERAS_BACKEND": "torch"} | ({} if asked is None else {"BAC_UTILS_PRETRAIN_BACKEND": asked})
+    code = "import bac_utils, os; print(os.environ['KERAS_BACKEND'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=given, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == backend
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def pretrain_structures(
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`; a `.json` beside it gets recipe and results.
         recipe: Sizes and numbers.
-        workers: Number of processes for the simulation and for the batches; 0 makes the batches in this process.
+        workers: Number of processes for the simulation and for the batches; 0 computes in this one.
         data: `pretext_data` of the recipe, if several networks are trained.
 
     Returns:
@@ -154,7 +154,7 @@ def _backgrounds(recipe: PretextRecipe, workers: int) -> np.ndarray:
         Recipe(), bac_share=0.0, heights=(recipe.rows,), patch=recipe.patch, patches=recipe.patches, seed=recipe.seed
     )
     numbers = range(FIRST_WOMAN, FIRST_WOMAN + recipe.women)
-    found = run_jobs(partial(woman_patches, recipe=plain), numbers, max(workers, 1), "patches")
+    found = run_jobs(partial(woman_patches, recipe=plain), numbers, workers, "patches")
     if any((labels != 0).any() for _, labels in found):
         raise AssertionError("a BAC- woman has a calcified artery")
     return np.concatenate([patches for patches, _ in found])
@@ -164,7 +164,7 @@ def _structures(recipe: PretextRecipe, workers: int) -> Structures:
     """Draw the structures to choose from."""
     pixel = pixel_mm((recipe.rows, recipe.rows // 2))
     draw = partial(draw_structure, side=recipe.patch, pixel_mm=pixel)
-    intensity, kinds = zip(*run_jobs(draw, range(recipe.structures), max(workers, 1), "structures", 32), strict=True)
+    intensity, kinds = zip(*run_jobs(draw, range(recipe.structures), workers, "structures", 32), strict=True)
     return Structures(np.stack(intensity), np.array(kinds))
 
 

@@ -59,7 +59,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     Args:
         output: File for the backbone's weights, ending in `.weights.h5`.
         recipe: Sizes and numbers.
-        workers: Number of processes for the simulation and for the batches; 0 makes the batches in this process.
+        workers: Number of processes for the simulation and for the batches; 0 computes in this one.
 
     Returns:
         The results on the held-out women, as written to `detector.json`.
@@ -89,7 +89,7 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
     patch_auc = _train_on_patches(backbone, detector, kept, recipe, workers)
 
     last = recipe.women + recipe.view_women
-    views = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), max(workers, 1), "views")
+    views = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
     whole = build_model(replace(settings, input_shape=recipe.view_shape))
     fine = add_decoder(whole)
     fine.set_weights(detector.get_weights())
@@ -168,7 +168,7 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     if has_content(note):
         both.load_weights(last)
         return read_json(note)["auc_roc"]
-    found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), max(workers, 1), "patches")
+    found = run_jobs(partial(woman_patches, recipe=recipe), range(recipe.women), workers, "patches")
     lesions = _draw_lesions(recipe.lesions, recipe.patch, recipe.heights, PATCH_MIMICS, workers)
     *ours, held, held_labels, others = split(found, lesions)
     share = (ours[1] == 1).any(axis=(1, 2)).mean()
@@ -227,7 +227,7 @@ def _train_on_views(
 def _draw_lesions(number: int, side: int, rows: tuple[int, ...], mean_mimics: float, workers: int) -> SyntheticLesions:
     """Draw the given number of lesions of each kind for views of (one of) the given numbers of rows."""
     pixels_mm = tuple(pixel_mm((n, n // 2)) for n in rows)
-    pairs = run_jobs(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), max(workers, 1), "lesions", 32)
+    pairs = run_jobs(partial(draw_pair, side=side, pixels_mm=pixels_mm), range(number), workers, "lesions", 32)
     return SyntheticLesions(*(np.stack(parts) for parts in zip(*pairs, strict=True)), mean_mimics)
 
 

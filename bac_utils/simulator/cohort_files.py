@@ -14,6 +14,7 @@ from bac_utils._files import has_content, is_unfinished, read_json, refuse_links
 from bac_utils._workers import worker_pool
 from bac_utils.simulator.population import FOUR_VIEWS, Woman, draw_women
 from bac_utils.simulator.render import render
+from bac_utils.views_table import SIMULATION_NOTE
 
 VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
 """SNOMED CT code and meaning of each view."""
@@ -30,9 +31,6 @@ def claim_folder(folder: Path, asked: dict) -> None:
         FileExistsError: The folder contains another simulation, or something else.
         ValueError: It contains links.
     """
-    from bac_utils._files import has_content
-    from bac_utils.views_table import SIMULATION_NOTE
-
     refuse_links(folder, "OUT")
     note = folder / SIMULATION_NOTE
     if has_content(note) and read_json(note) != asked:

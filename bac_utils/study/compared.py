@@ -1,7 +1,6 @@
 """Compare the methods on the cohort of a run: notebook 07, run without a browser in the run's folder."""
 
 import argparse
-import ast
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from bac_utils._files import locked, refuse_links
 from bac_utils._terminal import say, say_error
 from bac_utils.settings import Settings, preset
+from bac_utils.study.command_line import parse_value
 from bac_utils.study.execution import NotebookError, declared_parameters, execute, kernel_environment
 from bac_utils.study.folder import read_manifest
 from bac_utils.study.parameters import check_others
@@ -62,14 +62,6 @@ def run_comparison(run: str | Path, parameters: dict[str, Any], notebooks: Path 
     return folder / TABLE
 
 
-def _value(text: str) -> Any:
-    """Return a Python literal, or the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def main(arguments: list[str]) -> int:
     """Run the comparison from the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m bac_utils.study.compared", description=__doc__)
@@ -77,7 +69,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     asked = parser.parse_args(arguments)
     try:
-        table = run_comparison(asked.run, {name: _value(text) for name, text in asked.p})
+        table = run_comparison(asked.run, {name: parse_value(text) for name, text in asked.p})
     except (OSError, ValueError, TypeError, NotebookError) as error:
         say_error(error)
         return 1
