@@ -409,7 +409,7 @@ def pretrain(
     output: Annotated[Path, typer.Option(help="File for the backbone's weights.", dir_okay=False)],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 1,
     structures_only: Annotated[
-        bool, typer.Option("--structures-only", help="Train only structures.weights.h5, from which the demo starts.")
+        bool, typer.Option("--structures-only", help="Train only the weights `structures` of all networks.")
     ] = False,
     detector_only: Annotated[
         bool, typer.Option("--detector-only", help="Start from the structures.weights.h5 beside OUTPUT.")
@@ -421,13 +421,13 @@ def pretrain(
             raise typer.BadParameter("--structures-only, --detector-only: got both, must be at most one of them")
         from bac_utils._files import locked
         from bac_utils.pretraining.patches import Recipe
-        from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
+        from bac_utils.pretraining.pretext import pretrain_networks
         from bac_utils.pretraining.pretrain import pretrain as make
         from bac_utils.report.cards import NAME, bundled_card, write_card
 
         with locked(output):
             if not detector_only:
-                pretrain_structures(output.with_name("structures.weights.h5"), PretextRecipe(seed=seed))
+                pretrain_networks(output.parent, seed)
             if not structures_only:
                 make(output, Recipe(seed=seed))
                 write_card(output.with_name(NAME), bundled_card(output.parent))

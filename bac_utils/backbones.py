@@ -3,7 +3,7 @@
 | `Settings.weights` | origin |
 | --- | --- |
 | `imagenet` | natural images, as in the paper; downloaded by Keras |
-| `structures` | bundled VGG16 / 8, trained to tell benign structures apart; never saw a calcified artery |
+| `structures` | bundled, for each network of `STRUCTURES`; trained to tell benign structures apart, never saw BAC |
 | `bundled` | bundled VGG16 / 8 with a head, trained on simulated views **with** the positions of calcified arteries |
 | `detector` | the bundled detector, or a `.keras` file or a run's folder: training is continued (`model.build_model`) |
 | `none` | random |
@@ -11,6 +11,7 @@
 """
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -28,6 +29,14 @@ BUNDLED = {"structures": WEIGHTS / "structures.weights.h5", "bundled": WEIGHTS /
 """Files of the bundled weights, by their names in the settings."""
 BUNDLED_DIVISOR = 8
 """`width_divisor` of the bundled VGG16."""
+STRUCTURES = MappingProxyType(
+    {
+        "VGG16": BUNDLED_DIVISOR, "VGG19": 8, "Xception": 8, "ResNet50": 8, "ResNet50V2": 8, "MobileNet": 4,
+        "MobileNetV2": 4, "DenseNet121": 4, "ConvNeXtTiny": 8,
+    }
+)  # fmt: skip
+"""Networks with bundled weights `structures`, for the head `local`, and their `width_divisor`, with which each has 0.05
+to 0.3 million weights before its head."""
 
 CAFFE, TF, TORCH = 0.225 * 255, 0.225 * 2, 1.0
 """Standard deviation of the inputs that the ImageNet weights were trained on (0.225 of the range of a channel): BGR in
@@ -59,6 +68,8 @@ still half of what they were before the training."""
 LOCAL_STRIDE = 16
 """Stride of the last map for the head `local`: that of VGG16's `block5_conv3`. At the usual 32, a position covers 10 mm
 of the demo's views, several times the width of an artery."""
+LAST_NORM = "last_normalisation"
+"""Name of the layer that `cut` adds to some networks."""
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
@@ -100,21 +111,46 @@ def build_backbone(settings: Settings) -> keras.Model:
     return backbone
 
 
-def save_weights(model: keras.Model, path: str | Path) -> None:
+def save_weights(model: keras.Model, path: str | Path, half: bool = False) -> None:
     """Save the weights of a model of `build_model`, for `weights=PATH` or as the bundled file.
 
     Args:
         model: The model.
         path: A file with the suffix `.weights.h5`. It also stores the scale of the input, the kind of head and the
             number of its dense units; a backbone alone has no head.
+        half: Whether to store 16 bits per weight in place of 32.
+
+    Raises:
+        ValueError: A weight is too large for 16 bits.
     """
     model.save_weights(path)
+    if half:
+        _halve(Path(path))
     by_name = {layer.name: layer for layer in model.layers}
     with h5py.File(path, "a") as file:
         file.attrs[SCALE_ATTRIBUTE] = by_name["input_scale"].scale if "input_scale" in by_name else 1.0
         if "dense_1" in by_name:
             file.attrs[INPUTS_ATTRIBUTE], file.attrs[UNITS_ATTRIBUTE] = by_name["dense_1"].kernel.shape
             file.attrs[HEAD_ATTRIBUTE] = next((name for name in ("flatten", "average") if name in by_name), "local")
+
+
+def _halve(path: Path) -> None:
+    """Write a file of weights again, with 16 bits per weight; HDF5 does not free the space of replaced arrays."""
+    with h5py.File(path) as file:
+        found: list[tuple[str, Any]] = []
+        file.visititems(lambda name, item: found.append((name, item)))
+        groups = [(name, dict(item.attrs)) for name, item in found if isinstance(item, h5py.Group)]
+        arrays = {name: item[()].astype(np.float16) for name, item in found if isinstance(item, h5py.Dataset)}
+        attributes = dict(file.attrs)
+    large = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if large:
+        raise ValueError(f"half: got weights beyond 65504 in {large[0]}, must be smaller for 16 bits")
+    with h5py.File(path, "w", libver="latest") as file:  # less space for names and shapes
+        file.attrs.update(attributes)
+        for name, values in groups:
+            file.require_group(name).attrs.update(values)
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
 
 
 def load_head(model: keras.Model, settings: Settings) -> None:
@@ -159,7 +195,15 @@ def _file(settings: Settings) -> Path | None:
     """Return the weights file, or None if the weights do not come from a file."""
     if settings.weights in ("none", "imagenet"):
         return None
+    if settings.weights == "structures":
+        return structures_file(settings.backbone)
     return BUNDLED.get(settings.weights, Path(settings.weights))
+
+
+def structures_file(backbone: str) -> Path:
+    """Return the bundled weights `structures` of a network of `STRUCTURES`; a `.json` beside it tells their making."""
+    bundled = BUNDLED["structures"]
+    return bundled if backbone == "VGG16" else bundled.with_name(f"structures-{backbone.lower()}.weights.h5")
 
 
 def _vgg16(x: Any, divisor: int) -> Any:
@@ -178,7 +222,8 @@ def _vgg16(x: Any, divisor: int) -> Any:
 def cut(network: keras.Model, stride: int = LOCAL_STRIDE) -> keras.Model:
     """Return a network up to its last map of about a stride through which every path to the output leads.
 
-    No branch is cut: of a residual block, the whole is kept or nothing.
+    No branch is cut: of a residual block, the whole is kept or nothing. A sum of branches that is neither normalised
+    nor rectified (ResNetV2, Xception, ConvNeXt) is normalised, as these networks themselves do before their head.
 
     Args:
         network: From `keras.applications`, without top, or of `narrow`.
@@ -196,6 +241,8 @@ def cut(network: keras.Model, stride: int = LOCAL_STRIDE) -> keras.Model:
             keras.Model(maps, network.output)
         except ValueError:
             continue  # another path passes by
+        if type(layer).__name__ == "Add":  # a layer, or the operation
+            maps = layers.BatchNormalization(momentum=MOMENTUM, name=LAST_NORM)(maps)
         return keras.Model(network.inputs[0], maps, name=network.name)
     return network
 
@@ -249,9 +296,13 @@ def _input_scale(settings: Settings) -> float:
     if weights == "none":
         return 1.0
     if weights in BUNDLED:
-        if (settings.backbone, divisor) != ("VGG16", BUNDLED_DIVISOR):
-            got, what = f"{weights!r} for {settings.backbone} with {divisor}", "VGG16 with width_divisor"
-            raise ValueError(f"weights: got {got}, must be used for {what} {BUNDLED_DIVISOR}")
+        divisors = STRUCTURES if weights == "structures" else {"VGG16": BUNDLED_DIVISOR}
+        if divisors.get(settings.backbone) != divisor:
+            got = f"{weights!r} for {settings.backbone} with width_divisor {divisor}"
+            rule = ", ".join(f"{name} with {n}" for name, n in divisors.items())
+            raise ValueError(f"weights: got {got}, must be used for {rule}")
+        if settings.backbone != "VGG16" and settings.head != "local":
+            raise ValueError(f"weights: got {weights!r} for {settings.backbone}, must be used with the head 'local'")
         return 1.0
     if weights == "imagenet":
         if divisor != 1:

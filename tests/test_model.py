@@ -1,5 +1,6 @@
 """Structure, weights and scores of the network."""
 
+import json
 from dataclasses import replace
 
 import h5py
@@ -14,11 +15,14 @@ from bac_utils.backbones import (
     CONVOLUTIONS,
     HEAD_ATTRIBUTE,
     INPUT_SCALES,
+    LAST_NORM,
+    STRUCTURES,
     UNITS_ATTRIBUTE,
     build_backbone,
     check_weights,
     cut,
     save_weights,
+    structures_file,
 )
 from bac_utils.model import LogSumExpPooling, build_model, load_model, predict_scores
 from bac_utils.settings import DEMO, PAPER
@@ -294,11 +298,18 @@ def test_the_local_head_takes_the_first_layers_of_a_whole_network(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "last"), [("ResNet50", "conv4_block6_out"), ("ResNet50V2", "conv4_block5_out"), ("InceptionV3", "mixed7")]
+    ("name", "last"),
+    [
+        ("ResNet50", ["conv4_block6_out"]),
+        ("ResNet50V2", ["conv4_block5_out", LAST_NORM]),  # a sum, not normalised
+        ("Xception", ["add_10", LAST_NORM]),
+        ("InceptionV3", ["mixed7"]),
+    ],
 )
 def test_networks_are_cut_where_no_branch_passes_by(name, last):
+    keras.backend.clear_session()  # Xception numbers its sums
     network = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(160, 96, 3))
-    assert cut(network).layers[-1].name == last
+    assert [layer.name for layer in cut(network).layers[-len(last) :]] == last
 
 
 def test_a_failed_download_says_how_to_pass_a_file(monkeypatch):
@@ -342,6 +353,30 @@ def test_saved_weights_are_loaded_with_their_scale(saved, tiny_settings, tiny_vi
     start = build_model(replace(bundled, pretrained_head=False))
     same_weights(start, model, [layer.name for layer in model.layers if layer.name.startswith("block")])
     same_weights(start, build_model(tiny_settings), HEAD)  # not pretrained
+
+
+def test_weights_of_16_bits_are_those_rounded(saved, tiny_settings, tmp_path):
+    model, path = saved
+    short = tmp_path / "short.weights.h5"
+    save_weights(model, short, half=True)
+    assert short.stat().st_size < 0.7 * path.stat().st_size
+    found = build_model(replace(tiny_settings, weights=str(short)))
+    for ours, theirs in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype(np.float16).astype(np.float32))
+    found.get_layer("logit").bias.assign([1e5])
+    with pytest.raises(ValueError, match="half: got weights beyond 65504 in .*, must be smaller for 16 bits"):
+        save_weights(found, short, half=True)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_bundled_structures_of_every_network(tiny_settings, name):
+    settings = replace(tiny_settings, backbone=name, width_divisor=STRUCTURES[name], weights="structures")
+    network = build_backbone(replace(settings, input_shape=(96, 80)))
+    assert network.output.shape[1:3] == (6, 5)
+    maps = network.predict_on_batch(np.random.default_rng(0).normal(size=(2, 96, 80, 1)).astype(np.float32))
+    assert np.isfinite(maps).all() and maps.std() > 0
+    note = structures_file(name).with_suffix("").with_suffix(".json")
+    assert json.loads(note.read_text())["made_with"].get("backbone", "VGG16") == name
 
 
 def test_saved_weights_include_the_head(saved, tiny_settings, tiny_views):
@@ -447,7 +482,15 @@ def test_frozen_batch_normalisation_stays_in_inference_mode():
         ),
         (
             {"weights": "bundled", "width_divisor": 4},
-            "'bundled' for VGG16 with 4, must be used for VGG16 with width_divisor 8",
+            "'bundled' for VGG16 with width_divisor 4, must be used for VGG16 with 8",
+        ),
+        (
+            {"weights": "structures", "backbone": "InceptionV3", "width_divisor": 8},
+            "'structures' for InceptionV3 with width_divisor 8, must be used for VGG16 with 8, VGG19 with 8, Xception",
+        ),
+        (
+            {"weights": "structures", "backbone": "MobileNet", "width_divisor": 4, "head": "average"},
+            "'structures' for MobileNet, must be used with the head 'local'",
         ),
         (
             {"weights": "imagenet", "width_divisor": 2},

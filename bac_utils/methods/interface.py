@@ -91,7 +91,7 @@ class Method(ABC):
         title: Its name in figures.
         source: Where it was published, with its doi.
         supervision: One of `SUPERVISIONS`.
-        start: What its weights start from: `none` (it has none), `random`, `imagenet`, `structures` or `pretext`.
+        start: What its weights start from: `none` (it has none), `random`, `imagenet`, `structures`, or `file`.
         measure: What `Look.measure` is, with its unit.
         parameters: Number of weights, trained and frozen; known after `fit` or `load`. 0 for a method without.
     """  # noqa: D205

@@ -1,7 +1,7 @@
 """The methods that notebook 07 compares, by name, and methods of your own."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from bac_utils.methods.interface import Method, check_method
 from bac_utils.methods.patch_network import PatchNetwork
@@ -35,15 +35,13 @@ def chosen_names(names: str) -> list[str]:
     return [name for name in NAMES if name in wanted]
 
 
-def make_method(
-    name: str, base: Settings, weights: Mapping[str, str], epochs: int, training: PatchTraining, centres: int
-) -> Method:
+def make_method(name: str, base: Settings, start: str, epochs: int, training: PatchTraining, centres: int) -> Method:
     """Return a method that is not yet fitted.
 
     Args:
         name: One of `NAMES`.
         base: Recipe of the paper's method in this run, for transfer learning.
-        weights: What each network starts from, for `transfer.recipe`.
+        start: Weights from which the networks start; see `transfer.recipe`.
         epochs: Epochs of transfer learning.
         training: Patches of the methods that segment.
         centres: Number of patches per epoch of the patch network, which are smaller.
@@ -52,7 +50,7 @@ def make_method(
         ValueError: The name is unknown.
     """
     if name in NETWORKS:
-        return TransferLearning(recipe(NETWORKS[name], str(weights[name]), epochs, base))
+        return TransferLearning(recipe(NETWORKS[name], start, epochs, base))
     patch = PatchTraining(patches=centres, epochs=training.epochs, batch_size=64, seed=training.seed)
     makers: dict[str, Callable[[], Method]] = {
         "patch-network": lambda: PatchNetwork(patch),

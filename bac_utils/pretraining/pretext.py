@@ -1,6 +1,6 @@
 """Training of the bundled weights `structures`, from which the demo starts; see `structures`.
 
-Other networks than VGG16 can be trained in the same way, for a comparison of networks with the same start.
+Other networks are trained in the same way, for a comparison of networks with the same start.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bac_utils._files import has_content, read_json, write_json, written_whole
+from bac_utils._files import write_json, written_whole
 from bac_utils._workers import run_jobs
 from bac_utils.pretraining.batches import Batches, augmented, stored_batches
 from bac_utils.pretraining.look_alikes import KINDS
@@ -43,7 +43,8 @@ class PretextRecipe:
         seed: Seed of weights, order and augmentation.
         backbone: A name from `keras.applications`, with a map of stride 16 (`backbones.cut`).
         width_divisor: Divides all widths of the backbone.
-        batch_size: Patches per step. With few patches, small batches learn more in the same time.
+        batch_size: Patches per step.
+        half: Whether the weights are stored with 16 bits.
     """
 
     women: int = 160
@@ -57,6 +58,7 @@ class PretextRecipe:
     backbone: str = "VGG16"
     width_divisor: int = 8
     batch_size: int = 32
+    half: bool = False
 
 
 def pretext_data(recipe: PretextRecipe, workers: int = 2) -> tuple[np.ndarray, Structures]:
@@ -121,31 +123,29 @@ def pretrain_structures(
     present = np.stack([labels for _, labels in test])
     found = {kind: _auc(present[..., k], logits[..., k]) for k, kind in enumerate(KINDS)}
     with written_whole(output) as part:
-        save_weights(backbone, part)
+        save_weights(backbone, part, recipe.half)
     write_json(output.with_suffix("").with_suffix(".json"), {"made_with": asdict(recipe), "held_out_auc_roc": found})
     return found
 
 
-def keep_structures(folder: Path, recipes: Mapping[str, PretextRecipe], workers: int = 2) -> dict[str, Path]:
-    """Train several backbones on the same patches, except for those that are there already.
+def pretrain_networks(folder: Path, seed: int = 1, workers: int = 2) -> None:
+    """Make the bundled weights `structures` of all networks, on the same patches.
+
+    VGG16, from which the demo starts, is trained for 50 epochs, the others, for the comparison of methods, for 12.
 
     Args:
-        folder: Gets `NAME.weights.h5` and `NAME.json` of each backbone.
-        recipes: By name; they differ in backbone, widths and epochs only.
-        workers: Number of processes for the simulation.
-
-    Returns:
-        Files of weights by name.
+        folder: Gets the files, named as by `backbones.structures_file`.
+        seed: Seed of weights, order and augmentation.
+        workers: Number of processes.
     """
-    paths = {name: folder / f"{name}.weights.h5" for name in recipes}
-    data = None
-    for name, recipe in recipes.items():
-        note = folder / f"{name}.json"
-        if has_content(paths[name]) and note.is_file() and read_json(note)["made_with"] == asdict(recipe):
-            continue
-        data = pretext_data(recipe, workers) if data is None else data
-        pretrain_structures(paths[name], recipe, workers, data)
-    return paths
+    from bac_utils.backbones import STRUCTURES, structures_file
+
+    data = pretext_data(PretextRecipe(seed=seed), workers)
+    for backbone, divisor in STRUCTURES.items():
+        recipe = PretextRecipe(seed=seed, backbone=backbone, width_divisor=divisor)
+        if backbone != "VGG16":
+            recipe = replace(recipe, first_epochs=2, epochs=10, half=True)
+        pretrain_structures(folder / structures_file(backbone).name, recipe, workers, data)
 
 
 def _backgrounds(recipe: PretextRecipe, workers: int) -> np.ndarray:

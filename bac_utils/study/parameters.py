@@ -40,9 +40,8 @@ RULES: dict[str, _Rule] = {
     "sample_spacing_mm": _number(0.05, 0.35),
     "texture_women": _whole(1, 1000),
     "artery_women": _whole(8, 10_000),
-    "start": (lambda value: value in ("pretext", "imagenet", "none"), "pretext, imagenet or none"),
-    **dict.fromkeys(("pretext_women", "pretext_epochs", "method_epochs", "patch_epochs"), _whole(1, 10_000)),
-    "pretext_structures": _whole(19, 1_000_000),
+    "start": (lambda value: value in ("structures", "imagenet", "none"), "structures, imagenet or none"),
+    **dict.fromkeys(("method_epochs", "patch_epochs"), _whole(1, 10_000)),
     "patch_side": (lambda value: type(value) is int and value >= 32 and value % 8 == 0, "a multiple of 8, 32 or more"),
     **dict.fromkeys(("patch_number", "centre_number"), _whole(4, 10_000_000)),
     **dict.fromkeys(

@@ -9,9 +9,8 @@ from bac_utils.methods.table import COLUMNS
 from bac_utils.study import compared
 
 TINY = {
-    "methods": "vgg19,patch-network,scu-net,vesselness", "pretext_women": 1, "pretext_structures": 19,
-    "pretext_epochs": 1, "method_epochs": 1, "patch_side": 64, "patch_number": 16, "patch_epochs": 1,
-    "centre_number": 64, "bootstrap_samples": 50, "workers": 1,
+    "methods": "vgg19,patch-network,scu-net,vesselness", "method_epochs": 1, "patch_side": 64,
+    "patch_number": 16, "patch_epochs": 1, "centre_number": 64, "bootstrap_samples": 50, "workers": 1,
 }  # fmt: skip
 
 
@@ -26,7 +25,7 @@ def test_the_table_and_the_page(drawn_run):
     names = ["vgg16", "vgg19", "patch-network", "scu-net", "vesselness", "reader <b>B</b>, csbi", "reader A, csbi"]
     assert table["method"].tolist() == names
     assert table["supervision"].tolist() == ["image", "image", "pixel", "pixel", "none", "none", "none"]
-    assert table["start"].tolist() == ["random", "pretext", "random", "random", "none", "reader", "reader"]
+    assert table["start"].tolist() == ["random", "structures", "random", "random", "none", "reader", "reader"]
     for name in ("auc_roc", "auc_pr", "localisation", "dice"):
         known = table[name].dropna()
         assert known.between(0, 1).all()
@@ -45,7 +44,7 @@ def test_the_table_and_the_page(drawn_run):
         ({"epochs": 3}, ValueError, "parameter 'epochs' is unknown, must be one of .*method_epochs"),
         ({"output": "x"}, ValueError, "parameter 'output' is unknown"),
         ({"patch_side": 50}, ValueError, "patch_side: got 50, must be a multiple of 8, 32 or more"),
-        ({"start": "none of these"}, ValueError, "start: got 'none of these', must be pretext, imagenet or none"),
+        ({"start": "none of these"}, ValueError, "start: got 'none of these', must be structures, imagenet or none"),
         ({"reader_table": "nowhere.csv"}, FileNotFoundError, "reader_table: got .*nowhere.csv, must exist"),
     ],
 )

@@ -32,7 +32,7 @@ def test_a_network_learns_to_find_a_bright_line_from_labels_alone(line_views, tm
 
 @pytest.mark.parametrize("name", ["VGG19", "ResNet50V2", "MobileNet"])
 def test_families_state_their_number_of_convolutions(name):
-    convolutions = FAMILIES[name][1]
+    convolutions = FAMILIES[name]
     network = build_backbone(replace(recipe(name, "none", 1), input_shape=(32, 32)))
     assert sum(isinstance(layer, CONVOLUTIONS) for layer in network.layers) == convolutions
     assert network.output.shape[1:3] == (2, 2)
@@ -42,7 +42,10 @@ def test_recipes():
     assert recipe("VGG19", "file.h5", 4).trainable_convolutions == round(16 * 5 / 13) == 6
     assert recipe("VGG19", "none", 4).trainable_convolutions == 16
     assert recipe("VGG19", "imagenet", 4).width_divisor == 1
-    assert TransferLearning(recipe("VGG19", "some/vgg19.weights.h5", 4)).start == "pretext"
+    assert recipe("VGG19", "imagenet", 4).learning_rate == DEMO.learning_rate == 1e-3
+    assert recipe("MobileNet", "structures", 4).learning_rate == pytest.approx(3e-4)
+    assert recipe("MobileNet", "structures", 4).width_divisor == 4
+    assert TransferLearning(recipe("VGG19", "some/vgg19.weights.h5", 4)).start == "file"
     assert TransferLearning(recipe("VGG19", "imagenet", 4)).start == "imagenet"
     with pytest.raises(ValueError, match="backbone: got 'VGG17', must be one of VGG19"):
         recipe("VGG17", "none", 4)

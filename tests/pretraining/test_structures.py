@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from bac_utils.backbones import SCALE_ATTRIBUTE, UNITS_ATTRIBUTE, build_backbone
+from bac_utils.backbones import SCALE_ATTRIBUTE, STRUCTURES, UNITS_ATTRIBUTE, build_backbone
 from bac_utils.pretraining import pretext
 from bac_utils.pretraining.patches import Recipe, woman_patches
 from bac_utils.pretraining.pretext import PretextRecipe, pretrain_structures
@@ -81,12 +81,29 @@ def test_another_backbone_is_told_the_kinds_in_each_position_of_its_map_of_strid
     bright[0, 3:13, 19:29], bright[1, 40:50, 40:50] = 1, 1
     data = backgrounds, Structures(bright, np.array([0, 1]))
     small = {"backbone": "MobileNet", "width_divisor": 16}
-    recipe = PretextRecipe(patch=64, first_epochs=1, epochs=1, batch_size=2, **small)
+    recipe = PretextRecipe(patch=64, first_epochs=1, epochs=1, batch_size=2, half=True, **small)
     stored = {"patches": backgrounds, "intensity": bright, "kinds": data[1].kinds}
     patch, labels = pretext.example(stored, 0, rng)
     assert patch.shape == (64, 64, 1) and labels.shape == (4, 4, len(KINDS))
     pretrain_structures(tmp_path / "mobilenet.weights.h5", recipe, data=data)
+    with h5py.File(tmp_path / "mobilenet.weights.h5") as file:
+        kernel = file["layers/conv2d/vars/0"]
+        assert kernel.dtype == np.float16 and kernel.shape == (3, 3, 3, 2)
     settings = replace(DEMO, **small, weights=str(tmp_path / "mobilenet.weights.h5"))
     assert build_backbone(replace(settings, input_shape=(64, 32))).output.shape[1:3] == (4, 2)
     with pytest.raises(ValueError, match="patch: got 40, must be a multiple of 16 for MobileNet, whose map has 2 rows"):
         pretrain_structures(tmp_path / "no.weights.h5", replace(recipe, patch=40), data=data)
+
+
+def test_all_networks_learn_from_the_same_patches(monkeypatch, tmp_path):
+    made = {}
+    monkeypatch.setattr(pretext, "pretext_data", lambda recipe, workers: ("patches of seed", recipe.seed))
+    monkeypatch.setattr(
+        pretext, "pretrain_structures", lambda path, recipe, _, data: made.update({path: (recipe, data)})
+    )
+    pretext.pretrain_networks(tmp_path, seed=3)
+    assert [path.name for path in made][:2] == ["structures.weights.h5", "structures-vgg19.weights.h5"]
+    assert {path.parent for path in made} == {tmp_path} and len(made) == len(STRUCTURES)
+    for recipe, data in made.values():
+        assert data == ("patches of seed", 3) and recipe.width_divisor == STRUCTURES[recipe.backbone]
+        assert recipe.half == (recipe.backbone != "VGG16")
