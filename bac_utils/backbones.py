@@ -160,7 +160,7 @@ def load_head(model: keras.Model, settings: Settings) -> None:
         model: From `build_model`, with the weights of the backbone already loaded.
         settings: `weights`, `head`, `dense_units` and `pretrained_head` are used.
     """
-    path = _file(settings)
+    path = weights_file(settings)
     if path is None or not settings.pretrained_head:
         return
     inputs = model.get_layer("dense_1").kernel.shape[0]
@@ -191,7 +191,7 @@ def check_weights(settings: Settings) -> None:
         _imagenet(settings.backbone)
 
 
-def _file(settings: Settings) -> Path | None:
+def weights_file(settings: Settings) -> Path | None:
     """Return the weights file, or None if the weights do not come from a file."""
     if settings.weights in ("none", "imagenet"):
         return None
@@ -317,7 +317,7 @@ def _input_scale(settings: Settings) -> float:
 
 def _of_this_kit(settings: Settings) -> bool:
     """Return whether the weights come from a file of `save_weights`; others have the layers of the whole network."""
-    path = _file(settings)
+    path = weights_file(settings)
     if path is None:
         return False
     with h5py.File(path) as file:
@@ -331,7 +331,7 @@ def _load_weights(backbone: keras.Model, settings: Settings) -> None:
     if settings.weights == "imagenet":
         backbone.set_weights(_imagenet(settings.backbone).get_weights())
         return
-    path = _file(settings)
+    path = weights_file(settings)
     backbone.set_weights([np.full(w.shape, np.nan) for w in backbone.weights])  # to detect weights that are not loaded
     try:
         backbone.load_weights(path)

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from bac_utils._files import file_digest, read_json, write_json
-from bac_utils.backbones import BUNDLED, STRUCTURES, structures_file
+from bac_utils.backbones import BUNDLED, STRUCTURES, weights_file
 from bac_utils.detector import load_point
 from bac_utils.heatmaps import Explainer, default_form, default_threshold, make_heatmaps, measure_areas
 from bac_utils.methods.interface import LabelledViews, Look, Method
@@ -102,9 +102,8 @@ class TransferLearning(Method):
     def settings(self) -> dict:
         """Return the recipe; weights of a file count by its content."""
         chosen = {name: value for name, value in asdict(self._recipe).items() if name in FIT_SETTINGS}
-        weights = self._recipe.weights
-        file = structures_file(self._recipe.backbone) if weights == "structures" else Path(weights)
-        if file.is_file():
+        file = weights_file(self._recipe)
+        if file is not None and file.is_file():
             chosen["weights"] = file_digest(file)
         return json.loads(json.dumps(chosen))
 
