@@ -10,7 +10,7 @@ from bac_utils.simulator.calcifications import Finding, render_arterial_calcific
 from bac_utils.simulator.gland import GRID_MM, draw_gland
 from bac_utils.simulator.muscle import pectoral_muscle
 from bac_utils.simulator.rasterize import Canvas, draw_cylinder, mark_line
-from bac_utils.simulator.strands import ducts, fine_strands, folds, ligaments, septa, strand_thickness
+from bac_utils.simulator.strands import ducts, fine_strands, folds, ligaments, strand_thickness
 from bac_utils.simulator.texture import resample, smoothstep
 
 MU_FAT, MU_GLAND, MU_HYDROXYAPATITE, MU_STEEL = 0.0456, 0.0802, 1.9, 12.0
@@ -116,14 +116,15 @@ def project_breast(
     _, coarse_distance = silhouette(outline, GRID_MM)
     muscle, inside_muscle = pectoral_muscle(rng, outline, coarse_distance.shape, GRID_MM)
     tissue = draw_gland(rng, outline, coarse_distance, inside_muscle, density)
-    covered = smoothstep(inside_muscle / 2 + 0.3)  # by the muscle
+    covered = smoothstep(inside_muscle / 6 + 0.3)  # by the muscle
     gland = resample(tissue.fraction * (1 - covered) + muscle, GRID_MM, shape, spacing_mm)
 
     soft, calcium, metal = (Canvas(shape, spacing_mm) for _ in range(3))
-    fading = (1 - 0.65 * covered) * smoothstep((coarse_distance - 1) / 6)
+    fading = (1 - 0.5 * covered) * smoothstep((coarse_distance - 1) / 4)
     cooper = ligaments(rng, outline, tissue, coarse_distance)
     fine = fine_strands(rng, outline, tissue, coarse_distance, fading)
-    strands = [cooper, fine, ducts(rng, outline), septa(rng, tissue, fading)]
+    strands = [cooper, fine, ducts(rng, outline)]
+    net = resample(tissue.net * fading, GRID_MM, shape, spacing_mm)
     lines = cooper.lines()
     for line, width in folds(rng, outline):
         draw_cylinder(soft, line, width, rng.uniform(0.6, 2.0))
@@ -144,7 +145,7 @@ def project_breast(
 
     skin = rng.uniform(0.5, 1.1) * skin_path(distance, half, rng.uniform(0.9, 2.0))
     skin += _chest_wall_skin(rng, distance, spacing_mm)
-    tissue_mm = gland * thickness + skin + strand_thickness(strands, shape, spacing_mm)
+    tissue_mm = gland * thickness + net + skin + strand_thickness(strands, shape, spacing_mm)
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (tissue_mm + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()
     attenuation = np.where(mask, attenuation, 0).astype(np.float32)

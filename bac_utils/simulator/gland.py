@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from bac_utils.simulator.anatomy import Outline
+from bac_utils.simulator.lobules import hollows, lay_out_cells, net, shades
 from bac_utils.simulator.rasterize import blur
 from bac_utils.simulator.texture import (
     PUBLISHED_EXPONENTS,
@@ -24,8 +25,8 @@ GRID_MM = 0.25
 """Spacing of the grid on which the tissue is computed; the thinner strands are drawn on the pixels."""
 LAYOUT_MM = 1.0
 """Spacing of the grid on which lobes and lobules are laid out."""
-LAYERS = 2
-"""Layers of tissue that lie over each other along the beam, each with its own lobules of fat."""
+LOBULES = (1.2, 0.8, 0.55)
+"""Relative sizes of the lobules of fat in layers of tissue that lie over each other along the beam."""
 TYPICAL_DEPTH_MM = 90.0
 """Distance from the chest wall to the nipple for which sizes of lobes are given."""
 
@@ -37,12 +38,14 @@ class Gland:
     Attributes:
         fraction: Glandular fraction, float32 in [0, 1].
         core: Share of the beam's path that lies in the lobes, float32 in [0, 1], without the texture in them.
-        lobules: (n, 6) lobules of fat: x, y, the two radii in mm, the turn in radians, and the depth, 0 to 1.
+        net: Tissue of the septa between lobules along the beam in mm, float32.
+        border: Distance to the nearest border between two lobules in mm, float32.
     """
 
     fraction: np.ndarray
     core: np.ndarray
-    lobules: np.ndarray
+    net: np.ndarray
+    border: np.ndarray
 
 
 def draw_gland(
@@ -64,7 +67,7 @@ def draw_gland(
     texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(50, 150))
     cloud = sample_texture(texture, shape, GRID_MM)
     fibres = power_law_texture(rng, rng.uniform(2.7, 3.1), longest_mm=rng.uniform(12, 40))
-    warp = power_law_texture(rng, 4.7, longest_mm=45, pixels=512)
+    warp = power_law_texture(rng, 4.6, longest_mm=22, pixels=512)
     fan = _fan(rng, outline, fibres, warp, shape)
     # subcutaneous fat; it is thin behind the nipple
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm
@@ -76,35 +79,52 @@ def draw_gland(
     if outline.view == "CC":
         behind = rng.uniform(-25, 8)  # mm of retromammary fat that the view shows
         allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(6, 15))
-    lobes = _lobes(rng, outline, shape)
-    roughness, fat = rng.uniform(0.06, 0.16), rng.uniform(0.35, 0.75)
-    large = _draw_lobules(rng, outline, rng.uniform(5, 9), rng.uniform(0.15, 0.45))
-    hollow = _warped(_lobule_field(large, shape), warp, rng.uniform(1.5, 3.5), shape)
-    through = lobes - rng.uniform(0.4, 1.0) * hollow
-    fields, drawn = [], [large]
-    for layer in range(LAYERS):
-        lobules = _draw_lobules(rng, outline, rng.uniform(2, 5), rng.uniform(0.15, 0.4))
-        warp = np.roll(warp, 97, 1)
-        indent = _warped(_lobule_field(lobules, shape), warp, rng.uniform(0.8, 2.0), shape)
+    lobes = rng.uniform(0.35, 0.9) * _lobes(rng, outline, shape)
+    size = rng.uniform(9, 15) * (1.15 - 0.5 * density)  # mm; lobules are larger in fatty breasts
+    layers = [lay_out_cells(rng, outline, shape, GRID_MM, size * share, (warp, fibres)) for share in LOBULES]
+    roughness, fat = rng.uniform(0.12, 0.28), rng.uniform(0.6, 1.5) * (1 - 0.4 * density)
+    filled = rng.uniform(0.1, 0.6) + 0.25 * density
+    indents = [hollows(rng, cells, filled) for cells in layers]
+    fields = []
+    for layer, indent in enumerate(indents):
         rough = cloud if layer == 0 else sample_texture(np.roll(texture, 211 * layer, 1), shape, GRID_MM)
-        hollow = hollow + 0.5 * indent
-        fields.append(through + roughness * (rough + 0.4 * fan) - fat * indent)
-        drawn.append(lobules)
+        shared = 0.2 * indents[layer - 1]
+        fields.append(lobes + roughness * (rough + 0.4 * fan) - fat * (indent + shared))
+    cut = _cut(fields, allowed, (distance > 0) & (muscle < 0), density)
+    width = rng.uniform(0.1, 0.25) * (1 + density)
+    core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / len(LOBULES) * allowed
+    amount = 0.8 + 0.2 * np.tanh(1.2 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
+    amount *= 1 - rng.uniform(0.25, 0.5) * np.minimum(sum(indents) / len(LOBULES), 1)
+    amount *= rng.uniform(0.42, 0.66) + 0.15 * density
+    amount *= 1 + rng.uniform(0.08, 0.18) * fan + rng.uniform(0.12, 0.28) * cloud
+    uneven = 1 + rng.uniform(0.15, 0.3) * cloud + rng.uniform(0.05, 0.12) * fan
+    uneven += rng.uniform(0.1, 0.25) * sum(shades(rng, cells) for cells in layers)
+    rest = rng.uniform(0.03, 0.07) * np.maximum(uneven, 0) * (1 - core)
+    fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
+    core = core.astype(np.float32)
+    near = np.minimum(1.6 * _spread(core, 3.0), 1)
+    threads = np.zeros(shape, np.float32)
+    for cells, deep, wide in zip(layers, (1.0, 0.8, 0.5), (0.3, 0.27, 0.25), strict=True):
+        seen = 1 if cells is layers[0] else 0.3 + 0.7 * near  # the finer nets divide the gland
+        threads += (rng.uniform(3.0, 6.5) * deep * seen * net(cells, near, wide)).astype(np.float32)
+    return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
+
+
+def _spread(field: np.ndarray, sigma_mm: float) -> np.ndarray:
+    """Blur a field on the grid of the tissue widely, on a grid of `LAYOUT_MM`."""
+    size = tuple(int(np.ceil(n * GRID_MM / LAYOUT_MM)) for n in field.shape[::-1])
+    small = cv2.GaussianBlur(cv2.resize(field, size, interpolation=cv2.INTER_AREA), (0, 0), sigma_mm / LAYOUT_MM)
+    return cv2.resize(small, field.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _cut(fields: list[np.ndarray], allowed: np.ndarray, inside: np.ndarray, density: float) -> float:
+    """Return the level above which the fields are gland, so that gland fills the wanted share of the breast."""
     wanted = min(max(1 - 1.1 * density, 0.03), 0.97)
-    inside = (distance > 0) & (muscle < 0)
     values = np.concatenate([np.where(allowed > 0.5, field, -9)[inside][::29] for field in fields])
     cut = float(np.quantile(values, wanted))
     if cut < -5:  # the skin and the muscle leave less room than wanted
         cut = float(np.quantile(values[values > -5], 0.03)) if (values > -5).any() else 0.0
-    width = rng.uniform(0.15, 0.45)
-    core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / LAYERS * allowed
-    amount = 0.65 + 0.35 * np.tanh(1.5 * (through - cut))  # least tissue at the border of a lobe
-    amount *= 1 - rng.uniform(0.1, 0.3) * np.minimum(hollow, 1)
-    amount *= rng.uniform(0.42, 0.66) + 0.15 * density
-    amount *= 1 + rng.uniform(0.04, 0.12) * fan + rng.uniform(0.08, 0.2) * cloud
-    rest = rng.uniform(0.06, 0.14) * (1 + rng.uniform(0.08, 0.2) * cloud + rng.uniform(0.03, 0.09) * fan) * (1 - core)
-    fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
-    return Gland(fraction, core.astype(np.float32), np.concatenate(drawn))
+    return cut
 
 
 def _lobes(rng: np.random.Generator, outline: Outline, shape: tuple[int, int]) -> np.ndarray:
@@ -150,46 +170,3 @@ def _fan(
     across = ((angle - np.float32(np.pi)) * np.float32(rng.uniform(50, 100)) + 160) * scale
     across += sample_texture(warp, shape, GRID_MM) * np.float32(rng.uniform(0.5, 2) * scale)  # lines are not straight
     return cv2.remap(texture, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-
-
-def _draw_lobules(rng: np.random.Generator, outline: Outline, radius_mm: float, cover: float) -> np.ndarray:
-    """Return lobules of fat, see `Gland.lobules`, of a median shorter radius that cover a share of the breast."""
-    area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = rng.poisson(cover * area / (np.pi * 1.6 * radius_mm**2))
-    place = rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (3 * number + 10, 2))
-    place = place[place[:, 0] < np.interp(place[:, 1], outline.y, outline.edge)][:number]
-    radius = rng.lognormal(np.log(radius_mm), 0.35, len(place)).clip(1.5, 18)
-    turn = np.arctan2(place[:, 1] - outline.nipple_y, place[:, 0] - outline.depth_mm - 20)
-    turn = turn + rng.normal(0, 0.5, len(place))
-    longer, deep = rng.uniform(1.1, 2.0, len(place)), rng.uniform(0.2, 1, len(place))
-    return np.column_stack([place, radius * longer, radius, turn, deep])
-
-
-def _lobule_field(lobules: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the indentation by lobules of fat, float32 from 0 to 1, on a grid of `LAYOUT_MM` / 2."""
-    step = LAYOUT_MM / 2
-    rows, columns = (int(np.ceil(n * GRID_MM / step)) for n in shape)
-    field = np.zeros((rows, columns), np.float32)
-    for x, y, along, across, turn, deep in lobules:
-        r0, r1 = (int(np.clip((y + s * along) / step, 0, rows)) for s in (-1, 1))
-        c0, c1 = (int(np.clip((x + s * along) / step, 0, columns)) for s in (-1, 1))
-        if r0 >= r1 or c0 >= c1:
-            continue
-        dy = (np.arange(r0, r1, dtype=np.float32) + 0.5)[:, None] * step - y
-        dx = (np.arange(c0, c1, dtype=np.float32) + 0.5)[None, :] * step - x
-        cos, sin = np.cos(turn), np.sin(turn)
-        far = ((dx * cos + dy * sin) / along) ** 2 + ((dy * cos - dx * sin) / across) ** 2
-        part = field[r0:r1, c0:c1]
-        np.maximum(part, np.float32(deep) * smoothstep(1 - far), out=part)
-    return field
-
-
-def _warped(field: np.ndarray, texture: np.ndarray, shift_mm: float, shape: tuple[int, int]) -> np.ndarray:
-    """Sample a field given on a grid of `LAYOUT_MM` / 2 on the grid of the tissue, shifted unevenly by a texture."""
-    factor = np.float32(GRID_MM / (LAYOUT_MM / 2))
-    shift = np.float32(shift_mm / (LAYOUT_MM / 2))
-    columns = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * factor - 0.5
-    rows = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * factor - 0.5
-    columns = columns + shift * sample_texture(texture, shape, GRID_MM)
-    rows = rows + shift * sample_texture(np.roll(texture, 256, 0), shape, GRID_MM)
-    return cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

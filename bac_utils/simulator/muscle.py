@@ -39,17 +39,17 @@ def pectoral_muscle(
     bow = outline.muscle_bow + 0.1 * np.sin(np.pi * np.clip(down, 0, 1)) * rng.uniform(-0.3, 1)
     edge = width * (1 - down + bow * np.sin(np.pi * np.clip(down, 0, 1)))
     inside = (edge - x) * np.float32(height / np.hypot(width, height))
-    inside += _waves(rng, y, rng.uniform(0.1, 0.4))
+    inside += _waves(rng, y, rng.uniform(0.2, 0.7))
     end = np.clip(down, 0, 1.2)
-    soft = rng.uniform(1.2, 3.0) + rng.uniform(3, 9) * end**2
+    soft = rng.uniform(4, 10) + rng.uniform(3, 9) * end**2
     share = smoothstep(inside / soft + 0.3)
-    full = rng.uniform(0.32, 0.55)
+    full = rng.uniform(0.22, 0.42)
     # thinnest at the border, thicker towards the chest wall and the axilla
     depth = rng.uniform(0.55, 0.8) + 0.4 * smoothstep(inside / rng.uniform(15, 40))
     fade = 1 - rng.uniform(0.35, 0.7) * smoothstep((end - rng.uniform(0.1, 0.4)) / 0.8)
     fibres = _fibres(rng, shape, grid_mm, np.arctan2(height, -width) + rng.normal(0, 0.08))
     tissue = sample_texture(power_law_texture(rng, 3.0, 15, pixels=512), shape, grid_mm)  # in front of the muscle
-    thick = full * depth * fade * (1 + rng.uniform(0.015, 0.045) * fibres + rng.uniform(0.02, 0.05) * tissue)
+    thick = full * depth * fade * (1 + rng.uniform(0.04, 0.09) * fibres + rng.uniform(0.05, 0.1) * tissue)
     return (share * thick).astype(np.float32), inside.astype(np.float32)
 
 

@@ -16,7 +16,7 @@ from bac_utils.simulator.rasterize import Canvas
 THREAD_GRID_MM = 0.18
 """Largest spacing, in mm, of the grid on which strands are drawn. They can be thinner than a pixel and are averaged
 over the pixels, as a detector element integrates over its area."""
-_BLURS_MM = np.array([0.12, 0.2, 0.32, 0.5])  # widths that the canvas distinguishes
+_BLURS_MM = np.array([0.12, 0.3])  # widths that the canvas distinguishes
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def fine_strands(
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.2, 0.5))
+    number = int(area * rng.uniform(0.05, 0.14))
     bunch = 10  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
@@ -150,7 +150,7 @@ def ligaments(rng: np.random.Generator, outline: Outline, gland: Gland, distance
     turn = np.angle(mixed) + rng.normal(0, 0.5, number)
     length = (far[row, column] * rng.uniform(0.5, 1.3, number)).clip(4, 35)
     width = rng.lognormal(np.log(0.55), 0.4, number)
-    depth = rng.uniform(1.0, 3.5) * rng.lognormal(0, 0.4, number)
+    depth = rng.uniform(0.7, 2.2) * rng.lognormal(0, 0.5, number)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.02, 0.3, number))
 
 
@@ -164,31 +164,6 @@ def ducts(rng: np.random.Generator, outline: Outline) -> Strands:
     width = rng.uniform(0.6, 1.5, number)
     depth = rng.uniform(0.5, 1.8) * rng.uniform(0.5, 1.3, number)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.1, 0.4, number))
-
-
-def septa(rng: np.random.Generator, gland: Gland, fading: np.ndarray) -> Strands:
-    """Draw septa along parts of the rims of the lobules of fat.
-
-    Args:
-        rng: Source of randomness.
-        gland: Glandular tissue with its lobules.
-        fading: Factor on the chance of a septum, from 0 to 1, on the grid of the gland.
-    """
-    row, column = _at(gland.lobules[:, :2], gland.core.shape)
-    x, y, along, across, tilt, _ = gland.lobules[rng.random(len(row)) < 0.9 * fading[row, column]].T
-    n = len(x)
-    at = rng.uniform(0, 2 * np.pi, n)
-    p, q = along * np.cos(at), across * np.sin(at)
-    start = np.column_stack([x + p * np.cos(tilt) - q * np.sin(tilt), y + p * np.sin(tilt) + q * np.cos(tilt)])
-    dp, dq = -along * np.sin(at), across * np.cos(at)
-    speed = np.hypot(dp, dq)
-    turn = np.arctan2(dq, dp) + tilt
-    bend = along * across / speed**3  # curvature of the ellipse at this point
-    length = np.minimum(rng.uniform(0.6, 1.8, n) * across, 0.9 / bend)
-    width, depth = rng.lognormal(np.log(0.4), 0.45, n), rng.uniform(0.7, 2.2) * rng.lognormal(0, 0.5, n)
-    start = start - 0.5 * length[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
-    wave, peak = 0.04 * length * rng.normal(0, 1, n), rng.uniform(0.2, 0.8, n)
-    return Strands(start, turn - bend * length / 2, bend, np.zeros(n), wave, length, width, depth, peak)
 
 
 def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -210,7 +185,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, 
 def _curving(rng: np.random.Generator, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw curvature, its change and the meander of strands of the given lengths."""
     bend, twist, wave = rng.normal(0, 1, (3, len(length)))
-    return 0.5 * bend / length, 1.4 * twist / length**2, 0.012 * wave * length
+    return 0.8 * bend / length, 2.2 * twist / length**2, 0.012 * wave * length
 
 
 def _at(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
