@@ -93,19 +93,19 @@ def draw_gland(
     cut = _cut(fields, allowed, (distance > 0) & (muscle < 0), density)
     width = rng.uniform(0.1, 0.25) * (1 + density)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / len(LOBULES) * allowed
-    amount = 0.8 + 0.2 * np.tanh(1.2 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
+    amount = 0.7 + 0.3 * np.tanh(0.9 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
     amount *= 1 - rng.uniform(0.25, 0.5) * np.minimum(sum(indents) / len(LOBULES), 1)
     amount *= rng.uniform(0.42, 0.66) + 0.15 * density
-    amount *= 1 + rng.uniform(0.08, 0.18) * fan + rng.uniform(0.12, 0.28) * cloud
-    uneven = 1 + rng.uniform(0.15, 0.3) * cloud + rng.uniform(0.05, 0.12) * fan
-    uneven += rng.uniform(0.1, 0.25) * sum(shades(rng, cells) for cells in layers)
-    rest = rng.uniform(0.03, 0.07) * np.maximum(uneven, 0) * (1 - core)
+    amount *= 1 + rng.uniform(0.08, 0.18) * fan + rng.uniform(0.15, 0.33) * cloud
+    uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.15, 0.3) * fan
+    uneven += rng.uniform(0.15, 0.35) * sum(shades(rng, cells) for cells in layers)
+    rest = rng.uniform(0.03, 0.075) * np.exp(uneven) * (1 - core)  # connective tissue in the fat
     fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
     core = core.astype(np.float32)
     near = np.minimum(1.6 * _spread(core, 3.0), 1)
     threads = np.zeros(shape, np.float32)
     for cells, deep, wide in zip(layers, (1.0, 0.8, 0.5), (0.3, 0.27, 0.25), strict=True):
-        seen = 1 if cells is layers[0] else 0.3 + 0.7 * near  # the finer nets divide the gland
+        seen = 1.5 - 0.5 * near if cells is layers[0] else 0.6 + 0.4 * near  # the finer nets divide the gland
         threads += (rng.uniform(3.0, 6.5) * deep * seen * net(cells, near, wide)).astype(np.float32)
     return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
 
