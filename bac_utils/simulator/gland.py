@@ -104,9 +104,8 @@ def draw_gland(
     core = core.astype(np.float32)
     near = np.minimum(1.6 * _spread(core, 3.0), 1)
     threads = np.zeros(shape, np.float32)
-    for cells, deep, wide in zip(layers, (1.0, 0.8, 0.5), (0.3, 0.27, 0.25), strict=True):
-        seen = 1.5 - 0.5 * near if cells is layers[0] else 0.6 + 0.4 * near  # the finer nets divide the gland
-        threads += (rng.uniform(3.0, 6.5) * deep * seen * net(cells, near, wide)).astype(np.float32)
+    for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.28, 0.25, 0.23), strict=True):
+        threads += (rng.uniform(2.5, 5.5) * deep * net(cells, near, wide)).astype(np.float32)
     return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
 
 
