@@ -80,9 +80,10 @@ def draw_gland(
         behind = rng.uniform(-25, 8)  # mm of retromammary fat that the view shows
         allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(6, 15))
     lobes = rng.uniform(0.35, 0.9) * _lobes(rng, outline, shape)
+    lobes = np.maximum(lobes, rng.uniform(0.15, 0.5) * lobes - 0.1)  # some gland is scattered beyond the lobes
     size = rng.uniform(9, 15) * (1.15 - 0.5 * density)  # mm; lobules are larger in fatty breasts
     layers = [lay_out_cells(rng, outline, shape, GRID_MM, size * share, (warp, fibres)) for share in LOBULES]
-    roughness, fat = rng.uniform(0.12, 0.28), rng.uniform(0.6, 1.5) * (1 - 0.4 * density)
+    roughness, fat = rng.uniform(0.15, 0.4), rng.uniform(0.6, 1.5) * (1 - 0.4 * density)
     filled = rng.uniform(0.1, 0.6) + 0.25 * density
     indents = [hollows(rng, cells, filled) for cells in layers]
     fields = []

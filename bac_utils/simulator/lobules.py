@@ -67,9 +67,9 @@ def lay_out_cells(
     centres = _jittered_centres(rng, outline, size_mm)
     number = len(centres)
     radius = size_mm / 2 * rng.lognormal(0, 0.18, number)
-    longer = rng.lognormal(np.log(1.45), 0.25, number) ** 0.5
+    longer = rng.lognormal(np.log(1.7), 0.3, number) ** 0.5
     turn = np.arctan2(centres[:, 1] - outline.nipple_y, centres[:, 0] - outline.depth_mm - 25)
-    turn = turn + rng.normal(0, 0.5, number)
+    turn = turn + rng.normal(0, 0.4, number)
     warp, rough = (np.roll(texture, rng.integers(len(texture), size=2), (0, 1)) for texture in textures)
     shift = np.float32(rng.uniform(*WARP_MM))
     right, down = sample_texture(warp, shape, grid_mm), sample_texture(np.roll(warp, len(warp) // 2, 0), shape, grid_mm)

@@ -49,7 +49,7 @@ def pectoral_muscle(
     fade = 1 - rng.uniform(0.35, 0.7) * smoothstep((end - rng.uniform(0.1, 0.4)) / 0.8)
     fibres = _fibres(rng, shape, grid_mm, np.arctan2(height, -width) + rng.normal(0, 0.08))
     tissue = sample_texture(power_law_texture(rng, 3.0, 15, pixels=512), shape, grid_mm)  # in front of the muscle
-    thick = full * depth * fade * (1 + rng.uniform(0.04, 0.09) * fibres + rng.uniform(0.05, 0.1) * tissue)
+    thick = full * depth * fade * (1 + rng.uniform(0.04, 0.09) * fibres + rng.uniform(0.03, 0.07) * tissue)
     return (share * thick).astype(np.float32), inside.astype(np.float32)
 
 
