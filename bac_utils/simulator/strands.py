@@ -129,7 +129,7 @@ def fine_strands(
 
 
 def ligaments(rng: np.random.Generator, outline: Outline, gland: Gland, distance: np.ndarray) -> Strands:
-    """Draw Cooper's ligaments: from the border of the gland to the skin, wide at the gland and thin at the skin.
+    """Draw Cooper's ligaments: from where septa meet the border of the gland to the skin, thinning towards it.
 
     Args:
         rng: Source of randomness.
@@ -139,8 +139,9 @@ def ligaments(rng: np.random.Generator, outline: Outline, gland: Gland, distance
     """
     step = 4  # a coarser grid suffices to find borders and directions
     core, far = gland.core[::step, ::step], distance[::step, ::step]
-    border = np.argwhere((np.abs(core - 0.35) < 0.25) & (far > 4) & (far < 45))
-    number = min(int(rng.integers(12, 40)), len(border))
+    on_septum = gland.border[::step, ::step] < 0.4
+    border = np.argwhere((np.abs(core - 0.35) < 0.25) & (far > 4) & (far < 45) & on_septum)
+    number = min(int(rng.integers(10, 32)), len(border))
     row, column = border[rng.choice(len(border), number, replace=False)].T if number else np.zeros((2, 0), int)
     down, right = np.gradient(far)
     start = (np.column_stack([column, row]) + 0.5) * step * GRID_MM
@@ -148,7 +149,7 @@ def ligaments(rng: np.random.Generator, outline: Outline, gland: Gland, distance
     nipple = np.arctan2(outline.nipple_y - start[:, 1], outline.depth_mm - start[:, 0])
     mixed = np.exp(1j * outwards) + rng.uniform(0.2, 1.4, number) * np.exp(1j * nipple)
     turn = np.angle(mixed) + rng.normal(0, 0.5, number)
-    length = (far[row, column] * rng.uniform(0.5, 1.3, number)).clip(4, 35)
+    length = (far[row, column] * rng.uniform(0.5, 1.3, number)).clip(4, 25)
     width = rng.lognormal(np.log(0.55), 0.4, number)
     depth = rng.uniform(0.7, 2.2) * rng.lognormal(0, 0.5, number)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.02, 0.3, number))
@@ -176,7 +177,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, 
         y = rng.choice([rng.uniform(0.03, 0.3), rng.uniform(0.7, 0.95)]) * outline.height_mm
         start = np.array([rng.uniform(0.0, 0.6) * np.interp(y, outline.y, outline.edge), y])
         t = np.arange(0, rng.uniform(15, 60), 0.5)
-        angle = rng.normal(0, 0.6) + rng.normal(0, 0.012) * t
+        angle = rng.normal(0, 0.6) + rng.normal(0, 0.02) * t
         line = start + np.cumsum(np.column_stack([np.cos(angle), np.sin(angle)]) * 0.5, axis=0)
         lines.append((line, rng.uniform(0.8, 2.5) * np.sin(np.pi * np.linspace(0, 1, len(t))) ** 0.7))
     return lines
@@ -185,7 +186,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, 
 def _curving(rng: np.random.Generator, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw curvature, its change and the meander of strands of the given lengths."""
     bend, twist, wave = rng.normal(0, 1, (3, len(length)))
-    return 0.8 * bend / length, 2.2 * twist / length**2, 0.012 * wave * length
+    return 1.0 * bend / length, 3.0 * twist / length**2, 0.012 * wave * length
 
 
 def _at(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
