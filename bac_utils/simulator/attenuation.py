@@ -117,14 +117,14 @@ def project_breast(
     muscle, inside_muscle = pectoral_muscle(rng, outline, coarse_distance.shape, GRID_MM)
     tissue = draw_gland(rng, outline, coarse_distance, inside_muscle, density)
     covered = smoothstep(inside_muscle / 6 + 0.3)  # by the muscle
-    gland = resample(tissue.fraction * (1 - covered) + muscle, GRID_MM, shape, spacing_mm)
+    fading = (1 - 0.5 * covered) * smoothstep((coarse_distance - 1) / 4)
+    share = tissue.fraction * (1 - covered) + muscle + tissue.net * fading / outline.thickness_mm
+    gland = resample(share.astype(np.float32), GRID_MM, shape, spacing_mm)
 
     soft, calcium, metal = (Canvas(shape, spacing_mm) for _ in range(3))
-    fading = (1 - 0.5 * covered) * smoothstep((coarse_distance - 1) / 4)
     cooper = ligaments(rng, outline, tissue, coarse_distance)
     fine = fine_strands(rng, outline, tissue, coarse_distance, fading)
     strands = [cooper, fine, ducts(rng, outline)]
-    net = resample(tissue.net * fading, GRID_MM, shape, spacing_mm)
     lines = cooper.lines()
     for line, width in folds(rng, outline):
         draw_cylinder(soft, line, width, rng.uniform(0.6, 2.0))
@@ -145,7 +145,7 @@ def project_breast(
 
     skin = rng.uniform(0.5, 1.1) * skin_path(distance, half, rng.uniform(0.9, 2.0))
     skin += _chest_wall_skin(rng, distance, spacing_mm)
-    tissue_mm = gland * thickness + net + skin + strand_thickness(strands, shape, spacing_mm)
+    tissue_mm = gland * thickness + skin + strand_thickness(strands, shape, spacing_mm)
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (tissue_mm + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()
     attenuation = np.where(mask, attenuation, 0).astype(np.float32)
