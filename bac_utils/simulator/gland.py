@@ -66,7 +66,7 @@ def draw_gland(
     shape = distance.shape
     texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(50, 150))
     cloud = sample_texture(texture, shape, GRID_MM)
-    fibres = power_law_texture(rng, rng.uniform(2.7, 3.1), longest_mm=rng.uniform(12, 40))
+    fibres = power_law_texture(rng, rng.uniform(2.6, 3.0), longest_mm=rng.uniform(10, 30))
     warp = power_law_texture(rng, 4.6, longest_mm=22, pixels=512)
     fan = _fan(rng, outline, fibres, warp, shape)
     # subcutaneous fat; it is thin behind the nipple
@@ -83,21 +83,21 @@ def draw_gland(
     lobes = np.maximum(lobes, rng.uniform(0.15, 0.5) * lobes - 0.1)  # some gland is scattered beyond the lobes
     size = rng.uniform(9, 15) * (1.15 - 0.5 * density)  # mm; lobules are larger in fatty breasts
     layers = [lay_out_cells(rng, outline, shape, GRID_MM, size * share, (warp, fibres)) for share in LOBULES]
-    roughness, fat = rng.uniform(0.15, 0.4), rng.uniform(0.6, 1.5) * (1 - 0.4 * density)
+    roughness, fat = rng.uniform(0.15, 0.4) * (1 - 0.4 * density), rng.uniform(0.6, 1.5) * (1 - 0.6 * density)
     filled = rng.uniform(0.1, 0.6) + 0.25 * density
     indents = [hollows(rng, cells, filled) for cells in layers]
     fields = []
     for layer, indent in enumerate(indents):
         rough = cloud if layer == 0 else sample_texture(np.roll(texture, 211 * layer, 1), shape, GRID_MM)
         shared = 0.2 * indents[layer - 1]
-        fields.append(lobes + roughness * (rough + 0.4 * fan) - fat * (indent + shared))
+        fields.append(lobes + roughness * (rough + 0.3 * fan) - fat * (indent + shared))
     cut = _cut(fields, allowed, (distance > 0) & (muscle < 0), density)
-    width = rng.uniform(0.1, 0.25) * (1 + density)
+    width = rng.uniform(0.1, 0.25) * (1 + 2 * density)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / len(LOBULES) * allowed
     amount = 0.7 + 0.3 * np.tanh(0.9 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
-    amount *= 1 - rng.uniform(0.25, 0.5) * np.minimum(sum(indents) / len(LOBULES), 1)
+    amount *= 1 - rng.uniform(0.25, 0.5) * (1 - 0.5 * density) * np.minimum(sum(indents) / len(LOBULES), 1)
     amount *= rng.uniform(0.42, 0.66) + 0.15 * density
-    amount *= 1 + rng.uniform(0.08, 0.18) * fan + rng.uniform(0.15, 0.33) * cloud
+    amount *= 1 + rng.uniform(0.07, 0.17) * fan + rng.uniform(0.15, 0.33) * cloud
     uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.15, 0.3) * fan
     uneven += rng.uniform(0.15, 0.35) * sum(shades(rng, cells) for cells in layers)
     rest = rng.uniform(0.03, 0.075) * np.exp(uneven) * (1 - core)  # connective tissue in the fat
@@ -105,8 +105,8 @@ def draw_gland(
     core = core.astype(np.float32)
     near = np.minimum(1.6 * _spread(core, 3.0), 1)
     threads = np.zeros(shape, np.float32)
-    for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.28, 0.25, 0.23), strict=True):
-        threads += (rng.uniform(2.5, 5.5) * deep * net(cells, near, wide)).astype(np.float32)
+    for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.25, 0.22, 0.2), strict=True):
+        threads += (rng.uniform(3.0, 6.5) * deep * net(cells, near, wide)).astype(np.float32)
     return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
 
 
@@ -167,6 +167,6 @@ def _fan(
     reach, angle = cv2.cartToPolar(*(np.ascontiguousarray(np.broadcast_to(v, shape)) for v in (x, -y)))
     scale = np.float32(len(texture) / TEXTURE_MM)
     along = reach * (np.float32(rng.uniform(0.35, 0.9)) * scale)
-    across = ((angle - np.float32(np.pi)) * np.float32(rng.uniform(50, 100)) + 160) * scale
-    across += sample_texture(warp, shape, GRID_MM) * np.float32(rng.uniform(0.5, 2) * scale)  # lines are not straight
+    across = ((angle - np.float32(np.pi)) * np.float32(rng.uniform(90, 160)) + 160) * scale
+    across += sample_texture(warp, shape, GRID_MM) * np.float32(rng.uniform(0.3, 1.0) * scale)  # lines are not straight
     return cv2.remap(texture, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

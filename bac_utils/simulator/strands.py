@@ -100,7 +100,7 @@ def fine_strands(
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.05, 0.14))
+    number = int(area * rng.uniform(0.08, 0.25))
     bunch = 10  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
@@ -121,8 +121,8 @@ def fine_strands(
     turn = np.where(rng.random(n) < np.exp(-distance[row, column] / 9), along_skin, turn)
     turn += rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
     length = rng.lognormal(np.log(rng.uniform(2.5, 5)), 0.65, n).clip(1, 30)
-    width = rng.lognormal(np.log(0.5), 0.6, n).clip(0.15, 2.0)
-    depth = rng.uniform(0.6, 1.6) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
+    width = rng.lognormal(np.log(0.4), 0.5, n).clip(0.15, 1.5)
+    depth = rng.uniform(0.6, 1.4) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
     fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
     length, width, depth = length * (1 + 0.8 * fatty), width * (1 - 0.3 * fatty), depth * (1.15 - 0.55 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
