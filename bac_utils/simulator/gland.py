@@ -66,14 +66,14 @@ def draw_gland(
     shape = distance.shape
     texture = power_law_texture(rng, rng.normal(*PUBLISHED_EXPONENTS[outline.view]), longest_mm=rng.uniform(50, 150))
     cloud = sample_texture(texture, shape, GRID_MM)
-    fibres = power_law_texture(rng, rng.uniform(2.6, 3.0), longest_mm=rng.uniform(10, 30))
+    fibres = power_law_texture(rng, rng.uniform(2.3, 2.7), longest_mm=rng.uniform(8, 20))
     warp = power_law_texture(rng, 4.6, longest_mm=22, pixels=512)
     fan = _fan(rng, outline, fibres, warp, shape)
     # subcutaneous fat; it is thin behind the nipple
     x = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * GRID_MM - outline.depth_mm
     y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * GRID_MM - outline.nipple_y
     near_nipple = np.exp(-(x**2 + y**2) / (2 * 13.0**2))
-    fat_mm = rng.uniform(1, 9) * (1 - 0.8 * near_nipple) + 1.2 * cloud
+    fat_mm = np.maximum(rng.uniform(1, 9) * (1 - 0.8 * near_nipple) + 1.2 * cloud, 1.3 - near_nipple)
     allowed = smoothstep((distance - fat_mm) / (rng.uniform(6, 13) + 3 * cloud).clip(2))
     allowed *= smoothstep((-muscle - rng.uniform(0, 3)) / rng.uniform(5, 14))  # retromammary fat
     if outline.view == "CC":
@@ -97,7 +97,7 @@ def draw_gland(
     amount = 0.7 + 0.3 * np.tanh(0.9 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
     amount *= 1 - rng.uniform(0.25, 0.5) * (1 - 0.5 * density) * np.minimum(sum(indents) / len(LOBULES), 1)
     amount *= rng.uniform(0.42, 0.66) + 0.15 * density
-    amount *= 1 + rng.uniform(0.07, 0.17) * fan + rng.uniform(0.15, 0.33) * cloud
+    amount *= 1 + rng.uniform(0.12, 0.22) * fan + rng.uniform(0.15, 0.33) * cloud
     uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.15, 0.3) * fan
     uneven += rng.uniform(0.15, 0.35) * sum(shades(rng, cells) for cells in layers)
     rest = rng.uniform(0.03, 0.075) * np.exp(uneven) * (1 - core)  # connective tissue in the fat
@@ -106,7 +106,7 @@ def draw_gland(
     near = np.minimum(1.6 * _spread(core, 3.0), 1)
     threads = np.zeros(shape, np.float32)
     for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.25, 0.22, 0.2), strict=True):
-        threads += (rng.uniform(3.0, 6.5) * deep * net(cells, near, wide)).astype(np.float32)
+        threads += (rng.uniform(3.5, 7.5) * deep * net(cells, near, wide)).astype(np.float32)
     return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
 
 

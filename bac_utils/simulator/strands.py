@@ -100,7 +100,7 @@ def fine_strands(
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.08, 0.25))
+    number = int(area * rng.uniform(0.15, 0.4))
     bunch = 10  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
