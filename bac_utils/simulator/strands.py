@@ -1,4 +1,4 @@
-"""Connective tissue of a simulated view as lines: Cooper's ligaments, septa around lobules of fat, ducts, skin folds.
+"""Connective tissue of a simulated view as lines: Cooper's ligaments, fine threads, ducts, skin folds.
 
 A strand is a sheet or cord seen from the side: a curve of uneven width that tapers to nothing. Numbers, lengths and
 widths are assumptions.
@@ -100,14 +100,14 @@ def fine_strands(
         fading: Factor on the chance of a strand, from 0 to 1, on the grid of the gland.
     """
     area = float(outline.edge.sum()) * (outline.y[1] - outline.y[0])
-    number = int(area * rng.uniform(0.15, 0.4))
-    bunch = 10  # strands that lie together
+    number = int(area * rng.uniform(0.2, 0.45))
+    bunch = 6  # strands that lie together
     place = np.repeat(rng.uniform([0, 0], [outline.depth_mm, outline.height_mm], (4 * number // bunch, 2)), bunch, 0)
     common = np.repeat(rng.standard_t(3, 4 * number // bunch), bunch)
     place += rng.normal(0, 1, place.shape) * rng.uniform(1.0, 6.0, (len(place), 1))
     row, column = _at(place, gland.core.shape)
     dense = gland.core[row, column]
-    chance = (rng.uniform(0.08, 0.25) + dense) * fading[row, column]
+    chance = (rng.uniform(0.03, 0.15) + dense) * fading[row, column]
     chosen = np.flatnonzero(rng.random(len(place)) < chance)[:number]
     start = place[chosen]
     n = len(start)
@@ -122,7 +122,7 @@ def fine_strands(
     turn += rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
     length = rng.lognormal(np.log(rng.uniform(2.5, 5)), 0.65, n).clip(1, 30)
     width = rng.lognormal(np.log(0.4), 0.5, n).clip(0.15, 1.5)
-    depth = rng.uniform(0.6, 1.4) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
+    depth = rng.uniform(0.8, 1.8) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
     fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
     length, width, depth = length * (1 + 0.8 * fatty), width * (1 - 0.3 * fatty), depth * (1.15 - 0.55 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))
@@ -186,7 +186,7 @@ def folds(rng: np.random.Generator, outline: Outline) -> list[tuple[np.ndarray, 
 def _curving(rng: np.random.Generator, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw curvature, its change and the meander of strands of the given lengths."""
     bend, twist, wave = rng.normal(0, 1, (3, len(length)))
-    return 1.0 * bend / length, 3.0 * twist / length**2, 0.012 * wave * length
+    return 1.0 * bend / length, 3.0 * twist / length**2, 0.025 * wave * length
 
 
 def _at(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
