@@ -16,6 +16,8 @@ from bac_utils.simulator.texture import sample_texture, smoothstep
 
 REACH = 2.4
 """Distance from a centre up to which it competes, in radii of its cell."""
+MOST_CELLS = 8192
+"""Largest number of cells in a layout."""
 WARP_MM = (1.0, 1.9)
 """Range of the standard deviation of the warp in mm. A stronger warp would fold the plane."""
 
@@ -111,9 +113,16 @@ def compete(
 
     Returns:
         The nearest and the second nearest ellipse of each point, int32 with -1 for none.
+
+    Raises:
+        ValueError: If there are more than `MOST_CELLS` ellipses.
     """
     shape = x.shape
-    steps = 2**19 / REACH**2  # a rank holds the squared distance in its upper bits and the ellipse in the lower ones
+    if len(ellipses) > MOST_CELLS:
+        raise ValueError(f"ellipses: got {len(ellipses)}, must be at most {MOST_CELLS}")
+    last = (
+        2**31 // MOST_CELLS - 1
+    )  # a rank holds the squared distance in its upper bits and the ellipse in the lower ones
     first, second = (np.full(shape, 2**31 - 1, np.int32) for _ in range(2))
     for k, (cx, cy, along, across, turn) in enumerate(ellipses.astype(np.float32)):
         cos, sin = np.cos(turn), np.sin(turn)
@@ -125,10 +134,10 @@ def compete(
         part = np.s_[r0:r1, c0:c1]
         dx, dy = x[part] - cx, y[part] - cy
         far = (dx * (cos / along) + dy * (sin / along)) ** 2 + (dy * (cos / across) - dx * (sin / across)) ** 2
-        rank = np.minimum(far * np.float32(steps), np.float32(2**19 - 1)).astype(np.int32) * 4096 + k
+        rank = np.minimum(far * np.float32(last / REACH**2), np.float32(last)).astype(np.int32) * MOST_CELLS + k
         np.minimum(second[part], np.maximum(first[part], rank), out=second[part])
         np.minimum(first[part], rank, out=first[part])
-    return tuple(np.where(rank >= (2**19 - 1) * 4096, -1, rank & 4095) for rank in (first, second))
+    return tuple(np.where(rank >= last * MOST_CELLS, -1, rank % MOST_CELLS) for rank in (first, second))
 
 
 def refine(

@@ -95,3 +95,8 @@ def test_septa_lie_on_the_borders_and_hollows_between_them():
         assert hollow[border].mean() < 0.1 * hollow[middle].mean()
         assert np.isfinite(septa).all()
         assert septa.min() >= 0
+
+
+def test_more_cells_than_can_be_numbered_are_refused():
+    with pytest.raises(ValueError, match="ellipses: got 8193"):
+        compete(np.ones((8193, 5)), *plane((4, 4), 0.5), 0.5, 0.0)
