@@ -96,8 +96,8 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
     local = rng.uniform(0.1, 0.5) if rng.random() < 0.25 else 0.0
     slope = rng.uniform(0.55, 1.1)
     return Acquisition(
-        False, rng.uniform(0.04, 0.10), rng.uniform(0.012, 0.030), rng.uniform(0.05, 0.11), 0.0,
-        rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
+        False, rng.uniform(0.04, 0.10), rng.uniform(0.018, 0.055), rng.uniform(0.03, 0.085), 0.0,
+        rng.uniform(0.75, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
         rng.normal(0.75, 0.35), slope, rng.uniform(0.85, 1.3),
         rng.random() < 0.8, False, rng.random() < 0.15,
     )  # fmt: skip

@@ -76,33 +76,38 @@ def skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float)
     return 2 * (np.sqrt(np.clip(half_mm**2 - outer**2, 0, None)) - np.sqrt(inner))
 
 
-def _skin_thickness(rng: np.random.Generator, outline: Outline, coarse_distance: np.ndarray) -> np.ndarray:
-    """Return the thickness of the skin times its contrast, in mm, on the grid of `GRID_MM`.
+def _uneven_skin(
+    rng: np.random.Generator, outline: Outline, coarse_distance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the thickness of the skin in mm and its contrast (1: dense as gland), both on the grid of `GRID_MM`.
 
-    Along the edge it waxes and wanes, at the areola it is thicker; far from the edge it is the mean. The sizes are
-    assumptions: skin of 0.8 to 1.8 mm that is nearly invisible in some views.
+    Along the edge both wax and wane, and at the areola the skin is thicker; far from the edge they are constant. The
+    sizes are assumptions: skin of about 0.7 to 1.8 mm that is faint in some views.
     """
-    mean, contrast = rng.uniform(0.8, 1.8), rng.uniform(0.15, 1.0)
     y, x = (np.indices(coarse_distance.shape, dtype=np.float32) + 0.5) * GRID_MM
     angle = np.arctan2(y - outline.nipple_y, x)
-    wave = np.zeros_like(angle)
-    for waves in (1, 2, 4, 7, 12, 20):
-        wave += rng.normal(0, 0.5 * waves**-0.4) * np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
-    to_nipple = np.hypot(x - outline.depth_mm, y - outline.nipple_y)
-    areola = rng.uniform(0.2, 1.2) * np.exp(-((to_nipple / rng.uniform(9, 16)) ** 2))
     edge = np.exp(-coarse_distance / 8)
-    return mean * contrast * np.exp(0.7 * edge * wave) + edge * areola
+    fields = []
+    for mean, change in ((rng.uniform(0.7, 1.8), 0.25), (rng.uniform(0.25, 1.1), 0.35)):
+        wave = np.zeros_like(angle)
+        for waves in (1, 2, 4, 7, 12, 20):
+            wave += rng.normal(0, waves**-0.4) * np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
+        fields.append(mean * np.exp(change * edge * wave))
+    to_nipple = np.hypot(x - outline.depth_mm, y - outline.nipple_y)
+    areola = rng.uniform(0.3, 1.5) * np.exp(-((to_nipple / rng.uniform(9, 16)) ** 2))
+    return np.clip(fields[0] + edge * areola, 0.4, 4.0), np.clip(fields[1], 0, 1.3)
 
 
 def _skin(
     rng: np.random.Generator, outline: Outline, distance: np.ndarray, coarse_distance: np.ndarray, spacing_mm: float
 ) -> np.ndarray:
     """Return the path in the skin in mm, uneven along the edge; `coarse_distance` is on the grid of `GRID_MM`."""
-    thickness = resample(_skin_thickness(rng, outline, coarse_distance), GRID_MM, distance.shape, spacing_mm)
+    fields = _uneven_skin(rng, outline, coarse_distance)
+    thickness, contrast = (resample(field, GRID_MM, distance.shape, spacing_mm) for field in fields)
     path = 2 * thickness
     near = distance < 12
     path[near] = skin_path(distance[near], outline.thickness_mm / 2, thickness[near])
-    return path
+    return contrast * path
 
 
 def _chest_wall_skin(rng: np.random.Generator, distance: np.ndarray, spacing_mm: float) -> np.ndarray:

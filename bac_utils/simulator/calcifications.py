@@ -141,10 +141,10 @@ def render_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Ou
         points = centre + rng.normal(0, rng.uniform(4, 15), (n, 2))
         scatter_grains(calcium, rng, points, diameter, sphere_volume(diameter, rng.uniform(0.3, 0.9, n)))
     elif finding.kind == "round":  # 0.5 to 1.5 mm, almost round, most of them small
-        for _ in range(rng.integers(1, 4)):
+        for _ in range(rng.choice(3, p=(0.35, 0.4, 0.25))):
             d = 0.45 + 1.2 * rng.beta(1.0, 2.5)
             place = centre + rng.normal(0, 6, 2)
-            draw_grain(calcium, rng, place, d, sphere_volume(d, rng.uniform(0.15, 0.7)), rng.uniform(0.04, 0.15))
+            draw_grain(calcium, rng, place, d, sphere_volume(d, 0.05 + 0.45 * rng.beta(1, 2)), rng.uniform(0.06, 0.2))
     elif finding.kind == "coarse":  # popcorn, > 2 to 3 mm, of a fibroadenoma
         _popcorn(calcium, rng, centre, rng.uniform(0.8, 2.2))
     elif finding.kind == "skin":  # lucent centres, tight groups under 5 mm
