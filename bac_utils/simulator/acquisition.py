@@ -37,6 +37,8 @@ class Acquisition:
         noise_blur_mm: Standard deviation of the blur of the noise: quanta spread in the detector as the signal does.
         grain: Standard deviation of the film grain in grey levels (0 to 1).
         equalise: Fraction of the decrease in thickness towards the skin that is compensated.
+        rim: Thickness, as a fraction of the largest, below which nothing more is compensated and the grey level fades
+            into the black background: the outermost 0.5 to 2 mm. 0: no fading.
         flatten: Fraction of the smooth background (radius 25 mm) that is removed.
         edges: (radius in mm, gain) of each unsharp mask.
         boost: Exponent applied to structure finer than 5 mm, in units of 3 of its standard deviations; below 1 it
@@ -56,6 +58,7 @@ class Acquisition:
     noise_blur_mm: float
     grain: float
     equalise: float
+    rim: float
     flatten: float
     edges: tuple[tuple[float, float], ...]
     boost: float
@@ -82,23 +85,22 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
         edges = ((rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)),)
         return Acquisition(
             True, rng.uniform(0.05, 0.16), rng.uniform(0.006, 0.02), 0.0, rng.uniform(0.002, 0.015),
-            rng.uniform(0, 0.25), rng.uniform(0, 0.2), edges, 1.0, 0.0,
+            rng.uniform(0, 0.25), 0.0, rng.uniform(0, 0.2), edges, 1.0, 0.0,
             rng.normal(0.9, 0.35), rng.uniform(0.7, 1.4), rng.uniform(0.8, 1.3),
             True, rng.random() < 0.6, rng.random() < 0.1,
         )  # fmt: skip
     crisp = rng.random()
     edges = (
-        (rng.uniform(0.15, 0.45), crisp * rng.uniform(0.1, 1.2)),
+        (rng.uniform(0.15, 0.45), crisp * rng.uniform(0.1, 1.0)),
         (rng.uniform(0.6, 1.5), crisp * rng.uniform(0.2, 1.5)),
         (rng.uniform(2.5, 7.0), rng.uniform(0.0, 1.0)),
     )
     boost = rng.uniform(0.65, 1.0) if rng.random() < 0.4 else 1.0
     local = rng.uniform(0.1, 0.5) if rng.random() < 0.25 else 0.0
-    slope = rng.uniform(0.55, 1.1)
     return Acquisition(
-        False, rng.uniform(0.04, 0.10), rng.uniform(0.018, 0.055), rng.uniform(0.03, 0.085), 0.0,
-        rng.uniform(0.75, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
-        rng.normal(0.75, 0.35), slope, rng.uniform(0.85, 1.3),
+        False, rng.uniform(0.04, 0.10), rng.uniform(0.020, 0.044), rng.uniform(0.03, 0.085), 0.0,
+        rng.uniform(0.75, 1.0), rng.uniform(0.2, 0.36), rng.uniform(0.1, 0.6), edges, boost, local,
+        rng.normal(0.42, 0.4), rng.uniform(0.55, 1.1), rng.uniform(0.95, 1.5),
         rng.random() < 0.8, False, rng.random() < 0.15,
     )  # fmt: skip
 
@@ -124,7 +126,8 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
     noise = rng.standard_normal(exposure.shape, dtype=np.float32) * amount
     exposure += _blur(noise, acquisition.noise_blur_mm, spacing) * mask
     full = float(projection.thickness.max())
-    exposure += acquisition.equalise * MU_FAT * (full - projection.thickness) * mask
+    compensated = full - np.maximum(projection.thickness, acquisition.rim * full)
+    exposure += acquisition.equalise * MU_FAT * compensated * mask
     smooth = _masked_blur(exposure, mask, 25.0, spacing)
     detail = exposure - acquisition.flatten * (smooth - float(smooth[mask].mean()))
     plain = detail.copy()
@@ -144,6 +147,8 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
     if acquisition.local > 0:
         grey += acquisition.local * (_equalised(grey, spacing) - grey)
     grey = np.where(mask, 0.03 + 0.97 * grey, 0).astype(np.float32)
+    if acquisition.rim > 0:
+        grey *= np.minimum(projection.thickness / (acquisition.rim * full), 1) ** 2  # linear in depth at a rounded edge
     grey = cv2.copyMakeBorder(grey, 0, 0, 0, columns - grey.shape[1], cv2.BORDER_CONSTANT, value=0)
     if acquisition.film:
         base = rng.uniform(0.0, 0.06)

@@ -82,16 +82,17 @@ def _uneven_skin(
     """Return the thickness of the skin in mm and its contrast (1: dense as gland), both on the grid of `GRID_MM`.
 
     Along the edge both wax and wane, and at the areola the skin is thicker; far from the edge they are constant. The
-    sizes are assumptions: skin of about 0.7 to 1.8 mm that is faint in some views.
+    sizes are assumptions: skin of about 1 to 2 mm that is faint in some views.
     """
     y, x = (np.indices(coarse_distance.shape, dtype=np.float32) + 0.5) * GRID_MM
     angle = np.arctan2(y - outline.nipple_y, x)
-    edge = np.exp(-coarse_distance / 8)
+    edge = np.exp(-coarse_distance / 4)
     fields = []
-    for mean, change in ((rng.uniform(0.7, 1.8), 0.25), (rng.uniform(0.25, 1.1), 0.35)):
-        wave = np.zeros_like(angle)
-        for waves in (1, 2, 4, 7, 12, 20):
-            wave += rng.normal(0, waves**-0.4) * np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
+    for mean, change in ((rng.uniform(1.0, 2.2), 0.25), (rng.uniform(0.35, 1.2), 0.35)):
+        waves = np.arange(1, 120)
+        spectrum = (rng.standard_normal(119) + 1j * rng.standard_normal(119)) * waves**-0.75
+        course = np.fft.irfft(np.concatenate([[0], spectrum]), 720)
+        wave = np.interp(angle, np.linspace(-np.pi, np.pi, 720), course / course.std())
         fields.append(mean * np.exp(change * edge * wave))
     to_nipple = np.hypot(x - outline.depth_mm, y - outline.nipple_y)
     areola = rng.uniform(0.3, 1.5) * np.exp(-((to_nipple / rng.uniform(9, 16)) ** 2))
@@ -104,10 +105,7 @@ def _skin(
     """Return the path in the skin in mm, uneven along the edge; `coarse_distance` is on the grid of `GRID_MM`."""
     fields = _uneven_skin(rng, outline, coarse_distance)
     thickness, contrast = (resample(field, GRID_MM, distance.shape, spacing_mm) for field in fields)
-    path = 2 * thickness
-    near = distance < 12
-    path[near] = skin_path(distance[near], outline.thickness_mm / 2, thickness[near])
-    return contrast * path
+    return contrast * skin_path(distance, outline.thickness_mm / 2, thickness)
 
 
 def _chest_wall_skin(rng: np.random.Generator, distance: np.ndarray, spacing_mm: float) -> np.ndarray:

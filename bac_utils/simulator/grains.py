@@ -55,7 +55,12 @@ def scatter_grains(
 
 
 def draw_grain(
-    canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, diameter_mm: float, volume_mm3: float, roughness: float
+    canvas: Canvas,
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    diameter_mm: float,
+    volume_mm3: float,
+    roughness: float,
 ) -> None:
     """Draw one larger calcification, slightly out of round and unevenly dense.
 
@@ -101,4 +106,4 @@ def draw_shell(canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, rad
     points = centre + reach[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     canvas.deposit(points, volume * amount / np.exp(0.3), 0.06 if wall_mm < 0.2 else 0.12)
     inner = np.sqrt(rng.random(n // 2))[:, None] * (points[::2][: n // 2] - centre)  # the wall seen from the front
-    canvas.deposit(centre + inner, 0.3 * volume * rng.lognormal(0, 0.5, n // 2), 0.12)
+    canvas.deposit(centre + inner, 0.3 * volume * rng.lognormal(0, 0.5, n // 2), 0.12 if radius_mm < 1 else 0.32)
