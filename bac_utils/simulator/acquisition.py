@@ -98,9 +98,9 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
     boost = rng.uniform(0.65, 1.0) if rng.random() < 0.4 else 1.0
     local = rng.uniform(0.1, 0.5) if rng.random() < 0.25 else 0.0
     return Acquisition(
-        False, rng.uniform(0.04, 0.10), rng.uniform(0.020, 0.044), rng.uniform(0.03, 0.085), 0.0,
+        False, rng.uniform(0.04, 0.10), rng.uniform(0.018, 0.036), rng.uniform(0.03, 0.085), 0.0,
         rng.uniform(0.75, 1.0), rng.uniform(0.2, 0.36), rng.uniform(0.1, 0.6), edges, boost, local,
-        rng.normal(0.42, 0.4), rng.uniform(0.55, 1.1), rng.uniform(0.95, 1.5),
+        rng.normal(0.35, 0.35), rng.uniform(0.55, 1.1), rng.uniform(0.95, 1.5),
         rng.random() < 0.8, False, rng.random() < 0.15,
     )  # fmt: skip
 
@@ -124,10 +124,10 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
     # Poisson noise after the logarithm
     amount = acquisition.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
     noise = rng.standard_normal(exposure.shape, dtype=np.float32) * amount
-    exposure += _blur(noise, acquisition.noise_blur_mm, spacing) * mask
+    exposure += _blur(noise, acquisition.noise_blur_mm, spacing)
     full = float(projection.thickness.max())
-    compensated = full - np.maximum(projection.thickness, acquisition.rim * full)
-    exposure += acquisition.equalise * MU_FAT * compensated * mask
+    inner = np.maximum(projection.thickness, np.float32(acquisition.rim * full))
+    exposure += acquisition.equalise * MU_FAT * (full - inner)
     smooth = _masked_blur(exposure, mask, 25.0, spacing)
     detail = exposure - acquisition.flatten * (smooth - float(smooth[mask].mean()))
     plain = detail.copy()
@@ -148,7 +148,7 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
         grey += acquisition.local * (_equalised(grey, spacing) - grey)
     grey = np.where(mask, 0.03 + 0.97 * grey, 0).astype(np.float32)
     if acquisition.rim > 0:
-        grey *= np.minimum(projection.thickness / (acquisition.rim * full), 1) ** 2  # linear in depth at a rounded edge
+        grey *= np.square(projection.thickness / inner)  # linear in depth at a rounded edge
     grey = cv2.copyMakeBorder(grey, 0, 0, 0, columns - grey.shape[1], cv2.BORDER_CONSTANT, value=0)
     if acquisition.film:
         base = rng.uniform(0.0, 0.06)

@@ -76,7 +76,7 @@ def skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float)
     return 2 * (np.sqrt(np.clip(half_mm**2 - outer**2, 0, None)) - np.sqrt(inner))
 
 
-def _uneven_skin(
+def uneven_skin(
     rng: np.random.Generator, outline: Outline, coarse_distance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the thickness of the skin in mm and its contrast (1: dense as gland), both on the grid of `GRID_MM`.
@@ -103,8 +103,8 @@ def _skin(
     rng: np.random.Generator, outline: Outline, distance: np.ndarray, coarse_distance: np.ndarray, spacing_mm: float
 ) -> np.ndarray:
     """Return the path in the skin in mm, uneven along the edge; `coarse_distance` is on the grid of `GRID_MM`."""
-    fields = _uneven_skin(rng, outline, coarse_distance)
-    thickness, contrast = (resample(field, GRID_MM, distance.shape, spacing_mm) for field in fields)
+    fields = uneven_skin(rng, outline, coarse_distance)
+    thickness, contrast = (resample(field.astype(np.float32), GRID_MM, distance.shape, spacing_mm) for field in fields)
     return contrast * skin_path(distance, outline.thickness_mm / 2, thickness)
 
 
