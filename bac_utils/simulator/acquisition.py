@@ -122,28 +122,31 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
     middle, brightest = map(float, np.percentile(projection.attenuation[mask][::37], [50, 99]))
     exposure = _blur(np.minimum(projection.attenuation, brightest + SCATTER), acquisition.blur_mm, spacing)
     # Poisson noise after the logarithm
-    amount = acquisition.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
+    amount = acquisition.noise * (0.1 / spacing) * cv2.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
     noise = rng.standard_normal(exposure.shape, dtype=np.float32) * amount
     exposure += _blur(noise, acquisition.noise_blur_mm, spacing)
     full = float(projection.thickness.max())
     inner = np.maximum(projection.thickness, np.float32(acquisition.rim * full))
     exposure += acquisition.equalise * MU_FAT * (full - inner)
-    smooth = _masked_blur(exposure, mask, 25.0, spacing)
+    weight = mask.astype(np.float32)
+    smooth = _masked_blur(exposure * weight, weight, 25.0, spacing)
     detail = exposure - acquisition.flatten * (smooth - float(smooth[mask].mean()))
-    plain = detail.copy()
+    plain = detail * weight
     for radius, gain in acquisition.edges:
-        detail += gain * (plain - _masked_blur(plain, mask, radius, spacing))
+        detail += gain * (plain - _masked_blur(plain, weight, radius, spacing))
     if acquisition.boost < 1:
-        fine = _blur(detail, 0.15, spacing) - _masked_blur(detail, mask, 5.0, spacing)  # the noise is not boosted
+        fine = _blur(detail, 0.15, spacing) - _masked_blur(
+            detail * weight, weight, 5.0, spacing
+        )  # the noise is not boosted
         detail += _boosted(fine, mask, acquisition.boost)
     inside = detail[mask]
     low, high = map(float, np.percentile(inside[::37], [2, 98]))
     scaled = (detail - (low + high) / 2) / max((high - low) / 4, 1e-3)
     shoulder = FILM_SHOULDER if acquisition.film else SHOULDER
     centre = max(acquisition.centre, 2 - shoulder / acquisition.slope)  # 2 is the 98th percentile
-    grey = expit(acquisition.slope * (scaled - centre))
+    grey = 1 / (1 + cv2.exp(-acquisition.slope * (scaled - centre)))
     floor = float(expit(-acquisition.slope * (3.2 + centre)))
-    grey = np.clip((grey - floor) / (0.985 - floor), 0, 1) ** acquisition.gamma
+    grey = cv2.pow(np.clip((grey - floor) / (0.985 - floor), 0, 1), acquisition.gamma)
     if acquisition.local > 0:
         grey += acquisition.local * (_equalised(grey, spacing) - grey)
     grey = np.where(mask, 0.03 + 0.97 * grey, 0).astype(np.float32)
@@ -229,7 +232,6 @@ def _blur(image: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
     return cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _masked_blur(image: np.ndarray, mask: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
-    """Apply a Gaussian blur inside a mask only, without any contribution from outside."""
-    weight = mask.astype(np.float32)
-    return _blur(image * weight, sigma_mm, spacing) / np.maximum(_blur(weight, sigma_mm, spacing), 1e-3)
+def _masked_blur(image: np.ndarray, weight: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
+    """Apply a Gaussian blur inside a mask only; `image` is 0 outside, `weight` is 1 inside and 0 outside."""
+    return _blur(image, sigma_mm, spacing) / np.maximum(_blur(weight, sigma_mm, spacing), 1e-3)

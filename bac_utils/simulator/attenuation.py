@@ -71,9 +71,9 @@ def skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float)
         half_mm: Radius of the rounded edge in mm: half the thickness of the breast.
         skin_mm: Thickness of the skin in mm.
     """
-    outer = np.clip(half_mm - distance, 0, half_mm)  # distance from the centre of the rounding
-    inner = np.clip((half_mm - skin_mm) ** 2 - outer**2, 0, None)
-    return 2 * (np.sqrt(np.clip(half_mm**2 - outer**2, 0, None)) - np.sqrt(inner))
+    outer = np.square(np.maximum(half_mm - distance, 0))  # square of the distance from the centre of the rounding
+    inner = np.maximum(np.square(half_mm - skin_mm) - outer, 0)
+    return 2 * (np.sqrt(np.maximum(half_mm**2 - outer, 0)) - np.sqrt(inner))
 
 
 def uneven_skin(
@@ -110,9 +110,12 @@ def _skin(
 
 def _chest_wall_skin(rng: np.random.Generator, distance: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Return skin that is pulled in where the outline meets the chest wall, in mm: the bright corners of a view."""
-    x = ((np.arange(distance.shape[1], dtype=np.float32) + 0.5) * spacing_mm)[None, :]
     most, long, deep = rng.uniform(0, 22), rng.uniform(5, 16), rng.uniform(2, 7)
-    return most * np.exp(-x / long) * np.exp(-distance / deep)
+    columns = min(round(8 * long / spacing_mm), distance.shape[1])  # beyond, nothing is left
+    x = (np.arange(columns, dtype=np.float32) + 0.5) * spacing_mm
+    skin = np.zeros_like(distance)
+    skin[:, :columns] = np.exp(np.log(max(most, 1e-6)) - x / long - distance[:, :columns] / deep)
+    return skin
 
 
 def project_breast(
