@@ -20,6 +20,10 @@ SHOULDER, FILM_SHOULDER = 1.5, 2.0
 thus keeps at least 0.6 (film: 0.4) of the steepest contrast, as a reader would set the window. The values are
 assumptions."""
 
+SCATTER = 1.6
+"""Largest log exposure above that of the densest tissue: scatter of about a fifth of the radiation (assumption) reaches
+the detector even behind metal."""
+
 
 @dataclass(frozen=True)
 class Acquisition:
@@ -29,9 +33,12 @@ class Acquisition:
         film: Whether the image is a scanned film rather than from a digital detector.
         blur_mm: Standard deviation of the system blur (0.07 mm corresponds to an MTF of 0.68 at 2 lp/mm, between the
             0.59 and 0.76 of two detectors in Ghetti et al. 2008).
-        noise: Standard deviation of the log exposure for a pixel of 0.1 mm behind average tissue.
+        noise: Standard deviation of the log exposure for a pixel of 0.1 mm behind average tissue, before it is blurred.
+        noise_blur_mm: Standard deviation of the blur of the noise: quanta spread in the detector as the signal does.
         grain: Standard deviation of the film grain in grey levels (0 to 1).
         equalise: Fraction of the decrease in thickness towards the skin that is compensated.
+        rim: Thickness, as a fraction of the largest, below which nothing more is compensated and the grey level fades
+            into the black background: the outermost 0.5 to 2 mm. 0: no fading.
         flatten: Fraction of the smooth background (radius 25 mm) that is removed.
         edges: (radius in mm, gain) of each unsharp mask.
         boost: Exponent applied to structure finer than 5 mm, in units of 3 of its standard deviations; below 1 it
@@ -48,8 +55,10 @@ class Acquisition:
     film: bool
     blur_mm: float
     noise: float
+    noise_blur_mm: float
     grain: float
     equalise: float
+    rim: float
     flatten: float
     edges: tuple[tuple[float, float], ...]
     boost: float
@@ -75,23 +84,23 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
     if rng.random() < film_share:
         edges = ((rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)),)
         return Acquisition(
-            True, rng.uniform(0.05, 0.16), rng.uniform(0.006, 0.02), rng.uniform(0.002, 0.015),
-            rng.uniform(0, 0.25), rng.uniform(0, 0.2), edges, 1.0, 0.0,
+            True, rng.uniform(0.05, 0.16), rng.uniform(0.006, 0.02), 0.0, rng.uniform(0.002, 0.015),
+            rng.uniform(0, 0.25), 0.0, rng.uniform(0, 0.2), edges, 1.0, 0.0,
             rng.normal(0.9, 0.35), rng.uniform(0.7, 1.4), rng.uniform(0.8, 1.3),
             True, rng.random() < 0.6, rng.random() < 0.1,
         )  # fmt: skip
     crisp = rng.random()
     edges = (
-        (rng.uniform(0.12, 0.45), crisp * rng.uniform(0.2, 2.5)),
-        (rng.uniform(0.6, 1.5), crisp * rng.uniform(0.2, 1.8)),
+        (rng.uniform(0.15, 0.45), crisp * rng.uniform(0.1, 1.0)),
+        (rng.uniform(0.6, 1.5), crisp * rng.uniform(0.2, 1.5)),
         (rng.uniform(2.5, 7.0), rng.uniform(0.0, 1.0)),
     )
-    boost = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
-    local = rng.uniform(0.2, 0.8) if rng.random() < 0.3 else 0.0
+    boost = rng.uniform(0.65, 1.0) if rng.random() < 0.4 else 1.0
+    local = rng.uniform(0.1, 0.5) if rng.random() < 0.25 else 0.0
     return Acquisition(
-        False, rng.uniform(0.04, 0.10), rng.uniform(0.012, 0.034), 0.0,
-        rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), edges, boost, local,
-        rng.normal(0.2, 0.35), rng.uniform(0.45, 1.0), rng.uniform(0.6, 1.1),
+        False, rng.uniform(0.04, 0.10), rng.uniform(0.020, 0.040), rng.uniform(0.03, 0.085), 0.0,
+        rng.uniform(0.75, 1.0), rng.uniform(0.2, 0.36), rng.uniform(0.1, 0.6), edges, boost, local,
+        rng.normal(0.30, 0.30), rng.uniform(0.50, 0.95), rng.uniform(0.95, 1.5),
         rng.random() < 0.8, False, rng.random() < 0.15,
     )  # fmt: skip
 
@@ -110,31 +119,39 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
     """
     rng = np.random.default_rng(seed)
     spacing, mask = projection.spacing_mm, projection.skin_distance > 0
-    exposure = _blur(projection.attenuation, acquisition.blur_mm, spacing)
-    middle = float(np.median(exposure[mask][::37]))
+    middle, brightest = map(float, np.percentile(projection.attenuation[mask][::37], [50, 99]))
+    exposure = _blur(np.minimum(projection.attenuation, brightest + SCATTER), acquisition.blur_mm, spacing)
     # Poisson noise after the logarithm
-    amount = acquisition.noise * (0.1 / spacing) * np.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
-    exposure += rng.standard_normal(exposure.shape, dtype=np.float32) * amount * mask
+    amount = acquisition.noise * (0.1 / spacing) * cv2.exp(np.clip((exposure - middle) / 2, -1.5, 1.5))
+    noise = rng.standard_normal(exposure.shape, dtype=np.float32) * amount
+    exposure += _blur(noise, acquisition.noise_blur_mm, spacing)
     full = float(projection.thickness.max())
-    exposure += acquisition.equalise * MU_FAT * (full - projection.thickness) * mask
-    smooth = _masked_blur(exposure, mask, 25.0, spacing)
+    inner = np.maximum(projection.thickness, np.float32(acquisition.rim * full))
+    exposure += acquisition.equalise * MU_FAT * (full - inner)
+    weight = mask.astype(np.float32)
+    smooth = _masked_blur(exposure * weight, weight, 25.0, spacing)
     detail = exposure - acquisition.flatten * (smooth - float(smooth[mask].mean()))
-    plain = detail.copy()
+    plain = detail * weight
     for radius, gain in acquisition.edges:
-        detail += gain * (plain - _masked_blur(plain, mask, radius, spacing))
+        detail += gain * (plain - _masked_blur(plain, weight, radius, spacing))
     if acquisition.boost < 1:
-        detail += _boosted(detail - _masked_blur(detail, mask, 5.0, spacing), mask, acquisition.boost)
+        fine = _blur(detail, 0.15, spacing) - _masked_blur(
+            detail * weight, weight, 5.0, spacing
+        )  # the noise is not boosted
+        detail += _boosted(fine, mask, acquisition.boost)
     inside = detail[mask]
     low, high = map(float, np.percentile(inside[::37], [2, 98]))
     scaled = (detail - (low + high) / 2) / max((high - low) / 4, 1e-3)
     shoulder = FILM_SHOULDER if acquisition.film else SHOULDER
     centre = max(acquisition.centre, 2 - shoulder / acquisition.slope)  # 2 is the 98th percentile
-    grey = expit(acquisition.slope * (scaled - centre))
+    grey = 1 / (1 + cv2.exp(-acquisition.slope * (scaled - centre)))
     floor = float(expit(-acquisition.slope * (3.2 + centre)))
-    grey = np.clip((grey - floor) / (0.985 - floor), 0, 1) ** acquisition.gamma
+    grey = cv2.pow(np.clip((grey - floor) / (0.985 - floor), 0, 1), acquisition.gamma)
     if acquisition.local > 0:
         grey += acquisition.local * (_equalised(grey, spacing) - grey)
     grey = np.where(mask, 0.03 + 0.97 * grey, 0).astype(np.float32)
+    if acquisition.rim > 0:
+        grey *= np.square(projection.thickness / inner)  # linear in depth at a rounded edge
     grey = cv2.copyMakeBorder(grey, 0, 0, 0, columns - grey.shape[1], cv2.BORDER_CONSTANT, value=0)
     if acquisition.film:
         base = rng.uniform(0.0, 0.06)
@@ -215,7 +232,6 @@ def _blur(image: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
     return cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _masked_blur(image: np.ndarray, mask: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
-    """Apply a Gaussian blur inside a mask only, without any contribution from outside."""
-    weight = mask.astype(np.float32)
-    return _blur(image * weight, sigma_mm, spacing) / np.maximum(_blur(weight, sigma_mm, spacing), 1e-3)
+def _masked_blur(image: np.ndarray, weight: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
+    """Apply a Gaussian blur inside a mask only; `image` is 0 outside, `weight` is 1 inside and 0 outside."""
+    return _blur(image, sigma_mm, spacing) / np.maximum(_blur(weight, sigma_mm, spacing), 1e-3)

@@ -71,16 +71,51 @@ def skin_path(distance: np.ndarray, half_mm: float, skin_mm: np.ndarray | float)
         half_mm: Radius of the rounded edge in mm: half the thickness of the breast.
         skin_mm: Thickness of the skin in mm.
     """
-    outer = np.clip(half_mm - distance, 0, half_mm)  # distance from the centre of the rounding
-    inner = np.clip((half_mm - skin_mm) ** 2 - outer**2, 0, None)
-    return 2 * (np.sqrt(np.clip(half_mm**2 - outer**2, 0, None)) - np.sqrt(inner))
+    outer = np.square(np.maximum(half_mm - distance, 0))  # square of the distance from the centre of the rounding
+    inner = np.maximum(np.square(half_mm - skin_mm) - outer, 0)
+    return 2 * (np.sqrt(np.maximum(half_mm**2 - outer, 0)) - np.sqrt(inner))
+
+
+def uneven_skin(
+    rng: np.random.Generator, outline: Outline, coarse_distance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the thickness of the skin in mm and its contrast (1: dense as gland), both on the grid of `GRID_MM`.
+
+    Along the edge both wax and wane, and at the areola the skin is thicker; far from the edge they are constant. The
+    sizes are assumptions: skin of about 1 to 2 mm that is faint in some views.
+    """
+    y, x = (np.indices(coarse_distance.shape, dtype=np.float32) + 0.5) * GRID_MM
+    angle = np.arctan2(y - outline.nipple_y, x)
+    edge = np.exp(-coarse_distance / 4)
+    fields = []
+    for mean, change in ((rng.uniform(1.0, 2.2), 0.25), (rng.uniform(0.35, 1.2), 0.35)):
+        waves = np.arange(1, 120)
+        spectrum = (rng.standard_normal(119) + 1j * rng.standard_normal(119)) * waves**-0.75
+        course = np.fft.irfft(np.concatenate([[0], spectrum]), 720)
+        wave = np.interp(angle, np.linspace(-np.pi, np.pi, 720), course / course.std())
+        fields.append(mean * np.exp(change * edge * wave))
+    to_nipple = np.hypot(x - outline.depth_mm, y - outline.nipple_y)
+    areola = rng.uniform(0.3, 1.5) * np.exp(-((to_nipple / rng.uniform(9, 16)) ** 2))
+    return np.clip(fields[0] + edge * areola, 0.4, 4.0), np.clip(fields[1], 0, 1.3)
+
+
+def _skin(
+    rng: np.random.Generator, outline: Outline, distance: np.ndarray, coarse_distance: np.ndarray, spacing_mm: float
+) -> np.ndarray:
+    """Return the path in the skin in mm, uneven along the edge; `coarse_distance` is on the grid of `GRID_MM`."""
+    fields = uneven_skin(rng, outline, coarse_distance)
+    thickness, contrast = (resample(field.astype(np.float32), GRID_MM, distance.shape, spacing_mm) for field in fields)
+    return contrast * skin_path(distance, outline.thickness_mm / 2, thickness)
 
 
 def _chest_wall_skin(rng: np.random.Generator, distance: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Return skin that is pulled in where the outline meets the chest wall, in mm: the bright corners of a view."""
-    x = ((np.arange(distance.shape[1], dtype=np.float32) + 0.5) * spacing_mm)[None, :]
     most, long, deep = rng.uniform(0, 22), rng.uniform(5, 16), rng.uniform(2, 7)
-    return most * np.exp(-x / long) * np.exp(-distance / deep)
+    columns = min(round(8 * long / spacing_mm), distance.shape[1])  # beyond, nothing is left
+    x = (np.arange(columns, dtype=np.float32) + 0.5) * spacing_mm
+    skin = np.zeros_like(distance)
+    skin[:, :columns] = np.exp(np.log(max(most, 1e-6)) - x / long - distance[:, :columns] / deep)
+    return skin
 
 
 def project_breast(
@@ -143,8 +178,7 @@ def project_breast(
         width = 2 * float(vessel.radius_mm[segment.start : segment.stop].mean()) + 0.4
         mark_line(artery, segment.line, width, spacing_mm)
 
-    skin = rng.uniform(0.5, 1.1) * skin_path(distance, half, rng.uniform(0.9, 2.0))
-    skin += _chest_wall_skin(rng, distance, spacing_mm)
+    skin = _skin(rng, outline, distance, coarse_distance, spacing_mm) + _chest_wall_skin(rng, distance, spacing_mm)
     tissue_mm = gland * thickness + skin + strand_thickness(strands, shape, spacing_mm)
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (tissue_mm + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from bac_utils.simulator.anatomy import PATH_STEP_MM, Outline, Vessel, VisibleSegment
+from bac_utils.simulator.grains import draw_grain, draw_shell, scatter_grains, wavy
 from bac_utils.simulator.rasterize import Canvas, draw_cylinder
 
 
@@ -134,24 +135,26 @@ def render_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Ou
     centre = outline.project(finding.place[None])[0]
     nipple = np.array([outline.depth_mm, outline.nipple_y])
     deposit = calcium.deposit
-    if finding.kind == "punctate":  # < 0.5 mm, scattered
+    if finding.kind == "punctate":  # < 0.5 mm, scattered, most of them small
         n = rng.integers(2, 14)
-        diameter = rng.uniform(0.15, 0.5, n)
-        deposit(centre + rng.normal(0, rng.uniform(4, 15), (n, 2)), sphere_volume(diameter), 0.12)
-    elif finding.kind == "round":  # 0.5 to 1.5 mm, smooth
-        for _ in range(rng.integers(1, 4)):
-            d = rng.uniform(0.5, 1.7)
-            deposit(centre[None] + rng.normal(0, 6, (1, 2)), sphere_volume(d, rng.uniform(0.3, 0.7)), 0.27 * d)
+        diameter = 0.12 + 0.38 * rng.beta(1.2, 2.5, n)
+        points = centre + rng.normal(0, rng.uniform(4, 15), (n, 2))
+        scatter_grains(calcium, rng, points, diameter, sphere_volume(diameter, rng.uniform(0.3, 0.9, n)))
+    elif finding.kind == "round":  # 0.5 to 1.5 mm, almost round, most of them small
+        for _ in range(rng.choice(3, p=(0.35, 0.4, 0.25))):
+            d = 0.45 + 1.2 * rng.beta(1.0, 2.5)
+            place = centre + rng.normal(0, 6, 2)
+            draw_grain(calcium, rng, place, d, sphere_volume(d, 0.05 + 0.45 * rng.beta(1, 2)), rng.uniform(0.06, 0.2))
     elif finding.kind == "coarse":  # popcorn, > 2 to 3 mm, of a fibroadenoma
-        r, n = rng.uniform(1.5, 5.0), rng.integers(12, 50)
-        lumps = sphere_volume(rng.uniform(0.6, 1.5, n), rng.uniform(0.12, 0.5))
-        deposit(centre + rng.normal(0, r * rng.uniform(0.25, 0.6), (n, 2)), lumps, float(rng.choice([0.32, 0.5])))
+        _popcorn(calcium, rng, centre, rng.uniform(0.8, 2.2))
     elif finding.kind == "skin":  # lucent centres, tight groups under 5 mm
         for _ in range(rng.integers(1, 6)):
-            _ring(calcium, rng, centre + rng.normal(0, 1.5, 2), rng.uniform(0.4, 0.9), 0.12)
+            draw_shell(calcium, rng, centre + rng.normal(0, 1.5, 2), rng.uniform(0.25, 0.7), rng.uniform(0.08, 0.16))
     elif finding.kind == "cluster":  # group of fine particles
         n, spread = rng.integers(6, 35), rng.uniform(1.0, 4.0)
-        deposit(centre + rng.normal(0, spread, (n, 2)), sphere_volume(rng.lognormal(np.log(0.25), 0.35, n)), 0.12)
+        diameter = rng.lognormal(np.log(0.24), 0.4, n)
+        points = centre + rng.normal(0, spread, (n, 2)) * [1, rng.uniform(0.4, 1)]
+        scatter_grains(calcium, rng, points, diameter, sphere_volume(diameter, rng.uniform(0.3, 0.8, n)))
     elif finding.kind == "rods":  # secretory: >= 0.5 mm wide, solid or broken, pointing to the nipple
         for _ in range(rng.integers(2, 12)):
             start = centre + rng.normal(0, 12, 2)
@@ -162,25 +165,30 @@ def render_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Ou
             t = np.arange(0, length, 0.15)
             if rng.random() < 0.4:
                 t = t[np.sin(t * rng.uniform(1.5, 4) + rng.uniform(0, 6)) > -0.4]
-            points = start + (towards + side) * t[:, None]
-            deposit(points, rng.uniform(0.25, 0.6) * np.pi / 4 * d**2 * 0.15, 0.27 * d)
+            points = start + (towards + side) * t[:, None] + rng.normal(0, 0.1 * d, (len(t), 2))
+            uneven = np.exp(gaussian_filter1d(rng.normal(0, 1.5, len(t)), 3)) if len(t) else t
+            deposit(points, rng.uniform(0.2, 0.6) * np.pi / 4 * d**2 * 0.15 * uneven, 0.27 * d)
     elif finding.kind == "rim":  # wall under 1 mm, diameter of a few mm to cm
-        _ring(calcium, rng, centre, rng.lognormal(np.log(3.0), 0.5), rng.uniform(0.12, 0.3))
+        draw_shell(calcium, rng, centre, rng.lognormal(np.log(2.2), 0.5), rng.uniform(0.1, 0.3))
     elif finding.kind == "milk":  # milk of calcium: smudges in CC, crescents concave upwards in MLO
         for _ in range(rng.integers(3, 10)):
             place = centre + rng.normal(0, 3, 2)
+            size, density = rng.uniform(0.6, 1.6), rng.uniform(0.1, 0.3)
             if outline.view == "CC":
-                deposit(place[None], sphere_volume(0.7, 0.25), 0.32)
+                lumps = place + rng.normal(0, 0.28 * size, (9, 2)) * [1, rng.uniform(0.5, 1)]
+                deposit(lumps, sphere_volume(0.7 * size, density) / 9 * rng.lognormal(0, 0.5, 9), 0.32)
             else:
-                t = np.linspace(-0.5, 0.5, 7)
-                crescent = place + np.column_stack([t, -1.2 * t**2])
-                deposit(crescent, sphere_volume(0.7, 0.25) / 7, 0.12)
+                t = np.linspace(-0.5, 0.5, 13) * size
+                crescent = place + np.column_stack([t, -rng.uniform(0.8, 1.4) / size * t**2])
+                level = (1.1 - (2 * t / size) ** 2) * rng.lognormal(0, 0.3, len(t))  # it thins out at its ends
+                deposit(crescent, sphere_volume(0.7 * size, density) * level / level.sum(), 0.12)
     elif finding.kind == "row" and lines:  # dots lined up on a ligament or fold, as in the paper's false positives
         line = lines[rng.integers(len(lines))]
         n = rng.integers(4, 14)
         at = np.sort(rng.uniform(0.05, 0.95, n)) * (len(line) - 1)
         points = line[at.astype(int)] + rng.normal(0, 0.12, (n, 2))
-        deposit(points, sphere_volume(rng.lognormal(np.log(0.32), 0.3, n)), 0.12)
+        diameter = rng.lognormal(np.log(0.3), 0.35, n)
+        scatter_grains(calcium, rng, points, diameter, sphere_volume(diameter))
     elif finding.kind == "linear":  # fine, branching, broken, in one segment: ductal, not vascular
         turn = rng.uniform(0, 2 * np.pi)
         for _ in range(rng.integers(3, 12)):
@@ -211,8 +219,8 @@ def render_finding(calcium: Canvas, metal: Canvas, finding: Finding, outline: Ou
         turn = rng.uniform(0, 2 * np.pi)
         spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         metal.deposit(centre + shape @ spin, 0.02, 0.12)
-    elif finding.kind == "marker":  # a ball on the skin
-        metal.deposit(centre[None], sphere_volume(rng.uniform(1.2, 2.0), 1.0), 0.5)
+    elif finding.kind == "marker":
+        _marker(metal, rng, centre, nipple)
 
 
 def _wire(
@@ -226,12 +234,26 @@ def _wire(
     draw_cylinder(canvas, line, diameter, rng.uniform(0.05, 0.4))
 
 
-def _ring(canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, radius: float, wall: float) -> None:
-    """Draw a calcified shell of uneven thickness: bright rim, lucent centre."""
-    n = max(int(2 * np.pi * radius / 0.1), 12)
-    angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    squash = rng.uniform(0.75, 1.0)
-    points = centre + radius * np.column_stack([np.cos(angle), squash * np.sin(angle)])
-    patch = np.clip(1 + 0.7 * np.sin(angle * rng.integers(1, 4) + rng.uniform(0, 6)) * rng.random(), 0, None)
-    depth = 0.6 * np.sqrt(2 * radius * wall)  # chord through the shell at its edge
-    canvas.deposit(points, 0.35 * depth * wall * 2 * np.pi * radius / n * patch, 0.12)
+def _popcorn(canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, radius: float) -> None:
+    """Draw the coarse calcification of a fibroadenoma: chunks of unequal size that partly run together."""
+    n = rng.integers(5, 22)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    reach = radius * np.sqrt(rng.random(n)) * wavy(rng, angle, 0.2)
+    places = centre + reach[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    density = rng.uniform(0.2, 0.5)
+    for place, d in zip(places, np.clip(rng.lognormal(np.log(0.75), 0.45, n), 0.3, 2.0), strict=True):
+        draw_grain(canvas, rng, place, float(d), sphere_volume(float(d), density), rng.uniform(0.15, 0.3))
+
+
+def _marker(canvas: Canvas, rng: np.random.Generator, centre: np.ndarray, nipple: np.ndarray) -> None:
+    """Draw a skin marker: a pellet at the nipple or on a mole, or a thin ring around a mole. Half of them are off."""
+    kind = rng.random()
+    if kind < 0.2:
+        canvas.deposit((nipple - [rng.uniform(1.5, 5), rng.normal(0, 2)])[None], sphere_volume(1.5, 1.0), 0.32)
+    elif kind < 0.35:
+        canvas.deposit(centre[None], sphere_volume(rng.uniform(0.8, 1.5), 1.0), 0.32)
+    elif kind < 0.5:
+        angle = np.linspace(0, 2 * np.pi, 400)
+        reach = rng.uniform(5, 9) * wavy(rng, angle, 0.02)
+        ring = centre + reach[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        draw_cylinder(canvas, ring, rng.uniform(0.3, 0.5), 0.02)

@@ -5,7 +5,7 @@ import pytest
 
 from bac_utils.simulator import population
 from bac_utils.simulator.anatomy import draw_outline
-from bac_utils.simulator.attenuation import project_breast, silhouette, skin_path
+from bac_utils.simulator.attenuation import project_breast, silhouette, skin_path, uneven_skin
 from bac_utils.simulator.gland import GRID_MM, draw_gland
 from bac_utils.simulator.muscle import pectoral_muscle
 from bac_utils.simulator.strands import Strands, strand_thickness
@@ -84,6 +84,23 @@ def test_the_path_in_the_skin_is_longest_at_the_rounded_edge():
     """At 1.5 mm from the edge of a rounding of 25 mm a chord is 2 sqrt(25^2 - 23.5^2) mm, all of it skin of 1.5 mm."""
     path = skin_path(np.array([1.5, 25.0, 60.0]), 25.0, 1.5)
     assert path == pytest.approx([2 * np.sqrt(25**2 - 23.5**2), 3, 3])
+
+
+def test_the_skin_is_uneven_along_the_edge_and_thicker_at_the_areola():
+    nipple, elsewhere, changes = [], [], []
+    for seed in range(12):
+        outline, distance = tissue("CC", 0.3, seed)[:2]
+        thickness, contrast = uneven_skin(np.random.default_rng(seed), outline, distance)
+        y, x = np.indices(distance.shape) * GRID_MM
+        edge, near = (distance > 0) & (distance < 1), np.hypot(x - outline.depth_mm, y - outline.nipple_y) < 6
+        nipple.append(thickness[edge & near].mean())
+        elsewhere.append(thickness[edge & ~near].mean())
+        changes.append([field[edge & ~near].std() / field[edge & ~near].mean() for field in (thickness, contrast)])
+        assert thickness.min() >= 0.4
+        assert contrast.min() >= 0
+    assert 1.0 < np.mean(elsewhere) < 2.2
+    assert np.mean(nipple) > np.mean(elsewhere) + 0.3
+    assert (np.mean(changes, axis=0) > 0.1).all()
 
 
 @pytest.mark.parametrize("spacing", [0.1, 0.25, 1.0])
