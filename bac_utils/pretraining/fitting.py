@@ -1,6 +1,7 @@
 """Fitting of the bundled networks to images with local labels: split, losses, schedule and held-out results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ HELD_OUT = 8
 """One woman in eight is held out."""
 ARTERY_WEIGHT = 4.0
 """Weight in the loss of a local label with artery, the rarer class."""
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Build the networks of a `with` block with a dtype policy of Keras, such as `float32` or `mixed_bfloat16`."""
+    import keras
+
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
 
 
 def split(found: list, lesions: SyntheticLesions) -> tuple:

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from bac_utils._files import write_json, written_whole
 from bac_utils._workers import run_jobs
 from bac_utils.pretraining.batches import Batches, augmented, stored_batches
+from bac_utils.pretraining.fitting import precision
 from bac_utils.pretraining.look_alikes import KINDS
 from bac_utils.pretraining.patches import Recipe, pixel_mm, woman_patches
 from bac_utils.pretraining.structures import CELL, Structures, add_structures, draw_structure
@@ -44,6 +45,7 @@ class PretextRecipe:
         backbone: A name from `keras.applications`, with a map of stride 16 (`backbones.cut`).
         width_divisor: Divides all widths of the backbone.
         batch_size: Patches per step.
+        policy: Keras's dtype policy while the network is trained; see `patches.Recipe`.
         half: Whether the weights are stored with 16 bits.
     """
 
@@ -58,6 +60,7 @@ class PretextRecipe:
     backbone: str = "VGG16"
     width_divisor: int = 8
     batch_size: int = 32
+    policy: str = "mixed_bfloat16"
     half: bool = False
 
 
@@ -98,7 +101,11 @@ def pretrain_structures(
     keras.utils.set_random_seed(recipe.seed)
     network = {"backbone": recipe.backbone, "width_divisor": recipe.width_divisor, "weights": "none"}
     shape = (recipe.patch, recipe.patch)
-    backbone = build_backbone(replace(DEMO, input_shape=shape, trainable_convolutions=0, **network))
+    with precision(recipe.policy):
+        backbone = build_backbone(replace(DEMO, input_shape=shape, trainable_convolutions=0, **network))
+        x = keras.layers.Dense(128, activation="relu", name="hidden")(backbone.output)
+    kinds = keras.layers.Dense(len(KINDS), dtype="float32", name="kinds")(x)
+    network = keras.Model(backbone.inputs[0], kinds)
     for layer in backbone.layers:
         layer.trainable = True
     cells = backbone.output.shape[1]
@@ -107,8 +114,6 @@ def pretrain_structures(
         raise ValueError(f"patch: got {recipe.patch}, must be a multiple of {CELL} {map_}")
     backgrounds, structures = pretext_data(recipe, workers) if data is None else data
     held = max(len(backgrounds) // 10, 1)
-    x = keras.layers.Dense(128, activation="relu", name="hidden")(backbone.output)
-    network = keras.Model(backbone.inputs[0], keras.layers.Dense(len(KINDS), name="kinds")(x))
     rng = np.random.default_rng([recipe.seed, 3])
     test = [add_structures(patch, structures, rng) for patch in backgrounds[:held]]
     arrays = {"patches": backgrounds[held:], "intensity": structures.intensity, "kinds": structures.kinds}

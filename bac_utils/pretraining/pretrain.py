@@ -22,7 +22,7 @@ from bac_utils._workers import run_jobs
 from bac_utils.detection import ScoreCurve, threshold_by_rule
 from bac_utils.pretraining.batches import stored_batches
 from bac_utils.pretraining.compositing import SyntheticLesions, draw_pair
-from bac_utils.pretraining.fitting import arrays, auc_roc, example, fit, held_out_logits, split, with_lesions
+from bac_utils.pretraining.fitting import arrays, auc_roc, example, fit, held_out_logits, precision, split, with_lesions
 from bac_utils.pretraining.patches import Recipe, coarser, pixel_mm, woman_patches, woman_views
 from bac_utils.settings import DEMO
 from bac_utils.statistics import ScoreSpread
@@ -77,34 +77,35 @@ def pretrain(output: Path | str, recipe: Recipe = Recipe(), workers: int = 2) ->
         raise FileNotFoundError(f"output: got {output}, must lie beside structures.weights.h5, which is missing")
     from bac_utils.backbones import save_weights
     from bac_utils.model import build_model
-    from bac_utils.pretraining.network import add_decoder, with_local_logits
+    from bac_utils.pretraining.network import add_decoder
 
     kept = _checkpoints(output.parent / CHECKPOINTS, recipe, structures)
     settings = replace(
         DEMO, seed=recipe.seed, input_shape=(recipe.patch, recipe.patch), weights=str(structures),
         pretrained_head=False, trainable_convolutions=13,
     )  # fmt: skip
-    backbone = build_model(settings)
-    detector = add_decoder(backbone)
-    patch_auc = _train_on_patches(backbone, detector, kept, recipe, workers)
+    with precision(recipe.policy):
+        backbone = build_model(settings)
+        detector = add_decoder(backbone)
+        patch_auc = _train_on_patches(backbone, detector, kept, recipe, workers)
 
     last = recipe.women + recipe.view_women
     views = run_jobs(partial(woman_views, recipe=recipe), range(recipe.women, last), workers, "views")
-    whole = build_model(replace(settings, input_shape=recipe.view_shape))
-    fine = add_decoder(whole)
-    fine.set_weights(detector.get_weights())
     lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels, recipe.view_shape[:1], VIEW_MIMICS, workers)
-    found = _train_on_views(fine, with_local_logits(fine), views, lesions, recipe, kept / "detector", workers)
+    whole = replace(settings, input_shape=recipe.view_shape)
+    fine, *found = _train_on_views(
+        lambda: add_decoder(build_model(whole)), detector, views, lesions, recipe, kept / "detector", workers
+    )
     _calibrate(fine, *found)
     _save(fine.save, output.with_name("detector.keras"))
 
     half = tuple(n // 2 for n in recipe.view_shape)
-    coarse = build_model(replace(settings, input_shape=half))
-    coarse.set_weights(backbone.get_weights())
     halved = [_halve(*pair) for pair in views]
     lesions = _draw_lesions(recipe.view_lesions, recipe.view_lesion_pixels // 2, half[:1], VIEW_MIMICS, workers)
-    both = with_local_logits(coarse)
-    coarse_found = _train_on_views(coarse, both, halved, lesions, recipe, kept / "backbone", workers, 1)
+    small = replace(settings, input_shape=half)
+    coarse, *coarse_found = _train_on_views(
+        lambda: build_model(small), backbone, halved, lesions, recipe, kept / "backbone", workers, 1
+    )
     _calibrate(coarse, *coarse_found)
     _save(partial(save_weights, coarse), output)
 
@@ -195,33 +196,53 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
 
 
 def _train_on_views(
-    model: Any,
-    both: Any,
+    build: Callable[[], Any],
+    start: Any,
     views: list,
     lesions: SyntheticLesions,
     recipe: Recipe,
     kept: Path,
     workers: int,
     level: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fine-tune the last blocks on whole views; return the logits and labels of held-out views with lesions."""
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Fine-tune the last blocks on whole views.
+
+    Args:
+        build: Builds the network for whole views.
+        start: A network of the same layers, whose weights are the start.
+        views: One pair per woman: views and their local labels.
+        lesions: Synthetic lesions.
+        recipe: Sizes and numbers.
+        kept: Name of the checkpoints, without suffix.
+        workers: Number of processes that make the batches.
+        level: How often the local labels are made coarser.
+
+    Returns:
+        The network, in float32, and the logits and labels of held-out views with lesions.
+    """
+    from bac_utils.pretraining.network import with_local_logits
+
     *ours, held, held_labels, others = split(views, lesions)
-    for layer in model.layers:
-        if layer.name.startswith(("block1", "block2", "block3")):
-            layer.trainable = False
     weights = kept.with_suffix(".weights.h5")
     if not has_content(weights):
         share = (ours[1] == 1).any(axis=(1, 2)).mean()
         print(f"{len(ours[1])} views, {share:.0%} BAC+; {len(held)} held out", flush=True)
-        make = partial(example, mean_mimics=VIEW_MIMICS, levels=(level,))
+        with precision(recipe.policy):
+            trained = build()
+        trained.set_weights(start.get_weights())
+        for layer in trained.layers:
+            if layer.name.startswith(("block1", "block2", "block3")):
+                layer.trainable = False
+        make, both = partial(example, mean_mimics=VIEW_MIMICS, levels=(level,)), with_local_logits(trained)
         with stored_batches(kept.parent, arrays(*ours), make, 4, recipe.seed) as data:
             fit(both, data, recipe.view_epochs, 3e-4, kept, workers, local_weight=LOCAL_LOSS_WEIGHT)
-        _save(model.save_weights, weights)
+        _save(trained.save_weights, weights)
+    model = build()
     model.load_weights(weights)
     held, held_labels = with_lesions(held, held_labels, others, [recipe.seed, 1], CALIBRATION_DRAWS)
     found = held_out_logits(model, held, held_labels, 2)
     print(f"held-out AUC-ROC {auc_roc(*found):.4f}", flush=True)
-    return found
+    return model, *found
 
 
 def _draw_lesions(number: int, side: int, rows: tuple[int, ...], mean_mimics: float, workers: int) -> SyntheticLesions:

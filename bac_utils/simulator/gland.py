@@ -79,11 +79,11 @@ def draw_gland(
     if outline.view == "CC":
         behind = rng.uniform(-25, 8)  # mm of retromammary fat that the view shows
         allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(6, 15))
-    lobes = rng.uniform(0.35, 0.9) * _lobes(rng, outline, shape)
+    lobes = (rng.uniform(0.4, 0.9) + 0.6 * density) * _lobes(rng, outline, shape)
     lobes = np.maximum(lobes, rng.uniform(0.15, 0.5) * lobes - 0.1)  # some gland is scattered beyond the lobes
-    size = rng.uniform(9, 15) * (1.15 - 0.5 * density)  # mm; lobules are larger in fatty breasts
+    size = rng.uniform(10, 17) * (1.1 - 0.3 * density)  # mm; lobules are larger in fatty breasts
     layers = [lay_out_cells(rng, outline, shape, GRID_MM, size * share, (warp, fibres)) for share in LOBULES]
-    roughness, fat = rng.uniform(0.15, 0.4) * (1 - 0.4 * density), rng.uniform(0.6, 1.5) * (1 - 0.6 * density)
+    roughness, fat = rng.uniform(0.15, 0.35) * (1 - 0.8 * density), rng.uniform(0.6, 1.4) * (1 - 0.7 * density)
     filled = rng.uniform(0.1, 0.6) + 0.25 * density
     indents = [hollows(rng, cells, filled) for cells in layers]
     fields = []
@@ -92,21 +92,22 @@ def draw_gland(
         shared = 0.2 * indents[layer - 1]
         fields.append(lobes + roughness * (rough + 0.3 * fan) - fat * (indent + shared))
     cut = _cut(fields, allowed, (distance > 0) & (muscle < 0), density)
-    width = rng.uniform(0.1, 0.25) * (1 + 2 * density)
+    width = rng.uniform(0.1, 0.25) * (1 + 3 * density)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / len(LOBULES) * allowed
     amount = 0.7 + 0.3 * np.tanh(0.9 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
     amount *= 1 - rng.uniform(0.25, 0.5) * (1 - 0.5 * density) * np.minimum(sum(indents) / len(LOBULES), 1)
     amount *= rng.uniform(0.42, 0.66) + 0.15 * density
-    amount *= 1 + rng.uniform(0.12, 0.22) * fan + rng.uniform(0.15, 0.33) * cloud
+    amount *= 1 + (1 - 0.5 * density) * (rng.uniform(0.08, 0.2) * fan + rng.uniform(0.12, 0.3) * cloud)
     uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.15, 0.3) * fan
     uneven += rng.uniform(0.15, 0.35) * sum(shades(rng, cells) for cells in layers)
     rest = rng.uniform(0.03, 0.075) * np.exp(uneven) * (1 - core)  # connective tissue in the fat
     fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
     core = core.astype(np.float32)
     near = np.minimum(1.6 * _spread(core, 3.0), 1)
-    threads = np.zeros(shape, np.float32)
+    threads, between = np.zeros(shape, np.float32), rng.uniform(2.0, 5.5)
     for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.25, 0.22, 0.2), strict=True):
-        threads += (rng.uniform(3.5, 7.5) * deep * net(cells, near, wide)).astype(np.float32)
+        threads += (between * deep * net(cells, near, wide)).astype(np.float32)
+    threads *= 1 - 0.6 * core  # in gland, septa have little contrast
     return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
 
 

@@ -122,7 +122,7 @@ def fine_strands(
     turn += rng.uniform(0.25, 0.6) * (common[chosen] + 0.45 * rng.normal(0, 1, n))
     length = rng.lognormal(np.log(rng.uniform(2.5, 5)), 0.65, n).clip(1, 30)
     width = rng.lognormal(np.log(0.4), 0.5, n).clip(0.15, 1.5)
-    depth = rng.uniform(0.8, 1.8) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
+    depth = rng.uniform(0.5, 1.3) * rng.lognormal(0, 0.5, n) * (0.5 / width) ** 0.2
     fatty = 1 - dense[chosen]  # in fat strands are long, thin and faint
     length, width, depth = length * (1 + 0.8 * fatty), width * (1 - 0.3 * fatty), depth * (1.15 - 0.55 * fatty)
     return Strands(start, turn, *_curving(rng, length), length, width, depth, rng.uniform(0.2, 0.8, n))

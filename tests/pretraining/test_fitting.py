@@ -34,6 +34,14 @@ def test_targets_and_their_weights():
     assert [float(sure) for _, (_, sure) in found] == [1, 1, 0]
 
 
+def test_precision_lasts_for_the_block_also_if_it_fails():
+    with pytest.raises(ZeroDivisionError), fitting.precision("mixed_bfloat16"):
+        layer = keras.layers.Dense(1)
+        raise ZeroDivisionError
+    assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+    assert keras.layers.Dense(1).compute_dtype == "float32"
+
+
 class Ones:
     """One batch per epoch, for a model with some pairs of outputs."""
 

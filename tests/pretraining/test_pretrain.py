@@ -139,6 +139,7 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     detector = keras.models.load_model(tmp_path / "detector.keras")
     assert detector.input_shape == (None, 64, 64, 1)
     assert detector.get_layer("cells").output.shape == (None, 8, 8, 1)
+    assert {layer.compute_dtype for layer in detector.layers} == {"float32"}  # though trained in bfloat16
     assert point["pixel_mm"] == 240 / 64
     found = find_detector(tmp_path / "detector.keras")[1]  # `score` accepts it
     assert list(found.operating_points) == ["high-sensitivity", "specificity-95", "best-f1"]
@@ -161,10 +162,11 @@ def test_both_networks_start_from_the_structures_and_share_their_convolutions(tm
     """The coarse network sees views at half the rows and columns, with local labels of twice the stride."""
     seen = []
 
-    def train_views(model, both, views, lesions, recipe, kept, workers, level=0):
+    def train_views(build, start, views, lesions, recipe, kept, workers, level=0):
+        model = build()
         shapes = model.input_shape[1:3], views[0][0].shape[1:], views[0][1].shape[1:], lesions.mimics.shape[1:]
-        seen.append((*shapes, level, model.get_layer("block5_conv3").get_weights()[0]))
-        return np.array([-1.0, 1.0]), np.array([0, 1])
+        seen.append((*shapes, level, start.get_layer("block5_conv3").get_weights()[0]))
+        return model, np.array([-1.0, 1.0]), np.array([0, 1])
 
     monkeypatch.setattr(pretraining, "_train_on_patches", lambda *_: 0.5)
     monkeypatch.setattr(pretraining, "_train_on_views", train_views)
@@ -181,11 +183,11 @@ def test_a_stopped_call_resumes(tmp_path, monkeypatch, quick, structures):
     """Stopped in the whole views, it does not repeat the patches; with another recipe it starts anew."""
     real, started = pretraining._train_on_views, []
 
-    def train_views(model, *rest):
-        started.append(model.get_layer("block5_conv3").get_weights()[0])
+    def train_views(build, start, *rest):
+        started.append(start.get_layer("block5_conv3").get_weights()[0])
         if len(started) == 1:
             raise KeyboardInterrupt
-        return real(model, *rest)
+        return real(build, start, *rest)
 
     monkeypatch.setattr(pretraining, "_train_on_views", train_views)
     with pytest.raises(KeyboardInterrupt):
