@@ -26,8 +26,9 @@ class Recipe:
             span a field of `FIELD_MM`.
         bac_share: Fraction of BAC+ women.
         film_share: Fraction of women with film views.
-        patch: Side of a patch in pixels, a multiple of 16.
+        patch: Side of a patch in pixels, a multiple of 16. The network sees about 320 pixels at once.
         patches: Number of patches of each kind (artery, bright spot, anywhere) per view.
+        batch: Patches per step.
         lesions: Number of synthetic lesions of each kind (artery, mimic) to choose from, for the patches.
         first_epochs: Epochs over the patches with all layers trainable.
         epochs: Epochs over the patches with all but the first convolutional block trainable: one number per cycle, in
@@ -46,16 +47,17 @@ class Recipe:
     heights: tuple[int, ...] = (1536, 768)
     bac_share: float = 0.4
     film_share: float = 0.4
-    patch: int = 112
-    patches: int = 5
-    lesions: int = 8000
+    patch: int = 224
+    patches: int = 2
+    batch: int = 8
+    lesions: int = 6000
     first_epochs: int = 2
-    epochs: tuple[int, ...] = (32,)
+    epochs: tuple[int, ...] = (18,)
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500
     view_lesion_pixels: int = 384
-    view_epochs: int = 6
+    view_epochs: int = 10
     policy: str = "mixed_bfloat16"
     seed: int = 1
 

@@ -32,8 +32,10 @@ CHECKPOINTS = "pretraining"
 HEATMAP_THRESHOLD = 0.5
 """Th of the detector's heatmap, chosen with `benchmarks/heatmap_threshold.py` on its 48 simulated views (MLO, 24 women,
 seed 921) and 24 vessels calcified in part."""
-PATCH_MIMICS, VIEW_MIMICS = 1.2, 4.0
+PATCH_MIMICS, VIEW_MIMICS = 2.4, 4.0
 """Mean number of mimics added to a patch and to a view."""
+PATCH_RATE, VIEW_RATE = 5e-4, 3e-4
+"""Initial learning rates of Adam."""
 LOCAL_LOSS_WEIGHT = 10.0
 """Weight of the loss of the local logits relative to that of the view's logit, in whole views. Nearly all local labels
 of a view are negative and easy, so that their mean loss would otherwise hardly count."""
@@ -176,8 +178,8 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     print(f"{len(ours[1])} patches, {share:.0%} with artery; {len(held)} held out", flush=True)
     make, first = partial(example, mean_mimics=PATCH_MIMICS, levels=(0, 1)), kept / "patches-0.weights.h5"
     if not has_content(first):
-        with stored_batches(kept, arrays(*ours), make, 32, recipe.seed) as data:
-            fit(both, data, recipe.first_epochs, 1e-3, kept / "patches-0", workers, anneal=False)
+        with stored_batches(kept, arrays(*ours), make, recipe.batch, recipe.seed) as data:
+            fit(both, data, recipe.first_epochs, PATCH_RATE, kept / "patches-0", workers, anneal=False)
         _save(both.save_weights, first)
     both.load_weights(first)
     for layer in both.layers:
@@ -186,11 +188,11 @@ def _train_on_patches(backbone: Any, detector: Any, kept: Path, recipe: Recipe, 
     for cycle, epochs in enumerate(recipe.epochs, 1):
         done = kept / f"patches-{cycle}.weights.h5"
         if not has_content(done):
-            with stored_batches(kept, arrays(*ours), make, 32, recipe.seed + cycle) as data:
-                fit(both, data, epochs, 1e-3, kept / f"patches-{cycle}", workers)
+            with stored_batches(kept, arrays(*ours), make, recipe.batch, recipe.seed + cycle) as data:
+                fit(both, data, epochs, PATCH_RATE, kept / f"patches-{cycle}", workers)
             _save(both.save_weights, done)
         both.load_weights(done)
-    logits = held_out_logits(detector, *with_lesions(held, held_labels, others, [recipe.seed, 1]), 64)
+    logits = held_out_logits(detector, *with_lesions(held, held_labels, others, [recipe.seed, 1]), 16)
     write_json(note, {"auc_roc": auc_roc(*logits)})
     return auc_roc(*logits)
 
@@ -235,7 +237,7 @@ def _train_on_views(
                 layer.trainable = False
         make, both = partial(example, mean_mimics=VIEW_MIMICS, levels=(level,)), with_local_logits(trained)
         with stored_batches(kept.parent, arrays(*ours), make, 4, recipe.seed) as data:
-            fit(both, data, recipe.view_epochs, 3e-4, kept, workers, local_weight=LOCAL_LOSS_WEIGHT)
+            fit(both, data, recipe.view_epochs, VIEW_RATE, kept, workers, local_weight=LOCAL_LOSS_WEIGHT)
         _save(trained.save_weights, weights)
     model = build()
     model.load_weights(weights)

@@ -98,7 +98,7 @@ def draw_acquisition(rng: np.random.Generator, film_share: float = 0.0) -> Acqui
     boost = rng.uniform(0.65, 1.0) if rng.random() < 0.4 else 1.0
     local = rng.uniform(0.1, 0.5) if rng.random() < 0.25 else 0.0
     return Acquisition(
-        False, rng.uniform(0.04, 0.10), rng.uniform(0.020, 0.040), rng.uniform(0.03, 0.085), 0.0,
+        False, rng.uniform(0.04, 0.10), rng.uniform(0.025, 0.055), rng.uniform(0.03, 0.08), 0.0,
         rng.uniform(0.75, 1.0), rng.uniform(0.2, 0.36), rng.uniform(0.1, 0.6), edges, boost, local,
         rng.normal(0.30, 0.30), rng.uniform(0.50, 0.95), rng.uniform(0.95, 1.5),
         rng.random() < 0.8, False, rng.random() < 0.15,

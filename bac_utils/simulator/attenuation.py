@@ -11,11 +11,16 @@ from bac_utils.simulator.gland import GRID_MM, draw_gland
 from bac_utils.simulator.muscle import pectoral_muscle
 from bac_utils.simulator.rasterize import Canvas, draw_cylinder, mark_line
 from bac_utils.simulator.strands import ducts, fine_strands, folds, ligaments, strand_thickness
-from bac_utils.simulator.texture import resample, smoothstep
+from bac_utils.simulator.texture import fine_texture, resample, smoothstep
 
 MU_FAT, MU_GLAND, MU_HYDROXYAPATITE, MU_STEEL = 0.0456, 0.0802, 1.9, 12.0
 """Linear attenuation coefficients at 20 keV in 1/mm: fat and gland from Johns & Yaffe 1987 (Phys Med Biol 32:675);
 hydroxyapatite and steel of the order of magnitude in NIST's XCOM tables."""
+
+MESH_MM = (0.7, 2.2)
+"""Assumption: range of the standard deviation of the fine mesh of stroma, in mm of tissue along the beam, where a
+breast of `TYPICAL_MM` is all gland."""
+TYPICAL_MM = 50.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,10 @@ def project_breast(
         mark_line(artery, segment.line, width, spacing_mm)
 
     skin = _skin(rng, outline, distance, coarse_distance, spacing_mm) + _chest_wall_skin(rng, distance, spacing_mm)
+    mesh_rng = np.random.default_rng([*seed, 16 if outline.view == "CC" else 17])
+    mesh = fine_texture(mesh_rng, shape, spacing_mm) * np.sqrt(gland + 0.1) * (thickness / TYPICAL_MM)
     tissue_mm = gland * thickness + skin + strand_thickness(strands, shape, spacing_mm)
+    tissue_mm += mesh_rng.uniform(*MESH_MM) * mesh
     attenuation = MU_FAT * thickness + (MU_GLAND - MU_FAT) * (tissue_mm + soft.thickness())
     attenuation += MU_HYDROXYAPATITE * calcium.thickness() + MU_STEEL * metal.thickness()
     attenuation = np.where(mask, attenuation, 0).astype(np.float32)

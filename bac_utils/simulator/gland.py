@@ -97,14 +97,14 @@ def draw_gland(
     amount = 0.7 + 0.3 * np.tanh(0.9 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
     amount *= 1 - rng.uniform(0.25, 0.5) * (1 - 0.5 * density) * np.minimum(sum(indents) / len(LOBULES), 1)
     amount *= rng.uniform(0.42, 0.66) + 0.15 * density
-    amount *= 1 + (1 - 0.5 * density) * (rng.uniform(0.08, 0.2) * fan + rng.uniform(0.12, 0.3) * cloud)
+    amount *= 1 + (1 - 0.5 * density) * (rng.uniform(0.05, 0.15) * fan + rng.uniform(0.12, 0.3) * cloud)
     uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.15, 0.3) * fan
     uneven += rng.uniform(0.15, 0.35) * sum(shades(rng, cells) for cells in layers)
     rest = rng.uniform(0.03, 0.075) * np.exp(uneven) * (1 - core)  # connective tissue in the fat
     fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
     core = core.astype(np.float32)
     near = np.minimum(1.6 * _spread(core, 3.0), 1)
-    threads, between = np.zeros(shape, np.float32), rng.uniform(2.0, 5.5)
+    threads, between = np.zeros(shape, np.float32), rng.uniform(1.3, 3.5)
     for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.25, 0.22, 0.2), strict=True):
         threads += (between * deep * net(cells, near, wide)).astype(np.float32)
     threads *= 1 - 0.6 * core  # in gland, septa have little contrast

@@ -120,9 +120,7 @@ def compete(
     shape = x.shape
     if len(ellipses) > MOST_CELLS:
         raise ValueError(f"ellipses: got {len(ellipses)}, must be at most {MOST_CELLS}")
-    last = (
-        2**31 // MOST_CELLS - 1
-    )  # a rank holds the squared distance in its upper bits and the ellipse in the lower ones
+    last = 2**31 // MOST_CELLS - 1  # a rank holds the squared distance in its upper bits, the ellipse in the lower ones
     first, second = (np.full(shape, 2**31 - 1, np.int32) for _ in range(2))
     for k, (cx, cy, along, across, turn) in enumerate(ellipses.astype(np.float32)):
         cos, sin = np.cos(turn), np.sin(turn)
@@ -218,8 +216,8 @@ def net(cells: Cells, near: np.ndarray, width_mm: float) -> np.ndarray:
         Tissue along the beam in units of that of a typical septum, float32 (rows, columns).
     """
     wide = np.float32(width_mm) * (1 + 0.6 * near) * np.exp(np.float32(0.3) * cells.drift)
-    present = smoothstep(0.55 + 0.5 * cells.fading)  # a septum leaves the plane of the view and tapers
-    strength = present * np.exp(np.float32(0.4) * cells.drift + np.float32(0.35) * cells.fading) * (1.1 + 0.2 * near)
+    present = smoothstep(0.65 + 0.4 * cells.fading)  # a septum leaves the plane of the view and tapers
+    strength = present * np.exp(np.float32(0.25) * (cells.drift + cells.fading)) * (1.1 + 0.2 * near)
     profile = blur(np.exp(-((cells.border / wide) ** 2)), 0.5)
     sheet = cv2.GaussianBlur(profile, (0, 0), 4.0)
     # parts of a sheet are oblique to the beam; where cells barely differ, the distance to the border means little

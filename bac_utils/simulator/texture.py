@@ -26,6 +26,8 @@ SQUARE_MM = 25.6
 """Assumption: side of a square in mm."""
 SKIN_MM = 8.0
 """Assumption: distance in mm that squares keep from the edge of the breast, where the tissue thins out."""
+FINE_SCALE = 4
+"""The fine texture is drawn on a grid that is finer than that of the others by this factor."""
 _EDGES = np.geomspace(0.09, 6.0, 33)  # edges of the frequency bins, 1/mm
 
 
@@ -70,6 +72,22 @@ def sample_texture(field: np.ndarray, shape: tuple[int, int], spacing_mm: float)
     return cv2.warpAffine(
         field, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
     )
+
+
+def fine_texture(rng: np.random.Generator, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
+    """Draw the fine mesh of fibres of stroma: structure of 0.16 to about 3 mm, which repeats after 80 mm.
+
+    Args:
+        rng: Source of randomness.
+        shape: Rows and columns.
+        spacing_mm: Pixel spacing in mm; the mesh is averaged over the pixels.
+
+    Returns:
+        float32 (rows, columns), mean 0; its standard deviation before the averaging is 1.
+    """
+    field = power_law_texture(rng, rng.uniform(2.0, 2.8), FINE_SCALE * rng.uniform(1.5, 4.0))
+    pixels = spacing_mm * FINE_SCALE * len(field) / TEXTURE_MM
+    return sample_texture(blur(field, pixels / 12**0.5), shape, spacing_mm * FINE_SCALE)
 
 
 def resample(field: np.ndarray, grid_mm: float, shape: tuple[int, int], spacing_mm: float) -> np.ndarray:
