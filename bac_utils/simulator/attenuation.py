@@ -87,15 +87,15 @@ def uneven_skin(
     """Return the thickness of the skin in mm and its contrast (1: dense as gland), both on the grid of `GRID_MM`.
 
     Along the edge both wax and wane, and at the areola the skin is thicker; far from the edge they are constant. The
-    sizes are assumptions: skin of about 1 to 2 mm that is faint in some views.
+    sizes are assumptions: skin of about 1 to 3 mm that is faint in some views.
     """
     y, x = (np.indices(coarse_distance.shape, dtype=np.float32) + 0.5) * GRID_MM
     angle = np.arctan2(y - outline.nipple_y, x)
     edge = np.exp(-coarse_distance / 4)
     fields = []
-    for mean, change in ((rng.uniform(1.0, 2.2), 0.25), (rng.uniform(0.35, 1.2), 0.35)):
+    for mean, change in ((rng.uniform(1.1, 2.8), 0.25), (rng.uniform(0.5, 1.2), 0.3)):
         waves = np.arange(1, 120)
-        spectrum = (rng.standard_normal(119) + 1j * rng.standard_normal(119)) * waves**-0.75
+        spectrum = (rng.standard_normal(119) + 1j * rng.standard_normal(119)) * waves**-1.1
         course = np.fft.irfft(np.concatenate([[0], spectrum]), 720)
         wave = np.interp(angle, np.linspace(-np.pi, np.pi, 720), course / course.std())
         fields.append(mean * np.exp(change * edge * wave))
@@ -157,7 +157,7 @@ def project_breast(
     muscle, inside_muscle = pectoral_muscle(rng, outline, coarse_distance.shape, GRID_MM)
     tissue = draw_gland(rng, outline, coarse_distance, inside_muscle, density)
     covered = smoothstep(inside_muscle / 6 + 0.3)  # by the muscle
-    fading = (1 - 0.5 * covered) * smoothstep((coarse_distance - 1) / 4)
+    fading = (1 - 0.5 * covered) * smoothstep((coarse_distance - 0.5) / 2)
     share = tissue.fraction * (1 - covered) + muscle + tissue.net * fading / outline.thickness_mm
     gland = resample(share.astype(np.float32), GRID_MM, shape, spacing_mm)
 

@@ -74,11 +74,11 @@ def draw_gland(
     y = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * GRID_MM - outline.nipple_y
     near_nipple = np.exp(-(x**2 + y**2) / (2 * 13.0**2))
     fat_mm = np.maximum(rng.uniform(1, 9) * (1 - 0.8 * near_nipple) + 1.2 * cloud, 1.3 - near_nipple)
-    allowed = smoothstep((distance - fat_mm) / (rng.uniform(6, 13) + 3 * cloud).clip(2))
-    allowed *= smoothstep((-muscle - rng.uniform(0, 3)) / rng.uniform(5, 14))  # retromammary fat
+    allowed = smoothstep((distance - fat_mm) / (rng.uniform(2, 8) + 2 * cloud).clip(1))
+    allowed *= smoothstep((-muscle - rng.uniform(0, 3)) / rng.uniform(2, 9))  # retromammary fat
     if outline.view == "CC":
         behind = rng.uniform(-25, 8)  # mm of retromammary fat that the view shows
-        allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(6, 15))
+        allowed *= smoothstep((x + outline.depth_mm - behind - 2.5 * cloud) / rng.uniform(3, 12))
     lobes = (rng.uniform(0.4, 0.9) + 0.6 * density) * _lobes(rng, outline, shape)
     lobes = np.maximum(lobes, rng.uniform(0.15, 0.5) * lobes - 0.1)  # some gland is scattered beyond the lobes
     size = rng.uniform(10, 17) * (1.1 - 0.3 * density)  # mm; lobules are larger in fatty breasts
@@ -90,15 +90,15 @@ def draw_gland(
     for layer, indent in enumerate(indents):
         rough = cloud if layer == 0 else sample_texture(np.roll(texture, 211 * layer, 1), shape, GRID_MM)
         shared = 0.2 * indents[layer - 1]
-        fields.append(lobes + roughness * (rough + 0.3 * fan) - fat * (indent + shared))
+        fields.append(lobes + roughness * (rough + 0.15 * fan) - fat * (indent + shared))
     cut = _cut(fields, allowed, (distance > 0) & (muscle < 0), density)
-    width = rng.uniform(0.1, 0.25) * (1 + 3 * density)
+    width = rng.uniform(0.06, 0.22) * (1 + 1.5 * density)
     core = sum(1 / (1 + np.exp((cut - field) / width)) for field in fields) / len(LOBULES) * allowed
     amount = 0.7 + 0.3 * np.tanh(0.9 * (sum(fields) / len(LOBULES) - cut))  # least tissue at the border of a lobe
     amount *= 1 - rng.uniform(0.25, 0.5) * (1 - 0.5 * density) * np.minimum(sum(indents) / len(LOBULES), 1)
     amount *= rng.uniform(0.42, 0.66) + 0.15 * density
     amount *= 1 + (1 - 0.5 * density) * (rng.uniform(0.05, 0.15) * fan + rng.uniform(0.12, 0.3) * cloud)
-    uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.15, 0.3) * fan
+    uneven = rng.uniform(0.35, 0.65) * cloud + rng.uniform(0.05, 0.2) * fan
     uneven += rng.uniform(0.15, 0.35) * sum(shades(rng, cells) for cells in layers)
     rest = rng.uniform(0.03, 0.075) * np.exp(uneven) * (1 - core)  # connective tissue in the fat
     fraction = blur(np.clip(core * amount + rest, 0, 1).astype(np.float32), 0.6)  # nothing finer than the grid resolves
@@ -107,7 +107,7 @@ def draw_gland(
     threads, between = np.zeros(shape, np.float32), rng.uniform(1.3, 3.5)
     for cells, deep, wide in zip(layers, (1.0, 0.8, 0.6), (0.25, 0.22, 0.2), strict=True):
         threads += (between * deep * net(cells, near, wide)).astype(np.float32)
-    threads *= 1 - 0.6 * core  # in gland, septa have little contrast
+    threads *= (1 - 0.6 * core) * (1 + 0.8 * np.exp(-distance / 12))  # little contrast in gland, most below the skin
     return Gland(fraction, core, threads, np.minimum.reduce([cells.border for cells in layers]))
 
 
