@@ -135,10 +135,8 @@ def expose(projection: Projection, acquisition: Acquisition, columns: int, seed:
     for radius, gain in acquisition.edges:
         detail += gain * (plain - _masked_blur(plain, weight, radius, spacing))
     if acquisition.boost < 1:
-        fine = _blur(detail, 0.15, spacing) - _masked_blur(
-            detail * weight, weight, 5.0, spacing
-        )  # the noise is not boosted
-        detail += _boosted(fine, mask, acquisition.boost)
+        smooth = _masked_blur(detail * weight, weight, 5.0, spacing)
+        detail += _boosted(_blur(detail, 0.15, spacing) - smooth, mask, acquisition.boost)  # the noise is not boosted
     inside = detail[mask]
     low, high = map(float, np.percentile(inside[::37], [2, 98]))
     scaled = (detail - (low + high) / 2) / max((high - low) / 4, 1e-3)

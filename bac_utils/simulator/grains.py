@@ -1,7 +1,7 @@
-"""Shapes of benign calcifications: grains and shells with irregular outlines and uneven calcium, drawn on a `Canvas`.
+"""Shapes of benign calcifications: grains and shells with irregular outlines and uneven calcium, on a `Canvas`.
 
-No calcification of a breast is a perfect sphere or ring. The sizes of the irregularities are assumptions, chosen by eye
-to match published examples of typically benign calcifications. All shapes are given in mm.
+No calcification is a perfect sphere or ring. The sizes of the irregularities are assumptions, chosen by eye.
+All lengths are in mm.
 """
 
 import numpy as np

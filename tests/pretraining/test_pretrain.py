@@ -37,6 +37,7 @@ TINY = Recipe(
     view_lesions=8,
     view_lesion_pixels=64,
     view_epochs=1,
+    policy="float32",
 )
 
 
@@ -126,7 +127,8 @@ def test_pretrain_writes_backbone_detector_and_operating_point(tmp_path, monkeyp
     """One woman is rendered, the data of the others are quickly learnt; none of the eight real films is opened."""
     for name, fake in (("woman_patches", fake_patches), ("woman_views", fake_views)):
         monkeypatch.setattr(pretraining, name, rendered_once(getattr(patches, name), fake))
-    measured = pretraining.pretrain(tmp_path / "b.weights.h5", TINY, workers=0)
+    recipe = replace(TINY, policy="mixed_bfloat16")
+    measured = pretraining.pretrain(tmp_path / "b.weights.h5", recipe, workers=0)
     assert of_films(opened) == []
     assert list(measured) == ["patch_auc_roc", "view_auc_roc", "coarse_view_auc_roc", "views"]
     assert all(0 <= measured[name] <= 1 for name in list(measured)[:3])

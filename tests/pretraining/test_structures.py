@@ -81,7 +81,7 @@ def test_another_backbone_is_told_the_kinds_in_each_position_of_its_map_of_strid
     bright[0, 3:13, 19:29], bright[1, 40:50, 40:50] = 1, 1
     data = backgrounds, Structures(bright, np.array([0, 1]))
     small = {"backbone": "MobileNet", "width_divisor": 16}
-    recipe = PretextRecipe(patch=64, first_epochs=1, epochs=1, batch_size=2, half=True, **small)
+    recipe = PretextRecipe(patch=64, first_epochs=1, epochs=1, batch_size=2, policy="float32", half=True, **small)
     stored = {"patches": backgrounds, "intensity": bright, "kinds": data[1].kinds}
     patch, labels = pretext.example(stored, 0, rng)
     assert patch.shape == (64, 64, 1) and labels.shape == (4, 4, len(KINDS))

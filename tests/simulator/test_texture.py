@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from bac_utils.simulator.texture import TEXTURE_MM, fit_exponent, power_law_texture, power_spectrum, tissue_squares
+from bac_utils.simulator.texture import (
+    FINE_SCALE,
+    TEXTURE_MM,
+    fine_texture,
+    fit_exponent,
+    power_law_texture,
+    power_spectrum,
+    tissue_squares,
+)
 
 
 def texture(exponent, pixels, seed=2):
@@ -34,6 +42,18 @@ def test_white_noise_is_flat_and_has_its_variance(spacing):
     assert spectrum["power"].iloc[5:].to_numpy() == pytest.approx(4 * spacing**2, rel=0.2)
     assert fit_exponent(spectrum) == pytest.approx(0, abs=0.08)
     assert spectrum["frequency"].max() <= 0.5 / spacing
+
+
+def test_the_fine_mesh_repeats_after_80_mm_and_is_averaged_over_coarser_pixels():
+    """Its grid has pixels of 320 mm / 1024 / 4; four by four of them make a pixel of 0.3125 mm."""
+    fine = TEXTURE_MM / 1024 / FINE_SCALE
+    mesh = fine_texture(np.random.default_rng(2), (400, 1424), fine)
+    assert abs(mesh.mean()) < 0.1 and mesh.std() == pytest.approx(0.95, abs=0.06)
+    np.testing.assert_allclose(mesh[9:-9, 9:391], mesh[9:-9, 1033:1415], atol=1e-4)
+    coarse = fine_texture(np.random.default_rng(2), (100, 356), 4 * fine)
+    blocks = mesh.reshape(100, 4, 356, 4).mean(axis=(1, 3))
+    assert np.corrcoef(coarse.ravel(), blocks.ravel())[0, 1] > 0.98
+    assert coarse.std() < 0.9 * mesh.std()
 
 
 def test_a_wave_appears_at_its_frequency():
