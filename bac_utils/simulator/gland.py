@@ -24,7 +24,7 @@ from bac_utils.simulator.texture import (
 GRID_MM = 0.25
 """Spacing of the grid on which the tissue is computed; the thinner strands are drawn on the pixels."""
 LAYOUT_MM = 1.0
-"""Spacing of the grid on which lobes and lobules are laid out."""
+"""Spacing of the grid on which lobes are laid out."""
 LOBULES = (1.2, 0.8, 0.55)
 """Relative sizes of the lobules of fat in layers of tissue that lie over each other along the beam."""
 TYPICAL_DEPTH_MM = 90.0
