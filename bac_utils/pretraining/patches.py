@@ -47,17 +47,17 @@ class Recipe:
     heights: tuple[int, ...] = (1536, 768)
     bac_share: float = 0.4
     film_share: float = 0.4
-    patch: int = 224
-    patches: int = 2
-    batch: int = 8
-    lesions: int = 6000
+    patch: int = 112
+    patches: int = 5
+    batch: int = 32
+    lesions: int = 8000
     first_epochs: int = 2
-    epochs: tuple[int, ...] = (18,)
+    epochs: tuple[int, ...] = (48,)
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500
     view_lesion_pixels: int = 384
-    view_epochs: int = 10
+    view_epochs: int = 8
     policy: str = "mixed_bfloat16"
     seed: int = 1
 

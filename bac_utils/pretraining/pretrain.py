@@ -29,12 +29,12 @@ from bac_utils.statistics import ScoreSpread
 
 CHECKPOINTS = "pretraining"
 """Folder of the checkpoints, beside the output, kept until all is done; a stopped call resumes from them."""
-HEATMAP_THRESHOLD = 0.5
+HEATMAP_THRESHOLD = 0.7
 """Th of the detector's heatmap, chosen with `benchmarks/heatmap_threshold.py` on its 48 simulated views (MLO, 24 women,
 seed 921) and 24 vessels calcified in part."""
-PATCH_MIMICS, VIEW_MIMICS = 2.4, 4.0
+PATCH_MIMICS, VIEW_MIMICS = 1.2, 4.0
 """Mean number of mimics added to a patch and to a view."""
-PATCH_RATE, VIEW_RATE = 5e-4, 3e-4
+PATCH_RATE, VIEW_RATE = 1e-3, 3e-4
 """Initial learning rates of Adam."""
 LOCAL_LOSS_WEIGHT = 10.0
 """Weight of the loss of the local logits relative to that of the view's logit, in whole views. Nearly all local labels
