@@ -126,9 +126,10 @@ def test_two_readers_label_20_views_and_one_kernel_is_killed(study, open_lab, la
         expect(page.locator(".bac-where .bac-reader")).to_have_text(reader)
         for place, exam in enumerate(order):
             if reader == "Anna" and place == 3:  # the kernel is killed in the middle of a woman
+                expect(page.locator(".bac-where .bac-place")).to_have_text("4")
                 page.locator(".bac-views").focus()
                 page.keyboard.press("x")
-                expect(page.locator(".bac-told")).to_contain_text("saved in")
+                expect(page.locator(".bac-where .bac-read-views")).to_have_text("13")
                 kernel = page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
                 (process,) = (p for p in psutil.process_iter() if f"kernel-{kernel}.json" in " ".join(p.cmdline()))
                 process.kill()

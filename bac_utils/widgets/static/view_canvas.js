@@ -54,7 +54,7 @@ function lengthOf(view, lines) {
       sum += Math.hypot((line[i] - line[i - 2]) * column_mm, (line[i + 1] - line[i - 1]) * view.row_mm);
     }
   }
-  return sum;
+  return Math.round(100 * sum) / 100; // as it is saved, so that both are shown alike
 }
 
 function render({ model, el }) {
