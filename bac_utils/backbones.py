@@ -36,7 +36,7 @@ STRUCTURES = MappingProxyType(
     }
 )  # fmt: skip
 """Networks with bundled weights `structures`, for the head `local`, and their `width_divisor`, with which each has 0.05
-to 0.3 million weights before its head."""
+to 0.32 million weights before its head."""
 
 CAFFE, TF, TORCH = 0.225 * 255, 0.225 * 2, 1.0
 """Standard deviation of the inputs that the ImageNet weights were trained on (0.225 of the range of a channel): BGR in

@@ -20,8 +20,8 @@ PAPER_HEATMAP_THRESHOLD = 0.3
 """Th of the binarised Grad-CAM++ heatmap (paper, found by trial and error); for the form `per-image-maximum`."""
 DEFAULT_HEATMAP_THRESHOLD = 0.7
 """Th of the form `local-logits` when too few lengths are known to choose it by. Lengths measured on 48 simulated MLO
-views (bundled detector, `population.draw_measured(24, 901)`) had the same rank correlation and bias from Th = 0.6 to
-0.8."""
+views (an earlier bundled detector, `population.draw_measured(24, 901)`) had the same rank correlation and bias from Th
+= 0.6 to 0.8."""
 LOWEST_SCORE = 0.10
 """Heatmaps of views with a lower score are not saved; the sliders of Th start here."""
 

@@ -42,7 +42,7 @@ SPACING_MM = 0.1
 FILMS, SIMULATED = 8, 12
 """Numbers of films and of simulated views."""
 SIMULATED_SPACING_MM = 0.15
-SENSITIVITY = 0.95
+SENSITIVITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 UNCHANGED = "unchanged views"
 
 
@@ -147,7 +147,7 @@ def examples(view: View, number: int, views: int, draws: int) -> Iterator[tuple[
             yield kind, view.process(draw(view.pixels, breast, view.spacing_mm, rng), breast, view.spacing_mm)
 
 
-def sensitive_threshold(scores: np.ndarray, sensitivity: float = SENSITIVITY) -> float:
+def sensitive_threshold(scores: np.ndarray, sensitivity: float) -> float:
     """Return the highest threshold at which at least the share `sensitivity` of the scores of arteries is found."""
     return float(np.sort(scores)[::-1][math.ceil(sensitivity * len(scores) - 1e-9) - 1])
 
@@ -161,21 +161,24 @@ def summarise(scores: pd.DataFrame, threshold: float, by: str = "kind") -> pd.Da
         by: `kind`, or another column to group the look-alikes by.
 
     Returns:
-        One row per kind of look-alike, for all of them together, and for the unchanged views: the number `n`, false
-        alarms at the threshold (`own`) and at the threshold that finds 95 % of all arteries (`at 95 %`), and `AUC-ROC`
-        against all arteries.
+        One row per kind of look-alike (or group), for all of them together, and for the unchanged views: the number
+        `n`, false alarms at the threshold (`own`) and at the thresholds that find a share of all arteries (`50%` and
+        so on, see `SENSITIVITIES`), and `AUC-ROC` against all arteries; in other groups than kinds, against the
+        arteries of the group (NaN without any).
     """
-    arteries = scores.loc[scores["kind"].isin(ARTERIES), "score"].to_numpy()
-    equal = sensitive_threshold(arteries)
+    found = scores[scores["kind"].isin(ARTERIES)]
+    arteries = found["score"].to_numpy()
+    thresholds = {"own": threshold} | {f"{share:.0%}": sensitive_threshold(arteries, share) for share in SENSITIVITIES}
     drawn = scores[scores["kind"].isin(LOOKALIKES)]
     groups = {str(name): part["score"] for name, part in drawn.groupby(by, sort=False)}
     groups |= {"all look-alikes": drawn["score"], UNCHANGED: scores.loc[scores["kind"] == UNCHANGED, "score"]}
     rows = {}
     for name, part in groups.items():
-        auc = roc_auc_score([0] * len(part) + [1] * len(arteries), [*part, *arteries])
-        rows[name] = {"n": len(part), "own": int((part >= threshold).sum()), "at 95 %": int((part >= equal).sum())}
-        rows[name]["AUC-ROC"] = auc
-    return pd.DataFrame(rows).T.astype({"n": int, "own": int, "at 95 %": int})
+        against = found.loc[found[by] == name, "score"] if by != "kind" and name in set(drawn[by]) else arteries
+        rows[name] = {"n": len(part)} | {column: int((part >= least).sum()) for column, least in thresholds.items()}
+        scores_of_both, labels = [*part, *against], [0] * len(part) + [1] * len(against)
+        rows[name]["AUC-ROC"] = roc_auc_score(labels, scores_of_both) if len(set(labels)) == 2 else np.nan
+    return pd.DataFrame(rows).T.astype({"n": int} | dict.fromkeys(thresholds, int))
 
 
 def report(name: str, scores: pd.DataFrame, threshold: float) -> None:
@@ -183,9 +186,9 @@ def report(name: str, scores: pd.DataFrame, threshold: float) -> None:
     found = scores[scores["kind"].isin(ARTERIES)]
     shares = [f"{kind} {(part['score'] >= threshold).mean():.0%}" for kind, part in found.groupby("kind", sort=False)]
     print(f"\n{name}: arteries found at the own threshold {threshold:.3f}: {', '.join(shares)}")
-    print(f"threshold that finds 95 % of the arteries: {sensitive_threshold(found['score'].to_numpy()):.3f}")
+    print("false alarms at the own threshold, and where a share of the arteries is found:")
     print(summarise(scores, threshold).round(3).to_string())
-    print("look-alikes by view:")
+    print("the same by view, AUC-ROC within each kind of view:")
     print(summarise(scores, threshold, "source").round(3).iloc[:-2].to_string())
 
 

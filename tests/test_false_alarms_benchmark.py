@@ -77,11 +77,20 @@ def test_counts_of_a_table_made_by_hand():
     assert list(found.index) == ["coarse", "fine", "all look-alikes", UNCHANGED]
     assert found["n"].tolist() == [3, 1, 4, 1]
     assert found["own"].tolist() == [1, 1, 2, 0]
-    assert found["at 95 %"].tolist() == [2, 1, 3, 0]
+    assert found["95%"].tolist() == [2, 1, 3, 0]
+    assert found["50%"].tolist() == [1, 0, 1, 0]  # 10 arteries score 0.55 or more
     # Pairs in which the artery has the higher score, ties as a half: 20, 18.5 and 6.5 of 20; 10.5; and 19.
     assert found["AUC-ROC"].tolist() == pytest.approx([45 / 60, 10.5 / 20, 55.5 / 80, 19 / 20])
-    by_source = summarise(table, 0.5, "source")
-    assert by_source.loc["films", ["n", "own", "at 95 %"]].tolist() == [4, 2, 3]
+
+
+def test_auc_by_view_compares_with_the_arteries_of_the_same_kind_of_view():
+    scores = [("films", "walls", 0.3), ("films", "coarse", 0.2), ("films", "coarse", 0.4), ("plain", "coarse", 0.9)]
+    scores += [("views", "dotted", 0.6), ("views", "fine", 0.5)]
+    found = summarise(pd.DataFrame(scores, columns=["source", "kind", "score"]), 0.5, "source")
+    assert found["n"].tolist() == [2, 1, 1, 4, 0]
+    assert found["own"].tolist() == [0, 1, 1, 2, 0]
+    # By hand: 1 of 2 pairs; no arteries; 1 of 1 pair; of all, 0.3 exceeds 1 and 0.6 exceeds 3 of 4.
+    assert found["AUC-ROC"].tolist() == pytest.approx([0.5, np.nan, 1, 0.5, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize("sensitivity, threshold", [(0.95, 1), (0.9, 2), (0.91, 1), (0.5, 6), (1, 1)])

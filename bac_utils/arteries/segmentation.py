@@ -9,7 +9,7 @@ All sizes are in mm. The constants are this kit's own. `LINE_SHARE`, `LEVEL`, `S
 chosen on 27 simulated MLO views (women of `population.draw_measured`, seeds 900 to 929). Their ground truth served as
 the heatmap: blurred by 2.5 and 5 mm, on a grid of 16 pixels, and on that grid with noise and false spots. `LEVEL` was
 then adjusted to the local logits of an earlier bundled detector on 48 views (`draw_measured(24, 901)`), `FINE_LEVEL` to
-those of the present one on 48 others and on 24 vessels calcified in part (`benchmarks/heatmap_threshold.py`).
+those of a later one on 48 others and on 24 vessels calcified in part (`benchmarks/heatmap_threshold.py`).
 """
 
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ def training_woman(number: int, recipe: Recipe) -> Woman:
 
 
 STRIDE = 8
-"""Pixels per local label in each direction: the stride of the detector's local logits (`network.build_detector`)."""
+"""Pixels per local label in each direction: the stride of the detector's local logits (`network.add_decoder`)."""
 LEAST_ARTERY_MM2 = 0.5
 """Area of the artery mask at or above which a local label is positive: about 0.25 mm of a vessel 2 mm wide."""
 FIELD_MM = 240.0

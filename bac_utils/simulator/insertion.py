@@ -15,7 +15,8 @@ from bac_utils.simulator.rasterize import Canvas, mark_line
 FINE_STRUCTURE_MM = 10.0
 """The contrast of a view is measured on structure finer than this, in mm."""
 FINE_STRUCTURE_EXPOSURE = 0.21
-"""Standard deviation of the fine structure in log exposure on simulated views (median of 20 views at 0.25 mm)."""
+"""Standard deviation of the fine structure in log exposure on simulated views (median of 20 views at 0.25 mm,
+measured with the simulator's former look)."""
 SKIN_MARGIN_MM = 10.0
 """Smallest distance of the artery from the skin in mm."""
 BLUR_MM = 0.08
