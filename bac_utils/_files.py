@@ -64,7 +64,7 @@ def _walk(path: Path, seen: set[str]) -> Iterator[Path]:
         entry = path / name
         if link:
             real = os.path.realpath(entry)
-            if _covered(real, seen):
+            if os.path.exists(real) and _covered(real, seen):
                 continue
             seen.add(real)
         if folder or link:

@@ -31,12 +31,16 @@ LARGEST_EXTENT = 0.92  # a region that fills more of its rectangle is an exposed
 SMALLEST_SHARE = 0.015  # smallest share of the image area that is a breast
 SMALLEST_CONTRAST = 3.0  # breast minus background, in units of the standard deviation of the fine structure
 LARGEST_RIM_SHARE = 0.75  # if more of the image's rim is bright, it is a bright background, not a breast
+# So is a region above these shares of the image and of its own rectangle's rim, an inverted film with its frame: 0.78,
+# 0.71 and 0.91, 0.69 in two. The second was at most 0.54 in 178 views, 160 of them simulated, and 0.65 in a cut one.
+LARGEST_SHARE, LARGEST_OWN_RIM_SHARE = 0.75, 0.62
 WALL_SHARE = 0.1  # share of the breast's rectangle, from each of its sides, in which the chest wall is sought
 TURNED = 1.5  # the chest wall is at the top or bottom if the breast is longer there, by this factor, than at the sides
 # Human limits. The breast's area in a view has a median of 171 cm2 and quartiles of 126 and 225 cm2 (244 women, see
 # `scoring.sanity`); if its logarithm is normal, 20 cm2 is 5 standard deviations below. Detectors have up to 737 cm2.
 BREAST_CM2 = (20.0, 737.0)
 SMALLEST_FIELD_MM = 125.0  # longer side of a whole field; the smallest of full-field mammography is 18 cm x 23 cm
+LARGEST_REDUCTION = 3.0  # pixels of a file over those of the network; measured in docs/scoring.md
 CROPPED_SHARE = 0.9  # an image that the breast fills to more than this, both ways, may be cropped to the breast
 USUAL_FIELD_MM = 240.0  # longer side of the most common film and detector; for files without a spacing
 
@@ -98,7 +102,9 @@ def find_breast(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(mask[:, ::-1]) if flipped else mask
 
 
-def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None = None) -> Prepared:
+def prepare(
+    mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None = None, any_pixels: bool = False
+) -> Prepared:
     """Crop a view to the breast, resize it to the network's matrix and normalise it.
 
     The smallest rectangle around the breast is resized, by area averaging if it shrinks and linear interpolation if it
@@ -116,13 +122,14 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
         shape: (rows, columns) of the result.
         pixel_mm: Pixel size of the result in mm; None stretches. For a file without a spacing, the longer side of the
             image is assumed to be `USUAL_FIELD_MM`.
+        any_pixels: Whether a reduced copy is accepted, as for a reader; a network finds less in it.
 
     Returns:
         The prepared view, with its box and spacing.
 
     Raises:
         ValueError: `shape` is not two positive whole numbers, or `pixel_mm` is not a positive number.
-        Skip: `no_breast` or `rotated`.
+        Skip: `no_breast` or `rotated`; with `pixel_mm` also `coarse_pixels`.
     """
     if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
         raise ValueError(f"shape: got {shape!r}, must be two positive whole numbers (rows, columns)")
@@ -140,6 +147,10 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     size = tuple(int(n) for n in shape)
     if pixel_mm is not None:
         nominal = np.array(spacing or (USUAL_FIELD_MM / max(mask.shape),) * 2)
+        if nominal.max() > LARGEST_REDUCTION * pixel_mm and not any_pixels:
+            about = "" if spacing else f" (without a spacing, the longer side is taken to be {USUAL_FIELD_MM:g} mm)"
+            rule = f"must be at most {LARGEST_REDUCTION * pixel_mm:.2f} mm for a network of {pixel_mm:.2f} mm"
+            raise Skip("coarse_pixels", f"got pixels of {nominal.max():.2f} mm{about}, {rule}")
         wanted = np.array([r1 - r0, c1 - c0]) * nominal / pixel_mm
         wanted *= min(1.0, *(np.array(shape) / wanted))
         size = tuple(int(n) for n in np.clip(np.round(wanted), 1, shape))
@@ -152,13 +163,11 @@ def prepare(mammogram: Mammogram, shape: tuple[int, int], pixel_mm: float | None
     if not deviation > 0 or is_blank(pixels, mask):
         raise Skip("no_breast", "all pixels of the breast are equal, or almost all")
     result = np.zeros(shape, np.float32)
-    # Rounded to float16, as stored in a run's cache, so that a view has the same values from its file and from the
-    # cache.
+    # Rounded to float16, as in a run's cache, so that a view has the same values from its file and from there.
     normal = ((breast - breast.mean()) / deviation).astype(np.float16).astype(np.float32)
     # No pixel inside is exactly 0, since 0 means outside; 1e-4 can be represented in float16.
-    result[top : top + size[0], : size[1]][inside] = np.where(
-        np.abs(normal) < 1e-4, np.float32(np.float16(1e-4)), normal
-    )
+    normal[np.abs(normal) < 1e-4] = np.float16(1e-4)
+    result[top : top + size[0], : size[1]][inside] = normal
     if spacing is not None:
         spacing = (spacing[0] * (r1 - r0) / size[0], spacing[1] * (c1 - c0) / size[1])
     width = mask.shape[1]
@@ -338,8 +347,7 @@ def _find(pixels: np.ndarray) -> np.ndarray:
     step = min(-(-max(pixels.shape) // WORKING_SIZE), *pixels.shape)
     rows, columns = (n // step for n in pixels.shape)
     sharp = cv2.resize(pixels[: rows * step, : columns * step], (columns, rows), interpolation=cv2.INTER_AREA)
-    film = find_film(sharp)
-    if film is not None:
+    if (film := find_film(sharp)) is not None:
         return _find_inside(pixels, film, step)
     sharp = fill_blanks(sharp)
     low, high = np.percentile(sharp, [1, 99])
@@ -371,7 +379,8 @@ def _find(pixels: np.ndarray) -> np.ndarray:
             break
     if breast.mean() < SMALLEST_SHARE:
         raise Skip("no_breast", f"the largest bright region covers {breast.mean():.1%} of the image")
-    if rim(breast).mean() > LARGEST_RIM_SHARE:
+    own = rim(breast[np.ix_(breast.any(axis=1), breast.any(axis=0))]).mean()
+    if rim(breast).mean() > LARGEST_RIM_SHARE or (own > LARGEST_OWN_RIM_SHARE and breast.mean() > LARGEST_SHARE):
         raise Skip("no_breast", "a bright region fills the image's rim: background, or the polarity is wrong")
     size = (columns * step, rows * step)
     whole = cv2.resize(breast * np.uint8(255), size, interpolation=cv2.INTER_LINEAR)

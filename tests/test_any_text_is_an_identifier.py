@@ -17,7 +17,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("run") / "run", women=len(NAMES), shape=(96, 48), names=NAMES)
+    return make_run(tmp_path_factory.mktemp("run") / "run", women=len(NAMES), shape=(160, 80), names=NAMES)
 
 
 def test_all_tables_of_a_run_keep_them(run):

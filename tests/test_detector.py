@@ -151,7 +151,7 @@ def test_the_check_of_lengths_is_saved(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    return make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
+    return make_run(tmp_path / "run", women=12, shape=(160, 80), subset=False)
 
 
 def test_saved_thresholds_are_used_by_run_and_score(run):

@@ -53,6 +53,13 @@ def test_links_are_followed_once(tmp_path):
     assert names(inside) == ["a", "far/c", "far/deep/d", "lost", "one", "sub/b"]
 
 
+def test_broken_links_are_listed(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, target in (("inside", tmp_path / "in" / "gone"), ("outside", tmp_path / "gone")):
+        (tmp_path / "in" / name).symlink_to(target)
+    assert [path.name for path in walk_files([tmp_path / "in"])] == ["inside", "outside"]
+
+
 def test_a_folder_that_cannot_be_opened_is_listed(tmp_path, monkeypatch):
     touch(tmp_path, "a/1", "b/2", "c/3")
     scan = os.scandir

@@ -259,6 +259,12 @@ def inverted():
     return image.max() - image
 
 
+def framed_and_inverted():
+    image, _ = synthetic((480, 400), background=150.0)
+    image += np.random.default_rng(1).normal(0, 20, image.shape)
+    return -framed(image)[0]
+
+
 def specks():
     image = np.zeros((480, 400), np.float32)
     image[np.random.default_rng(0).integers(0, 400, (2, 40)).tolist()] = 4000
@@ -276,6 +282,7 @@ NOTHING = {
     "no finite pixel": lambda: np.full((480, 400), np.nan),
     "wrong polarity": inverted,
     "wrong polarity in a frame": lambda: framed(inverted())[0],
+    "wrong polarity of a film with its frame": framed_and_inverted,
     "noise in a frame": lambda: framed(np.random.default_rng(0).random((480, 400)), level=3.0)[0],
     "blank field in a frame": lambda: framed(np.full((480, 400), 200.0))[0],
     "black field in a frame": lambda: framed(np.zeros((480, 400)))[0],
@@ -659,3 +666,28 @@ def test_a_breast_that_shows_nothing_is_refused(value, pixel_mm):
         prepare(Mammogram(pixels.astype(np.float32), spacing_mm=(0.5, 0.5)), (192, 96), pixel_mm)
     tissue = pixels + np.random.default_rng(1).normal(0, 20, pixels.shape) * (pixels > 0)
     assert prepare(Mammogram(tissue.astype(np.float32), spacing_mm=(0.5, 0.5)), (192, 96), pixel_mm).mask.sum() > 500
+
+
+def test_a_reduced_copy_is_refused():
+    """Pixels of 1 mm are more than 3 times those of 0.33 mm, and less than 3 times those of 0.34 mm."""
+    image, _ = synthetic((240, 200))
+    for spacing, pixel_mm, refused in (((1.0, 1.0), 0.33, True), ((1.0, 0.9), 0.34, False), ((0.9, 1.0), 0.33, True)):
+        mammogram = Mammogram(image, spacing_mm=spacing)
+        if refused:
+            with pytest.raises(Skip, match="got pixels of 1.00 mm, must be at most 0.99 mm for a network of") as caught:
+                prepare(mammogram, (768, 384), pixel_mm)
+            assert caught.value.code == "coarse_pixels"
+        else:
+            assert prepare(mammogram, (768, 384), pixel_mm).spacing_mm == pytest.approx((pixel_mm,) * 2, rel=0.02)
+    assert prepare(Mammogram(image, spacing_mm=(1.0, 1.0)), (768, 384)).spacing_mm is not None  # stretched
+
+
+def test_a_reduced_copy_without_a_spacing_is_refused():
+    """240 rows are taken for 240 mm."""
+    image, _ = synthetic((240, 200))
+    with pytest.raises(
+        Skip, match=r"got pixels of 1.00 mm \(without a spacing, the longer side is taken to be 240 mm\)"
+    ):
+        prepare(Mammogram(image), (768, 384), 0.33)
+    assert prepare(Mammogram(image), (768, 384), 0.34).spacing_mm is None
+    assert prepare(Mammogram(image), (768, 384), 0.33, any_pixels=True).mask.any()

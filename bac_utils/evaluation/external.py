@@ -148,7 +148,7 @@ def cohort_shift(
         The results of `shift.numeric_shift`, and of `shift.categorical_shift`, which has no rows without a first
         cohort. Scores are compared by label, too.
     """
-    parts, categories = [], pd.DataFrame()
+    parts, categories = [numeric_shift(second, second, [])], categorical_shift(second, second, [])
     if first is not None:
         known = [name for name in SHIFT_NUMBERS if name in first]
         parts.append(numeric_shift(first, second, known))
@@ -162,7 +162,8 @@ def cohort_shift(
         if first is None:
             row = row.assign(n_first=point.score_spread.views[label])
         parts.append(row)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(), categories
+    filled = [part for part in parts if len(part)] or parts
+    return pd.concat(filled, ignore_index=True), categories
 
 
 def scores_by_label(views: pd.DataFrame | None, point: OperatingPoint) -> dict[int, np.ndarray]:

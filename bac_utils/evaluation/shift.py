@@ -12,6 +12,9 @@ from scipy import stats
 from bac_utils.evaluation.inputs import check_columns, shown
 
 SIDES = ("first", "second")
+_PER_SIDE = [f"{what}_{side}" for side in SIDES for what in ("n", "missing", "median", "q1", "q3")]
+NUMERIC = ("column", "counted", *_PER_SIDE, "smd", "ks")
+CATEGORICAL = ("column", "counted", "value", "n_first", "n_second", "share_first", "share_second", "difference", "smd")
 
 
 def numeric_shift(
@@ -52,7 +55,7 @@ def numeric_shift(
         a, b = (values[~np.isnan(values)] for values in numbers)
         row |= {"smd": _mean_difference(a, b), "ks": stats.ks_2samp(a, b).statistic if a.size and b.size else np.nan}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=NUMERIC)
 
 
 def categorical_shift(
@@ -90,7 +93,7 @@ def categorical_shift(
                 "share_first": p, "share_second": q, "difference": q - p,
                 "smd": (q - p) / spread if spread > 0 else 0.0 if p == q else np.nan,
             })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=CATEGORICAL)
 
 
 def _values(first: pd.DataFrame, second: pd.DataFrame, column: str, of_women: bool) -> tuple[str, list[pd.Series]]:

@@ -30,6 +30,7 @@ REASONS = MappingProxyType(
         "unknown_side": "the side is not stated, and the task needs it",
         "unknown_view": "the view is not stated, and the task needs it",
         "no_breast": "no breast was found in the image",
+        "coarse_pixels": "a reduced copy: its pixels are more than 3 times as large as those of the network",
         "rotated": "the chest wall is at the upper or lower edge or, for a turned image, not where the header puts it",
         "duplicate": "the same SOP instance with the same pixels was read before",
     }

@@ -22,7 +22,7 @@ from bac_utils.detector import BUNDLED, MEASURES, Detector, find_detector
 from bac_utils.heatmap_choice import length_warning
 from bac_utils.intake.pseudonyms import exam_pseudonym, pseudonym, shifted_date
 from bac_utils.scoring.chosen_threshold import SPECIFICITY, ThresholdRule, read_rule
-from bac_utils.scoring.dicom_results_folder import ResultFolder
+from bac_utils.scoring.dicom_results_folder import ResultFolder, claim
 from bac_utils.scoring.journal import COLUMNS, HEADER, FileState, Journal, name_digest, one_line
 from bac_utils.scoring.reading_pool import FILE_SECONDS, FileRead, read_all
 
@@ -87,7 +87,8 @@ def score_files(
         FileExistsError: Another process writes the table or the folder of DICOM results.
         FileNotFoundError: A path, the model, its operating point or the list of negatives does not exist.
         ValueError: The CSV file has other columns, or was made with another model, threshold or rule for it, key or
-            choice of `dicom`; `dicom` contains a file to score; `workers` is below 0; `file_seconds` is not above 0, or
+            choice of `dicom`, or its `.json` is missing; there is no file to score; `dicom` contains one, or results
+            of another table; `workers` is below 0; `file_seconds` is not above 0, or
             exceeds a day; `key` and `dicom`, or several of `operating_point`, `alarm_share` and `negatives` are given;
             the model has no such operating point; a share is not in (0, 1); a listed file is not among those to score;
             there are too few negatives;
@@ -112,6 +113,7 @@ def score_files(
         if results is not None:
             results.mkdir(parents=True, exist_ok=True)
             locks.enter_context(locked(results))
+            claim(results, output_csv)
         options = (operating_point, rule, key, results)
         return _score(paths, Path(output_csv), model, workers, file_seconds, *options)
 
@@ -142,6 +144,8 @@ def _score(
 
     number = sum(1 for _ in files())
     path, point = find_detector(model)
+    if not number:
+        raise ValueError(f"paths: got {', '.join(map(str, paths)) or 'none'}, must contain at least one file to score")
     if operating_point is not None:
         point = point.at(operating_point)
     used = {name: getattr(point, name) for name in ("threshold", "heatmap_threshold", "heatmap", "pixel_mm")}

@@ -7,6 +7,7 @@ at least a given share of some views is below it. Ties are kept together, so tha
 import csv
 import math
 import os
+import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -122,6 +123,6 @@ def _listed(path: Path) -> Iterator[str]:
     """Return the files of a list: the column `file` of a CSV file, or one path per line."""
     with open(path, encoding="utf-8-sig", errors="replace") as stream:
         lines = [line.strip() for line in stream]
-    if lines and "file" in [cell.strip(' "') for cell in lines[0].split(",")]:
+    if lines and "file" in [cell.strip(' "') for cell in re.split("[,;\t|]", lines[0])]:
         return iter(read_table(path, ("file",)).cells["file"])
     return (line for line in lines if line)

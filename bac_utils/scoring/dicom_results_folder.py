@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bac_utils._files import written_whole
+from bac_utils._files import read_json, write_json, written_whole
 from bac_utils.intake.mammogram import may_pass
 from bac_utils.preprocess import Prepared, mask_to_original
 
@@ -19,6 +19,30 @@ FILES = ("segmentation", "report", "picture")
 COLUMNS = ("file", *FILES, "reason")
 NOT_WRITTEN = "not written: "
 """Beginning of reasons that may pass."""
+
+
+def claim(folder: Path, table: str | os.PathLike) -> None:
+    """Record in `index.json` of a folder that it holds the results of a table, by its path from the folder.
+
+    Args:
+        folder: The folder of results.
+        table: The table of scores.
+
+    Raises:
+        ValueError: It holds results of another table, which may have rows for files of the same names.
+    """
+    try:
+        name = Path(os.path.relpath(os.path.realpath(table), os.path.realpath(folder))).as_posix()
+    except ValueError:  # another drive (Windows)
+        name = Path(os.path.realpath(table)).as_posix()
+    note, index = folder / "index.json", folder / "index.csv"
+    known = read_json(note).get("table") if note.exists() else None
+    if known == name:
+        return
+    if index.exists() and index.stat().st_size > len(",".join(COLUMNS)) + 1:
+        rule = f"must be a folder for the results of {table} alone"
+        raise ValueError(f"dicom: got {folder}, with results of {known or 'an unknown table'}, {rule}: choose another")
+    write_json(note, {"table": name})
 
 
 class ResultFolder:

@@ -243,13 +243,14 @@ def _read_table(table: Path, note: Path, origin: dict) -> Iterator[tuple[int, di
         return
     with open(table, "rb+") as stream:
         _check_header(stream.readline(1 << 16), table)
-        if note.exists() and read_json(note) != origin:
-            what = (
-                "another model or operating point, another rule for the threshold, another key, or another choice of "
-                "DICOM results"
-            )
-            raise ValueError(f"{table} was made with {what}: choose another --output")
+        if note.exists():
+            differences = _differences(read_json(note), origin)
+            if differences:
+                raise ValueError(f"{table} was made with {'; '.join(differences)}: choose another --output")
         drop_cut_line(stream)
+        if not note.exists() and stream.seek(0, os.SEEK_END) > len(",".join(COLUMNS)) + 1:
+            raise ValueError(f"{table} has rows, but {note.name} is missing, which states how they were made: bring it "
+                             "back, or choose another --output")  # fmt: skip
     with open(table, "rb") as stream:
         next(stream, b"")
         for number, line in enumerate(stream, 2):
@@ -257,6 +258,17 @@ def _read_table(table: Path, note: Path, origin: dict) -> Iterator[tuple[int, di
             if row is None:
                 raise ValueError(f"{table} row {number}: is not as score writes it; {_CAUSE}")
             yield number, row
+
+
+def _differences(before: dict, now: dict) -> list[str]:
+    """Return in words how the origins of two tables differ."""
+    parts = [{**origin, **origin.get("operating_point", {})} for origin in (before, now)]
+    names = [name for name in dict.fromkeys([*parts[0], *parts[1]]) if name != "operating_point"]
+    pairs = {name: [part.get(name) for part in parts] for name in names}
+    words = {"model_sha256": "another model", "key": "another key, or with and without one"}
+    words |= {"dicom": "another choice of DICOM results", "threshold_rule": "another rule for the threshold"}
+    said = {name: f"{name} {old} instead of {new}" for name, (old, new) in pairs.items()} | words
+    return [said[name] for name, (old, new) in pairs.items() if old != new]
 
 
 def _identity(row: Mapping) -> bytes:

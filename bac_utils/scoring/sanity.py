@@ -135,7 +135,7 @@ def _sizes(scored: pd.DataFrame) -> Iterator[tuple]:
     odd = bac & ((width < low) | (width > high))
     yield "width", file[odd], f"mean width of the arteries outside {low:g} to {high:g} mm; {look}"
     for reason, names in file[breast.isna()].groupby(scored["reason"], sort=False):
-        words = "no pixel spacing, and nothing is given in mm; add the spacing to the files"
+        words = "no pixel spacing, and nothing is given in mm (docs/scoring.md, Files without a pixel spacing)"
         if reason.startswith("spacing"):
             words = "the stated pixel spacing is not used, and nothing is given in mm (docs/facts.md, Sizes in mm)"
         yield (reason or "no_pixel_spacing").replace("_", " "), names, words

@@ -156,7 +156,7 @@ class Originals:
 
     def _open(self, row: int) -> _Original:
         mammogram = read_view(self._store.table.loc[row])
-        prepared = prepare(mammogram, self._store.shape, self._pixel_mm)
+        prepared = prepare(mammogram, self._store.shape, self._pixel_mm, any_pixels=True)
         r0, r1, c0, c1 = prepared.box
         pixels = np.asarray(mammogram.pixels, np.float32)
         exchanged, upside_down = prepared.turn

@@ -201,7 +201,8 @@ def test_shift_from_the_spread_of_the_scores_alone():
     assert numbers["n_first"].tolist() == list(spread.views) and categories.empty
     assert numbers["ks"].tolist() == [0.0, 0.0] and np.allclose(numbers["smd"], 0)
     bare = replace(point, score_spread=None)
-    assert external.cohort_shift(None, views, bare)[0].empty and external.shift_table(pd.DataFrame()).empty
+    none, categories = external.cohort_shift(None, views, bare)
+    assert none.empty and "smd" in none and "share_first" in categories and external.shift_table(none).empty
 
 
 def test_recalibration_undoes_a_known_distortion():

@@ -153,7 +153,7 @@ def test_a_table_with_another_scale_is_not_resumed(tmp_path, junk, model):
     score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
     null, number = (write_model(tmp_path / str(value), model, pixel_mm=value) for value in (None, 2.5))
     assert score_files([junk / "notes.txt"], tmp_path / "scores.csv", null) == {"done before": 1}
-    with pytest.raises(ValueError, match="made with another model or operating point"):
+    with pytest.raises(ValueError, match="made with pixel_mm None instead of 2.5: choose another --output"):
         score_files([junk / "notes.txt"], tmp_path / "scores.csv", number)
 
 
@@ -227,7 +227,7 @@ def test_rows_never_contradict_themselves(tmp_path, score_drawn):
     kinds = ("segmentation", "report", "picture")
     assert index.loc[1, list(kinds)].tolist() == [""] * 3
     written = {path.name for path in (tmp_path / "dicom").iterdir()}
-    assert written == {".lock", "index.csv", *index.loc[0, list(kinds)]}
+    assert written == {".lock", "index.csv", "index.json", *index.loc[0, list(kinds)]}
 
     found = summarise_scores(tmp_path / "scores.csv")
     assert found.notes[0] == (
@@ -370,11 +370,18 @@ def test_the_operating_point_names_the_heatmap(tmp_path, views, model):
         Detector(write_model(tmp_path / "unknown", model, heatmap="cam"))
 
 
+def test_a_folder_without_files_is_refused(tmp_path, model):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="paths: got .*empty, must contain at least one file to score"):
+        score_files([tmp_path / "empty"], tmp_path / "scores.csv", model)
+    assert not (tmp_path / "scores.csv").exists()
+
+
 def test_a_table_with_another_heatmap_is_not_resumed(tmp_path, junk, model):
     score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
     assert json.loads((tmp_path / "scores.csv.json").read_text())["operating_point"]["heatmap"] is None
     other = write_model(tmp_path / "other", model, heatmap="per-image-maximum")
-    with pytest.raises(ValueError, match="made with another model or operating point"):
+    with pytest.raises(ValueError, match="made with heatmap None instead of per-image-maximum"):
         score_files([junk / "notes.txt"], tmp_path / "scores.csv", other)
 
 
@@ -444,7 +451,7 @@ def test_foreign_outputs_are_refused(tmp_path, junk, model):
     score_files([junk / "notes.txt"], tmp_path / "scores.csv", model)
     (model.parent / "other.keras").write_bytes(model.read_bytes())
     (model.parent / "other.json").write_text(json.dumps(POINT | {"threshold": 0.4}))
-    with pytest.raises(ValueError, match="made with another model or operating point"):
+    with pytest.raises(ValueError, match="made with threshold .* instead of 0.4"):
         score_files([junk], tmp_path / "scores.csv", model.parent / "other.keras")
 
 
@@ -597,7 +604,7 @@ def test_pseudonyms(tmp_path, junk, model):
     assert read(tmp_path / "scores.csv").loc[0, "patient_id"] == scoring.pseudonym("S4-00001", key.read_bytes())
     for path in tmp_path.glob("scores*"):
         assert "S4-00001" not in path.read_text()
-    with pytest.raises(ValueError, match="made with another model or operating point"):
+    with pytest.raises(ValueError, match="made with another key, or with and without one"):
         score_files([junk], tmp_path / "scores.csv", model)
 
 
@@ -766,10 +773,12 @@ def test_processes_that_cannot_start_are_not_blamed_on_the_files(tmp_path, junk,
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1
 
 
-def test_the_command_line_prints_its_own_lines_only(tmp_path, views):
+def test_the_command_line_prints_its_own_lines_only(tmp_path):
     """With the bundled detector and any Keras backend set by the user, without TensorFlow's notices."""
     output = tmp_path / "scores.csv"
-    words = [sys.executable, "-m", "bac_utils", "score", str(sorted(views.iterdir())[0]), "--output", str(output)]
+    write_views(draw_women(1, seed=4), tmp_path, pixel_spacing_mm=0.4, workers=1, truth=False)
+    view = sorted((tmp_path / "images").iterdir())[0]
+    words = [sys.executable, "-m", "bac_utils", "score", str(view), "--output", str(output)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_CPP", "TF_ENABLE"))}
     environment |= {"KERAS_BACKEND": "torch"}
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)

@@ -224,19 +224,23 @@ def test_another_option_is_refused(archive):
     folder = archive(ten())
     score(folder, alarm_share=0.2)
     before = (folder.parent / "scores.csv").read_bytes()
-    for other in ({}, {"alarm_share": 0.3}, {"operating_point": 0.720001}, {"alarm_share": 0.2, "key": bytes(16)}):
-        with pytest.raises(ValueError, match="another model or operating point, another rule for the threshold"):
+    rule = "another rule for the threshold"
+    for other, words in (({}, rule), ({"alarm_share": 0.3}, rule), ({"operating_point": 0.720001}, rule),
+                         ({"alarm_share": 0.2, "key": bytes(16)}, "another key")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
             score(folder, **other)
     assert (folder.parent / "scores.csv").read_bytes() == before
     (folder.parent / "scores.csv.json").unlink()
-    with pytest.raises(ValueError, match="scores.csv.json: must contain the threshold"):
-        score(folder, alarm_share=0.2)
+    for same in ({}, {"alarm_share": 0.2}):
+        with pytest.raises(ValueError, match="scores.csv has rows, but scores.csv.json is missing"):
+            score(folder, **same)
+    assert (folder.parent / "scores.csv").read_bytes() == before
 
 
 def test_a_table_without_a_rule_does_not_get_one(archive):
     folder = archive(ten())
     score(folder)
-    with pytest.raises(ValueError, match="another model or operating point, another rule for the threshold"):
+    with pytest.raises(ValueError, match="another rule for the threshold"):
         score(folder, alarm_share=0.2)
 
 
@@ -290,12 +294,12 @@ def forty(archive):
     return folder, [f"{folder}/n{number:02}.dcm" for number in range(1, 21)]
 
 
-@pytest.mark.parametrize("header", ["", "patient,file\n"])
+@pytest.mark.parametrize("header", ["", "patient,file\n", "patient;file\n"])
 @pytest.mark.parametrize(("specificity", "threshold"), [(0.95, 0.190001), (0.9, 0.180001), (0.96, 0.600001)])
 def test_negatives(forty, header, specificity, threshold):
     """Of 20, 19 are below just above the 19th lowest score; 0.96 needs all 20."""
     folder, names = forty
-    names = [f"x,{name}" for name in names] if header else names
+    names = [f"x{header[7]}{name}" for name in names] if header else names
     _, rows = score(folder, negatives=negatives(folder, names, header), specificity=specificity)
     assert note(folder)["operating_point"]["threshold"] == threshold
     scores = rows["score"].astype(float)
@@ -326,7 +330,7 @@ def test_negatives_that_cannot_be_used(forty, monkeypatch):
     (folder / "n07.dcm").write_bytes(b"n")
     listed = negatives(folder, names)
     score(folder, alarm_share=0.5)
-    with pytest.raises(ValueError, match="another model or operating point, another rule for the threshold"):
+    with pytest.raises(ValueError, match="another rule for the threshold"):
         score(folder, negatives=listed)
 
 
@@ -358,7 +362,7 @@ def test_a_named_operating_point(archive, given):
     assert rows.loc["4.dcm", "bac_length_mm"] == "25"  # at the threshold
     assert note(folder)["operating_point"]["threshold"] == 0.25
     assert score(folder, operating_point=0.25)[0] == {"done before": 10}
-    with pytest.raises(ValueError, match="another model or operating point"):
+    with pytest.raises(ValueError, match="made with threshold 0.25 instead of 0.5: choose another"):
         score(folder)
 
 

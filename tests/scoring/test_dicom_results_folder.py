@@ -67,7 +67,7 @@ def index(folder):
 
 
 def files(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+    return sorted(path.name for path in folder.iterdir() if path.name not in (".lock", "index.json"))
 
 
 def test_each_view_with_bac_gets_its_results(tmp_path, batch, model, capfd):
@@ -156,6 +156,34 @@ def test_another_choice_is_refused(tmp_path, batch, model):
     score_files([batch / "a.dcm"], tmp_path / "scores.csv", model)
     with pytest.raises(ValueError, match="another choice of DICOM results"):
         score_files([batch], tmp_path / "scores.csv", model, dicom=tmp_path / "dicom")
+
+
+def test_two_tables_do_not_share_a_folder(tmp_path, batch, model, monkeypatch):
+    """A file of the same name in another table would replace the results of the first one."""
+    for name in ("one", "two"):
+        (tmp_path / name / "in").mkdir(parents=True)
+        (tmp_path / name / "in" / "v.dcm").write_bytes((batch / f"{'ab'[name == 'two']}.dcm").read_bytes())
+    monkeypatch.chdir(tmp_path / "one")
+    score_files(["in"], "scores.csv", model, dicom="../dicom")
+    before = files(tmp_path / "dicom")
+    assert json.loads((tmp_path / "dicom" / "index.json").read_text()) == {"table": "../one/scores.csv"}
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.raises(ValueError, match="dicom: got ../dicom, with results of ../one/scores.csv, must"):
+        score_files(["in"], "scores.csv", model, dicom="../dicom")
+    assert files(tmp_path / "dicom") == before and not (tmp_path / "two" / "scores.csv").exists()
+    (tmp_path / "dicom" / "index.json").unlink()
+    with pytest.raises(ValueError, match="with results of an unknown table"):
+        score_files(["in"], "scores.csv", model, dicom="../dicom")
+
+
+def test_a_folder_moves_with_its_table_and_an_empty_one_may_change_hands(tmp_path, batch, model):
+    score_files([batch / "b.dcm"], tmp_path / "scores.csv", model, dicom=tmp_path / "d", operating_point=1.0)
+    score_files([batch / "a.dcm"], tmp_path / "other.csv", model, dicom=tmp_path / "d")  # nothing was BAC+
+    (tmp_path / "new").mkdir()
+    for name in ("other.csv", "other.csv.json", "other.csv.instances", "d"):
+        (tmp_path / name).rename(tmp_path / "new" / name)
+    again = score_files([batch / "a.dcm"], tmp_path / "new" / "other.csv", model, dicom=tmp_path / "new" / "d")
+    assert again == {"done before": 1}
 
 
 def test_pseudonyms_and_dicom_exclude_each_other(tmp_path, batch, model):

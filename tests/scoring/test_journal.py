@@ -153,7 +153,34 @@ def noted(tmp_path, *files, reason="", image=""):
 
 def read_again(table, seen):
     journal = Journal(seen)
-    return journal, journal.read(table, table.with_name("none.json"), ORIGIN)
+    note = table.with_name("scores.csv.json")
+    note.write_text(json.dumps(ORIGIN))
+    return journal, journal.read(table, note, ORIGIN)
+
+
+def test_rows_without_their_note_are_refused(table):
+    """It is written before the first row; without it, rows of other thresholds or keys would be continued."""
+    text = table.read_bytes()
+    table.with_name("scores.csv.json").unlink()
+    with pytest.raises(ValueError, match=r"scores.csv has rows, but scores.csv.json is missing, .* bring it back"):
+        finished(table)
+    assert table.read_bytes() == text
+    table.write_bytes(text.splitlines(keepends=True)[0])
+    assert finished(table)[0] == set()
+
+
+def test_what_differs_is_named(table):
+    note = table.with_name("scores.csv.json")
+    for other, words in (
+        (
+            {"key": "1", "operating_point": {"threshold": 0.4}},
+            "another key.*; threshold 0.4 instead of None; another mo",
+        ),
+        (ORIGIN | {"dicom": True}, "made with another choice of DICOM results: choose"),
+    ):
+        note.write_text(json.dumps(other))
+        with pytest.raises(ValueError, match=words):
+            finished(table)
 
 
 def test_a_row_belongs_to_a_file_by_its_resolved_path(tmp_path, monkeypatch):

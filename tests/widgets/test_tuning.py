@@ -125,7 +125,7 @@ def test_a_view_is_measured_at_any_operating_point(store):
 
 
 def test_heatmaps_of_another_form_are_refused(tmp_path):
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80), subset=False)
     save_point(run, replace(ViewStore(run).point, heatmap="layer-cam"))
     with pytest.raises(ValueError, match="heatmaps.npz has heatmaps of the form local-logits, must be layer-cam"):
         ViewStore(run)
@@ -133,7 +133,7 @@ def test_heatmaps_of_another_form_are_refused(tmp_path):
 
 @pytest.mark.parametrize("change", ["stopped", "outdated", "another form"])
 def test_views_of_an_unfinished_notebook_04_are_left_out(tmp_path, change):
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80))
     assert "quantification" in set(ViewStore(run).table["split"])
     if change == "stopped":
         (run / "parts" / "quantification.json").unlink()

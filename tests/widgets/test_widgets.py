@@ -74,7 +74,7 @@ def test_buttons_of_the_operating_points(tuner):
 
 def test_the_threshold_of_a_rule_is_kept_although_the_slider_rounds_it(tmp_path):
     """A slider in a browser returns a value that Python has set, rounded to its step."""
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80))
     tuner = open_tuner(run, samples=10)
     tuner.threshold.value = 0.9
     exact = tuner.points["youden"].threshold
@@ -90,7 +90,7 @@ def test_the_threshold_of_a_rule_is_kept_although_the_slider_rounds_it(tmp_path)
 
 
 def test_the_papers_button_sets_its_th_for_its_own_heatmap(tmp_path):
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False, form="per-image-maximum")
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80), subset=False, form="per-image-maximum")
     tuner = open_tuner(run, samples=10)
     tuner.heat_threshold.value = 0.8
     tuner.rules["paper"].click()
@@ -155,7 +155,7 @@ def test_the_test_set_is_no_choosing_set(store):
 
 
 def test_without_heatmaps(tmp_path, monkeypatch):
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32), subset=False)
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80), subset=False)
     (run / "heatmaps.npz").unlink()
     tuner, browser = open_tuner(run, samples=10), open_browser(run)
     assert tuner.view.value is None and "No set with heatmaps and known lengths" in tuner.rho.html
@@ -179,7 +179,7 @@ def test_a_set_without_heatmaps_shows_no_view(run):
 
 
 def test_moving_th_alone_leaves_the_rule_of_the_detection_threshold(tmp_path):
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80))
     save_point(run, replace(load_point(run), threshold=open_tuner(run, samples=10).points["youden"].threshold))
     tuner = open_tuner(run, samples=10)
     tuner.heat_threshold.value = 0.5
@@ -295,7 +295,7 @@ def test_outline_and_length_follow_th(browser, store):
 @pytest.mark.parametrize("th", [0.05, 0.333, 0.99])
 def test_a_th_beyond_or_between_the_steps_of_the_slider_is_kept(tmp_path, th):
     """Tuner and browser open at the run's own operating point, so that they show the lengths of its tables."""
-    run = make_run(tmp_path / "run", women=12, shape=(64, 32))
+    run = make_run(tmp_path / "run", women=12, shape=(160, 80))
     save_point(run, replace(load_point(run), threshold=0.4321, heatmap_threshold=th))
     tuner, browser = open_tuner(run, samples=10), open_browser(run)
     assert tuner.point == browser.point == load_point(run)
