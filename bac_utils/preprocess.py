@@ -40,7 +40,7 @@ TURNED = 1.5  # the chest wall is at the top or bottom if the breast is longer t
 # `scoring.sanity`); if its logarithm is normal, 20 cm2 is 5 standard deviations below. Detectors have up to 737 cm2.
 BREAST_CM2 = (20.0, 737.0)
 SMALLEST_FIELD_MM = 125.0  # longer side of a whole field; the smallest of full-field mammography is 18 cm x 23 cm
-LARGEST_REDUCTION = 3.0  # pixels of a file over those of the network; measured in docs/scoring.md
+LARGEST_REDUCTION = 3.0  # pixels of a file over those of the network; measured by benchmarks/coarse_pixels.py
 CROPPED_SHARE = 0.9  # an image that the breast fills to more than this, both ways, may be cropped to the breast
 USUAL_FIELD_MM = 240.0  # longer side of the most common film and detector; for files without a spacing
 
