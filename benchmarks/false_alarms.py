@@ -170,14 +170,16 @@ def summarise(scores: pd.DataFrame, threshold: float, by: str = "kind") -> pd.Da
     arteries = found["score"].to_numpy()
     thresholds = {"own": threshold} | {f"{share:.0%}": sensitive_threshold(arteries, share) for share in SENSITIVITIES}
     drawn = scores[scores["kind"].isin(LOOKALIKES)]
-    groups = {str(name): part["score"] for name, part in drawn.groupby(by, sort=False)}
-    groups |= {"all look-alikes": drawn["score"], UNCHANGED: scores.loc[scores["kind"] == UNCHANGED, "score"]}
+    groups = {}
+    for name, part in drawn.groupby(by, sort=False):
+        groups[str(name)] = part["score"], arteries if by == "kind" else found.loc[found[by] == name, "score"]
+    groups["all look-alikes"] = drawn["score"], arteries
+    groups[UNCHANGED] = scores.loc[scores["kind"] == UNCHANGED, "score"], arteries
     rows = {}
-    for name, part in groups.items():
-        against = found.loc[found[by] == name, "score"] if by != "kind" and name in set(drawn[by]) else arteries
+    for name, (part, against) in groups.items():
         rows[name] = {"n": len(part)} | {column: int((part >= least).sum()) for column, least in thresholds.items()}
-        scores_of_both, labels = [*part, *against], [0] * len(part) + [1] * len(against)
-        rows[name]["AUC-ROC"] = roc_auc_score(labels, scores_of_both) if len(set(labels)) == 2 else np.nan
+        labels = [0] * len(part) + [1] * len(against)
+        rows[name]["AUC-ROC"] = roc_auc_score(labels, [*part, *against]) if len(set(labels)) == 2 else np.nan
     return pd.DataFrame(rows).T.astype({"n": int} | dict.fromkeys(thresholds, int))
 
 

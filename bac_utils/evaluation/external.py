@@ -16,7 +16,7 @@ from bac_utils.evaluation.calibration import apply_recalibration, calibration_su
 from bac_utils.evaluation.comparison import compare_auc, compare_calls, delong_test
 from bac_utils.evaluation.grey_levels import GREY_LEVELS
 from bac_utils.evaluation.reference import women_seen
-from bac_utils.evaluation.shift import SIDES, categorical_shift, numeric_shift
+from bac_utils.evaluation.shift import CATEGORICAL, NUMERIC, SIDES, categorical_shift, numeric_shift
 from bac_utils.evaluation.subgroups import class_of
 from bac_utils.run_folder import versions
 from bac_utils.statistics import describe, finite_or_none
@@ -148,7 +148,7 @@ def cohort_shift(
         The results of `shift.numeric_shift`, and of `shift.categorical_shift`, which has no rows without a first
         cohort. Scores are compared by label, too.
     """
-    parts, categories = [numeric_shift(second, second, [])], categorical_shift(second, second, [])
+    parts, categories = [], pd.DataFrame(columns=CATEGORICAL)
     if first is not None:
         known = [name for name in SHIFT_NUMBERS if name in first]
         parts.append(numeric_shift(first, second, known))
@@ -162,8 +162,7 @@ def cohort_shift(
         if first is None:
             row = row.assign(n_first=point.score_spread.views[label])
         parts.append(row)
-    filled = [part for part in parts if len(part)] or parts
-    return pd.concat(filled, ignore_index=True), categories
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=NUMERIC), categories
 
 
 def scores_by_label(views: pd.DataFrame | None, point: OperatingPoint) -> dict[int, np.ndarray]:

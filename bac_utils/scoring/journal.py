@@ -247,10 +247,10 @@ def _read_table(table: Path, note: Path, origin: dict) -> Iterator[tuple[int, di
             differences = _differences(read_json(note), origin)
             if differences:
                 raise ValueError(f"{table} was made with {'; '.join(differences)}: choose another --output")
+        elif table.stat().st_size > len(",".join(COLUMNS)) + 1:  # the note is written before the first row
+            what = f"{note.name} is missing, which states how they were made"
+            raise ValueError(f"{table} has rows, but {what}: bring it back, or choose another --output")
         drop_cut_line(stream)
-        if not note.exists() and stream.seek(0, os.SEEK_END) > len(",".join(COLUMNS)) + 1:
-            raise ValueError(f"{table} has rows, but {note.name} is missing, which states how they were made: bring it "
-                             "back, or choose another --output")  # fmt: skip
     with open(table, "rb") as stream:
         next(stream, b"")
         for number, line in enumerate(stream, 2):

@@ -196,8 +196,8 @@ def draw_vessel(rng: np.random.Generator, depth_mm: float, half_mm: float, windi
     """Draw a random tortuous vessel that runs from the periphery towards the nipple.
 
     Arteries of the breast arise from the lateral thoracic (upper outer), the internal thoracic (medial) and the
-    anterior intercostal arteries (studybuff.com, a weak source). The calibre, 1.4 to 2.6 mm at the
-    origin and tapering to 45 to 80 % of it, is an assumption.
+    anterior intercostal arteries (studybuff.com, a weak source). The calibre is an assumption: 1.4 to 2.6 mm at the
+    origin, tapering to 45 to 80 % of it.
 
     Args:
         rng: Source of randomness.
