@@ -9,7 +9,8 @@ All sizes are in mm. The constants are this kit's own. `LINE_SHARE`, `LEVEL`, `S
 chosen on 27 simulated MLO views (women of `population.draw_measured`, seeds 900 to 929). Their ground truth served as
 the heatmap: blurred by 2.5 and 5 mm, on a grid of 16 pixels, and on that grid with noise and false spots. `LEVEL` was
 then adjusted to the local logits of an earlier bundled detector on 48 views (`draw_measured(24, 901)`), `FINE_LEVEL` to
-those of a later one on 48 others and on 24 vessels calcified in part (`benchmarks/heatmap_threshold.py`).
+those of the present one, together with its Th, on 192 others and on 144 vessels calcified in part (0.60, 0.64, 0.68,
+0.72 and 0.76 were tried; `benchmarks/heatmap_threshold.py`).
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ DIRECTIONS = 12
 """Number of directions of the line filter, over 180 degrees."""
 LINE_SHARE = 1 / 3
 """Weight of the line filter in the geometric mean; the heatmap has the rest."""
-LEVEL, FINE_LEVEL, FINE_MM = 0.65, 0.76, 2.0
+LEVEL, FINE_LEVEL, FINE_MM = 0.65, 0.68, 2.0
 """The artery is above this share of the local maximum; the second number holds for heatmaps with positions closer than
 the third one, in mm."""
 SURROUNDINGS_MM = 4.0

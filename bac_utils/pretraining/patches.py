@@ -52,7 +52,7 @@ class Recipe:
     batch: int = 32
     lesions: int = 8000
     first_epochs: int = 2
-    epochs: tuple[int, ...] = (48,)
+    epochs: tuple[int, ...] = (96,)
     view_women: int = 200
     view_shape: tuple[int, int] = (1536, 768)
     view_lesions: int = 1500

@@ -29,9 +29,9 @@ from bac_utils.statistics import ScoreSpread
 
 CHECKPOINTS = "pretraining"
 """Folder of the checkpoints, beside the output, kept until all is done; a stopped call resumes from them."""
-HEATMAP_THRESHOLD = 0.7
-"""Th of the detector's heatmap, chosen with `benchmarks/heatmap_threshold.py` on its 48 simulated views (MLO, 24 women,
-seed 921) and 24 vessels calcified in part."""
+HEATMAP_THRESHOLD = 0.85
+"""Th of the detector's heatmap, chosen with `benchmarks/heatmap_threshold.py --women 96 --partly 144` on 192 simulated
+views (MLO, seed 921) and 144 vessels calcified in part."""
 PATCH_MIMICS, VIEW_MIMICS = 1.2, 4.0
 """Mean number of mimics added to a patch and to a view."""
 PATCH_RATE, VIEW_RATE = 1e-3, 3e-4
