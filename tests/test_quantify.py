@@ -72,7 +72,7 @@ def test_length_and_width_of_a_drawn_artery(spacing, seed):
     assert vessels.length_mm == pytest.approx(view.length_mm, rel=0.1)
     assert vessels.arteries <= 2  # on a fine grid, an artery may be cut where it is faint
     assert 2.0 < vessels.width_mm < 3.2  # 2.5 between the outer edges of the walls, before blurring
-    assert vessels.area_mm2 == pytest.approx(mask.sum() * spacing[0] * spacing[1], rel=0.06)
+    assert vessels.area_mm2 == pytest.approx(mask.sum() * spacing[0] * spacing[1], rel=0.07)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
